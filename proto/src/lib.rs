@@ -1,3 +1,12 @@
 //! The language of weir: what controller, agent and operator say to each other, and what it may mean.
+//!
+//! `wire` is what is said, `model` what it may mean, `convert` the way between the two. `state` and `digest`
+//! hold what one node must have. `disk` keeps bytes so that no crash loses them, for the controller's store
+//! and the agent's journal alike.
 
+pub mod convert;
+pub mod digest;
+pub mod disk;
+pub mod model;
+pub mod state;
 pub mod wire;

@@ -6,5 +6,4 @@
 tonic::include_proto!("weir.v1");
 
 /// The `google.protobuf.FileDescriptorSet` of the language, for gRPC reflection.
-pub const DESCRIPTORS: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/weir.descriptor.bin"));
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/weir.descriptor.bin"));

@@ -1,0 +1,154 @@
+//! Between wire and model. What comes in is checked here once; every bad field is found in one go and
+//! named by its path. What goes out cannot fail.
+
+mod item;
+mod operator;
+mod sync;
+
+use std::fmt;
+use std::net::IpAddr;
+
+pub use item::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};
+pub use operator::{
+    kind_from_wire, kind_to_wire, reference_from_wire, reference_to_wire, resource_from_wire,
+    resource_to_wire, resources_from_wire,
+};
+pub use sync::{
+    Hello, capability_to_wire, digest_from_wire, failure_from_wire, failure_to_wire,
+    hello_from_wire, hello_to_wire,
+};
+
+use crate::model::{Frontend, Labels, Port, Protocol, Refused};
+use crate::wire;
+
+/// One bad field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where it stands: `services[web].frontends[0].port`.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: Refused,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.problem)
+    }
+}
+
+/// Every bad field of what was read; at least one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", join(.0))]
+pub struct FieldErrors(pub Vec<FieldError>);
+
+fn join(errors: &[FieldError]) -> String {
+    let lines: Vec<String> = errors.iter().map(FieldError::to_string).collect();
+    lines.join("; ")
+}
+
+/// Collects bad fields while the good ones are read.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<FieldError>);
+
+impl Problems {
+    /// Notes a bad field.
+    pub fn add(&mut self, path: impl Into<String>, problem: Refused) {
+        self.0.push(FieldError {
+            path: path.into(),
+            problem,
+        });
+    }
+
+    /// Gives the value; notes the problem if there is none.
+    pub fn take<T>(&mut self, path: impl Into<String>, value: Result<T, Refused>) -> Option<T> {
+        value.map_err(|problem| self.add(path, problem)).ok()
+    }
+
+    /// Gives `value` if nothing was noted, and all that was noted otherwise.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, FieldErrors> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(FieldErrors(self.0)),
+        }
+    }
+}
+
+fn protocol_from_wire(number: i32) -> Result<Protocol, Refused> {
+    match wire::Protocol::try_from(number) {
+        Ok(wire::Protocol::Tcp) => Ok(Protocol::Tcp),
+        Ok(wire::Protocol::Udp) => Ok(Protocol::Udp),
+        Ok(wire::Protocol::Sctp) => Ok(Protocol::Sctp),
+        Ok(wire::Protocol::Unspecified) => Err(Refused::Missing),
+        Err(_) => Err(Refused::Enum(number, "protocol")),
+    }
+}
+
+fn protocol_to_wire(protocol: Protocol) -> wire::Protocol {
+    match protocol {
+        Protocol::Tcp => wire::Protocol::Tcp,
+        Protocol::Udp => wire::Protocol::Udp,
+        Protocol::Sctp => wire::Protocol::Sctp,
+    }
+}
+
+fn address_from_wire(text: &str) -> Result<IpAddr, Refused> {
+    if text.is_empty() {
+        return Err(Refused::Missing);
+    }
+    crate::model::unicast(text)
+}
+
+fn frontend_from_wire(
+    frontend: &wire::Frontend,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Frontend> {
+    let address = problems.take(
+        format!("{path}.address"),
+        address_from_wire(&frontend.address),
+    );
+    let port = problems.take(format!("{path}.port"), Port::new(frontend.port));
+    let protocol = problems.take(
+        format!("{path}.protocol"),
+        protocol_from_wire(frontend.protocol),
+    );
+    Some(Frontend {
+        address: address?,
+        port: port?,
+        protocol: protocol?,
+    })
+}
+
+fn frontend_to_wire(frontend: Frontend) -> wire::Frontend {
+    wire::Frontend {
+        address: frontend.address.to_string(),
+        port: frontend.port.get().into(),
+        protocol: protocol_to_wire(frontend.protocol).into(),
+    }
+}
+
+fn labels_from_wire(
+    labels: impl IntoIterator<Item = (String, String)>,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Labels> {
+    match Labels::new(labels) {
+        Ok(labels) => Some(labels),
+        Err(refused) => {
+            for (key, problem) in refused {
+                problems.add(format!("{path}[{key}]"), problem);
+            }
+            None
+        }
+    }
+}
+
+fn labels_to_wire(labels: &Labels) -> std::collections::HashMap<String, String> {
+    labels
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

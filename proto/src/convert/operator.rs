@@ -1,0 +1,365 @@
+//! The resources that operators write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    FieldErrors, Problems, address_from_wire, frontend_from_wire, frontend_to_wire,
+    labels_from_wire, labels_to_wire,
+};
+use crate::model::{
+    AffinityTimeout, Backend, BackendSet, BackendSetName, Endpoint, Forwarding, Kind, Node,
+    NodeName, Port, Refused, Resource, ResourceRef, Revision, Scheduler, Service, ServiceName,
+    Weight,
+};
+use crate::wire;
+
+/// Reads a batch. A bad field is named from its kind and the resource's name, or its place in the batch
+/// where it has no good one: `services[web].frontends[0].port`, `resources[3]`.
+pub fn resources_from_wire(batch: Vec<wire::Resource>) -> Result<Vec<Resource>, FieldErrors> {
+    let mut problems = Problems::default();
+    let mut taken = Vec::with_capacity(batch.len());
+    let mut seen = BTreeSet::new();
+    for (place, resource) in batch.into_iter().enumerate() {
+        let Some(resource) = read_resource(resource, place, &mut problems) else {
+            continue;
+        };
+        let reference = resource.reference();
+        if !seen.insert(reference.clone()) {
+            problems.add(reference.to_string(), Refused::Twice(reference.name));
+            continue;
+        }
+        taken.push(resource);
+    }
+    problems.finish(Some(taken))
+}
+
+/// Reads one resource.
+pub fn resource_from_wire(resource: wire::Resource) -> Result<Resource, FieldErrors> {
+    let mut problems = Problems::default();
+    let resource = read_resource(resource, 0, &mut problems);
+    problems.finish(resource)
+}
+
+/// Writes a resource with the revision of its last change.
+pub fn resource_to_wire(resource: &Resource, revision: Revision) -> wire::Resource {
+    use wire::resource::Kind as Wire;
+    let kind = match resource {
+        Resource::Service(service) => Wire::Service(service_to_wire(service)),
+        Resource::Node(node) => Wire::Node(node_to_wire(node)),
+        Resource::BackendSet(set) => Wire::BackendSet(wire::BackendSet {
+            name: set.name.to_string(),
+            labels: labels_to_wire(&set.labels),
+            service: set.service.to_string(),
+            backends: set.backends.values().map(backend_to_wire).collect(),
+        }),
+    };
+    wire::Resource {
+        kind: Some(kind),
+        revision: revision.0,
+    }
+}
+
+/// Reads a kind that must be named.
+pub fn kind_from_wire(number: i32) -> Result<Kind, Refused> {
+    match wire::Kind::try_from(number) {
+        Ok(wire::Kind::Service) => Ok(Kind::Service),
+        Ok(wire::Kind::Node) => Ok(Kind::Node),
+        Ok(wire::Kind::BackendSet) => Ok(Kind::BackendSet),
+        Ok(wire::Kind::Unspecified) => Err(Refused::Missing),
+        Err(_) => Err(Refused::Enum(number, "kind")),
+    }
+}
+
+/// Writes a kind.
+pub fn kind_to_wire(kind: Kind) -> wire::Kind {
+    match kind {
+        Kind::Service => wire::Kind::Service,
+        Kind::Node => wire::Kind::Node,
+        Kind::BackendSet => wire::Kind::BackendSet,
+    }
+}
+
+/// Reads a reference that stands at `path`.
+pub fn reference_from_wire(
+    reference: &wire::ResourceRef,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<ResourceRef> {
+    let kind = problems.take(format!("{path}.kind"), kind_from_wire(reference.kind));
+    if reference.name.is_empty() {
+        problems.add(format!("{path}.name"), Refused::Missing);
+        return None;
+    }
+    Some(ResourceRef {
+        kind: kind?,
+        name: reference.name.clone(),
+    })
+}
+
+/// Writes a reference.
+pub fn reference_to_wire(reference: &ResourceRef) -> wire::ResourceRef {
+    wire::ResourceRef {
+        kind: kind_to_wire(reference.kind).into(),
+        name: reference.name.clone(),
+    }
+}
+
+fn read_resource(
+    resource: wire::Resource,
+    place: usize,
+    problems: &mut Problems,
+) -> Option<Resource> {
+    use wire::resource::Kind as Wire;
+    match resource.kind {
+        Some(Wire::Service(service)) => {
+            read_service(service, place, problems).map(Resource::Service)
+        }
+        Some(Wire::Node(node)) => read_node(node, place, problems).map(Resource::Node),
+        Some(Wire::BackendSet(set)) => {
+            read_backend_set(set, place, problems).map(Resource::BackendSet)
+        }
+        None => {
+            problems.add(format!("resources[{place}]"), Refused::Missing);
+            None
+        }
+    }
+}
+
+/// Names a resource in paths by its name, or by its place in the batch when it has none.
+fn path(kind: Kind, name: &str, place: usize) -> String {
+    if name.is_empty() {
+        format!("{}[{place}]", kind.plural())
+    } else {
+        format!("{}[{name}]", kind.plural())
+    }
+}
+
+fn named<T>(name: &str, new: fn(&str) -> Result<T, Refused>) -> Result<T, Refused> {
+    if name.is_empty() {
+        Err(Refused::Missing)
+    } else {
+        new(name)
+    }
+}
+
+fn read_service(service: wire::Service, place: usize, problems: &mut Problems) -> Option<Service> {
+    let at = path(Kind::Service, &service.name, place);
+    let name = problems.take(format!("{at}.name"), named(&service.name, ServiceName::new));
+    let labels = labels_from_wire(service.labels, &format!("{at}.labels"), problems);
+    let frontends = read_frontends(&service.frontends, &at, problems);
+    let scheduler = problems.take(
+        format!("{at}.scheduler"),
+        service
+            .scheduler
+            .map_or(Ok(Scheduler::DEFAULT), |name| name.parse()),
+    );
+    let forwarding = problems.take(
+        format!("{at}.forwarding"),
+        service
+            .forwarding
+            .map_or(Ok(Forwarding::default()), forwarding_from_wire),
+    );
+    let backends = read_backends(service.backends, &at, problems);
+    let affinity = match service.session_affinity {
+        None => Some(None),
+        Some(affinity) => problems
+            .take(
+                format!("{at}.session_affinity.timeout_seconds"),
+                affinity
+                    .timeout_seconds
+                    .map_or(Ok(AffinityTimeout::DEFAULT), AffinityTimeout::new),
+            )
+            .map(Some),
+    };
+    let node_selector = labels_from_wire(
+        service.node_selector,
+        &format!("{at}.node_selector"),
+        problems,
+    );
+    let service = Service {
+        name: name?,
+        labels: labels?,
+        frontends: frontends?,
+        scheduler: scheduler?,
+        forwarding: forwarding?,
+        backends: BTreeMap::new(),
+        affinity: affinity?,
+        hairpin: service.hairpin.unwrap_or(true),
+        node_selector: node_selector?,
+    };
+    let mut fitting = BTreeMap::new();
+    for (place, backend) in backends? {
+        for misfit in service.misfits(&backend) {
+            problems.add(format!("{at}.backends[{place}]"), misfit);
+        }
+        fitting.insert(backend.endpoint, backend);
+    }
+    Some(Service {
+        backends: fitting,
+        ..service
+    })
+}
+
+fn read_frontends(
+    frontends: &[wire::Frontend],
+    at: &str,
+    problems: &mut Problems,
+) -> Option<BTreeSet<crate::model::Frontend>> {
+    if frontends.is_empty() {
+        problems.add(format!("{at}.frontends"), Refused::Missing);
+        return None;
+    }
+    let mut taken = BTreeSet::new();
+    for (place, frontend) in frontends.iter().enumerate() {
+        let path = format!("{at}.frontends[{place}]");
+        if let Some(frontend) = frontend_from_wire(frontend, &path, problems)
+            && !taken.insert(frontend)
+        {
+            problems.add(path, Refused::Twice(frontend.to_string()));
+        }
+    }
+    Some(taken)
+}
+
+/// Reads the good ones of a list of backends, each with its place in it.
+fn read_backends(
+    backends: Vec<wire::Backend>,
+    at: &str,
+    problems: &mut Problems,
+) -> Option<Vec<(usize, Backend)>> {
+    let mut taken = Vec::with_capacity(backends.len());
+    let mut seen = BTreeSet::new();
+    for (place, backend) in backends.into_iter().enumerate() {
+        let path = format!("{at}.backends[{place}]");
+        if let Some(backend) = read_backend(&backend, &path, problems) {
+            if seen.insert(backend.endpoint) {
+                taken.push((place, backend));
+            } else {
+                problems.add(path, Refused::Twice(backend.endpoint.to_string()));
+            }
+        }
+    }
+    Some(taken)
+}
+
+fn read_backend(backend: &wire::Backend, at: &str, problems: &mut Problems) -> Option<Backend> {
+    let address = problems.take(format!("{at}.address"), address_from_wire(&backend.address));
+    let port = problems.take(format!("{at}.port"), Port::new(backend.port));
+    let weight = problems.take(
+        format!("{at}.weight"),
+        backend.weight.map_or(Ok(Weight::DEFAULT), Weight::new),
+    );
+    let node = if backend.node.is_empty() {
+        Some(None)
+    } else {
+        problems
+            .take(format!("{at}.node"), NodeName::new(&backend.node))
+            .map(Some)
+    };
+    Some(Backend {
+        endpoint: Endpoint {
+            address: address?,
+            port: port?,
+        },
+        weight: weight?,
+        node: node?,
+    })
+}
+
+fn read_backend_set(
+    set: wire::BackendSet,
+    place: usize,
+    problems: &mut Problems,
+) -> Option<BackendSet> {
+    let at = path(Kind::BackendSet, &set.name, place);
+    let name = problems.take(format!("{at}.name"), named(&set.name, BackendSetName::new));
+    let labels = labels_from_wire(set.labels, &format!("{at}.labels"), problems);
+    let service = problems.take(
+        format!("{at}.service"),
+        named(&set.service, ServiceName::new),
+    );
+    let backends = read_backends(set.backends, &at, problems);
+    Some(BackendSet {
+        name: name?,
+        labels: labels?,
+        service: service?,
+        backends: backends?
+            .into_iter()
+            .map(|(_, backend)| (backend.endpoint, backend))
+            .collect(),
+    })
+}
+
+fn read_node(node: wire::Node, place: usize, problems: &mut Problems) -> Option<Node> {
+    let at = path(Kind::Node, &node.name, place);
+    let name = problems.take(format!("{at}.name"), named(&node.name, NodeName::new));
+    let labels = labels_from_wire(node.labels, &format!("{at}.labels"), problems);
+    let mut addresses = Vec::with_capacity(node.addresses.len());
+    for (place, address) in node.addresses.iter().enumerate() {
+        let path = format!("{at}.addresses[{place}]");
+        addresses.extend(problems.take(path, address_from_wire(address)));
+    }
+    Some(Node {
+        name: name?,
+        labels: labels?,
+        addresses,
+    })
+}
+
+pub(super) fn forwarding_from_wire(number: i32) -> Result<Forwarding, Refused> {
+    match wire::Forwarding::try_from(number) {
+        Ok(wire::Forwarding::Masquerade) => Ok(Forwarding::Masquerade),
+        Ok(wire::Forwarding::DirectRoute) => Ok(Forwarding::DirectRoute),
+        Ok(wire::Forwarding::Tunnel) => Ok(Forwarding::Tunnel),
+        Ok(wire::Forwarding::Unspecified) => Err(Refused::Missing),
+        Err(_) => Err(Refused::Enum(number, "forwarding")),
+    }
+}
+
+pub(super) fn forwarding_to_wire(forwarding: Forwarding) -> wire::Forwarding {
+    match forwarding {
+        Forwarding::Masquerade => wire::Forwarding::Masquerade,
+        Forwarding::DirectRoute => wire::Forwarding::DirectRoute,
+        Forwarding::Tunnel => wire::Forwarding::Tunnel,
+    }
+}
+
+fn service_to_wire(service: &Service) -> wire::Service {
+    wire::Service {
+        name: service.name.to_string(),
+        labels: labels_to_wire(&service.labels),
+        frontends: service
+            .frontends
+            .iter()
+            .map(|frontend| frontend_to_wire(*frontend))
+            .collect(),
+        scheduler: Some(service.scheduler.to_string()),
+        forwarding: Some(forwarding_to_wire(service.forwarding).into()),
+        backends: service.backends.values().map(backend_to_wire).collect(),
+        session_affinity: service.affinity.map(|affinity| wire::SessionAffinity {
+            timeout_seconds: Some(affinity.seconds()),
+        }),
+        hairpin: Some(service.hairpin),
+        node_selector: labels_to_wire(&service.node_selector),
+    }
+}
+
+fn backend_to_wire(backend: &Backend) -> wire::Backend {
+    wire::Backend {
+        address: backend.endpoint.address.to_string(),
+        port: backend.endpoint.port.get().into(),
+        weight: Some(backend.weight.get().into()),
+        node: backend
+            .node
+            .as_ref()
+            .map_or_else(String::new, NodeName::to_string),
+    }
+}
+
+fn node_to_wire(node: &Node) -> wire::Node {
+    wire::Node {
+        name: node.name.to_string(),
+        labels: labels_to_wire(&node.labels),
+        addresses: node.addresses.iter().map(ToString::to_string).collect(),
+    }
+}

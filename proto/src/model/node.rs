@@ -1,0 +1,71 @@
+//! Nodes, and how far they are.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::{ItemKey, Labels, NodeName};
+
+macro_rules! counter {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $type(pub u64);
+
+        impl $type {
+            /// Gives the one after.
+            pub fn next(self) -> Self {
+                Self(self.0 + 1)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+counter!(
+    /// Counts the writes of the cluster; 0: nothing was ever written.
+    Revision
+);
+counter!(
+    /// Counts the changes of one node's state; 0: it never had any.
+    Generation
+);
+
+/// A machine on which an agent programs the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Unique among nodes.
+    pub name: NodeName,
+    /// What services select it by.
+    pub labels: Labels,
+    /// The addresses it is reached at.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// One ability of a node's kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability {
+    /// For example "ip_vs".
+    pub name: String,
+    /// Whether the kernel has it.
+    pub available: bool,
+    /// What is missing and how to get it, or what was found.
+    pub detail: String,
+}
+
+/// Why a node does not hold an item as wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemFailure {
+    /// Which item.
+    pub key: ItemKey,
+    /// The kernel's error number; 0 when it was not the kernel that refused.
+    pub errno: i32,
+    /// One sentence for people.
+    pub cause: String,
+    /// The field of the item at fault; empty: the item as a whole.
+    pub field: String,
+}
