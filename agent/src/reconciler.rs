@@ -118,7 +118,11 @@ impl<K: Kernel> Reconciler<K> {
             if audit {
                 next_audit = Instant::now() + audit_interval;
             }
-            if !self.pass_due().instrument(mem::replace(&mut span, Span::none())).await {
+            if !self
+                .pass_due()
+                .instrument(mem::replace(&mut span, Span::none()))
+                .await
+            {
                 warn!("some objects are not as wanted and will be tried again");
             }
             let wake = self.wake(&mut retry, audit_interval).min(next_audit);
@@ -205,7 +209,11 @@ impl<K: Kernel> Reconciler<K> {
         self.status.send_if_modified(|status| {
             let before = status.clone();
             let counts = &mut status.counts;
-            *(if all { &mut counts.audits } else { &mut counts.passes }) += 1;
+            *(if all {
+                &mut counts.audits
+            } else {
+                &mut counts.passes
+            }) += 1;
             match &passed {
                 Ok(taken) => {
                     counts.steps += taken.steps;
@@ -224,7 +232,10 @@ impl<K: Kernel> Reconciler<K> {
                 != (status.converged, status.settled, &status.report)
         });
         if let Err(error) = passed {
-            warn!(error = &error as &dyn std::error::Error, "a pass came to nothing");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "a pass came to nothing"
+            );
             self.due = Some(scope);
         }
         clean
@@ -239,7 +250,11 @@ impl<K: Kernel> Reconciler<K> {
             change.gone = self.ledger.vanished(&actual, &wanted).gone;
         }
         self.write_down(&change).await?;
-        debug!(steps = plan.steps.len(), conflicts = plan.conflicts.len(), "planned");
+        debug!(
+            steps = plan.steps.len(),
+            conflicts = plan.conflicts.len(),
+            "planned"
+        );
         let verdicts = if plan.steps.is_empty() {
             Vec::new()
         } else {

@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, info, info_span, warn};
 use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire};
 use weir_proto::model::{Capability, Generation, Node};
-use weir_proto::trace::{set_parent};
+use weir_proto::trace::set_parent;
 use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
 
@@ -215,7 +215,11 @@ impl Session {
                 generation: generation.0,
             }),
             Err(refused) => {
-                warn!(generation, error = &refused as &dyn std::error::Error, "update refused");
+                warn!(
+                    generation,
+                    error = &refused as &dyn std::error::Error,
+                    "update refused"
+                );
                 wire::sync_request::Message::Rejected(self.rejection(generation, &refused))
             }
         }))
@@ -231,7 +235,10 @@ impl Session {
         let span = info_span!("accept", %generation);
         set_parent(&span, &traceparent);
         if let Some(change) = fold(&self.held, update)? {
-            self.journal.accept(&change).instrument(span.clone()).await?;
+            self.journal
+                .accept(&change)
+                .instrument(span.clone())
+                .await?;
             self.held.apply(change.clone());
             info!(%generation, changed = change.keys().count(), "accepted");
             self.link.send_replace(self.now(true));
@@ -294,6 +301,3 @@ fn jittered(wait: Duration) -> Duration {
     let half = wait / 2;
     half + half.mul_f64((random % 1_000) as f64 / 1_000.0)
 }
-
-#[cfg(test)]
-mod tests;

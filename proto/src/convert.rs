@@ -64,6 +64,12 @@ impl Problems {
         value.map_err(|problem| self.add(path, problem)).ok()
     }
 
+    /// Gives what was read elsewhere; notes all that was bad with it otherwise.
+    pub fn absorb<T>(&mut self, read: Result<T, FieldErrors>) -> Option<T> {
+        read.map_err(|FieldErrors(errors)| self.0.extend(errors))
+            .ok()
+    }
+
     /// Gives `value` if nothing was noted, and all that was noted otherwise.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, FieldErrors> {
         match value {

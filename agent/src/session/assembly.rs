@@ -1,6 +1,8 @@
 //! Puts the chunks of an update together. They count only when the last one is in.
 
-use weir_proto::convert::{FieldErrors, digest_from_wire, item_from_wire, item_key_from_wire};
+use weir_proto::convert::{
+    FieldErrors, Problems, digest_from_wire, item_from_wire, item_key_from_wire,
+};
 use weir_proto::model::Generation;
 use weir_proto::wire;
 
@@ -22,7 +24,7 @@ pub(super) struct Assembled {
 }
 
 /// Why chunks make no update.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AssemblyError {
     #[error("chunk {found} of generation {generation} came where chunk {wanted} should have been")]
     Order {
@@ -87,36 +89,104 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
         chunk: _,
         last: _,
     } = update;
-    let mut errors = Vec::new();
-    let mut note = |result: Result<_, FieldErrors>| result.map_err(|FieldErrors(found)| errors.extend(found)).ok();
+    let mut problems = Problems::default();
     let mut items = Vec::with_capacity(upserted.len());
     for (place, item) in upserted.iter().enumerate() {
-        items.extend(note(item_from_wire(item, &format!("upserted[{place}]"))));
+        items.extend(problems.absorb(item_from_wire(item, &format!("upserted[{place}]"))));
     }
     let mut keys = Vec::with_capacity(removed.len());
     for (place, key) in removed.iter().enumerate() {
-        match item_key_from_wire(key, &format!("removed[{place}]")) {
-            Ok(key) => keys.push(key),
-            Err(FieldErrors(found)) => errors.extend(found),
+        keys.extend(problems.absorb(item_key_from_wire(key, &format!("removed[{place}]"))));
+    }
+    let digest = problems.take("digest", digest_from_wire(&digest));
+    let digest = problems.finish(digest)?;
+    Ok(Assembled {
+        update: Update {
+            generation: Generation(generation),
+            base: (base_generation > 0).then_some(Generation(base_generation)),
+            upserted: items,
+            removed: keys,
+            digest,
+        },
+        traceparent,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::convert::item_to_wire;
+    use weir_proto::digest::Digest;
+    use weir_proto::model::Item;
+
+    use super::*;
+
+    fn vip(last: u8) -> Item {
+        Item::Vip([10, 1, 0, last].into())
+    }
+
+    fn chunk(generation: u64, number: u32, last: bool, items: &[Item]) -> wire::Update {
+        wire::Update {
+            generation,
+            chunk: number,
+            last,
+            upserted: items.iter().map(item_to_wire).collect(),
+            digest: if last { vec![0; 16] } else { Vec::new() },
+            ..wire::Update::default()
         }
     }
-    let mut problems = weir_proto::convert::Problems::default();
-    let digest = problems.take("digest", digest_from_wire(&digest));
-    match problems.finish(digest) {
-        Ok(digest) if errors.is_empty() => Ok(Assembled {
-            update: Update {
-                generation: Generation(generation),
-                base: (base_generation > 0).then_some(Generation(base_generation)),
-                upserted: items,
-                removed: keys,
-                digest,
-            },
-            traceparent,
-        }),
-        Ok(_) => Err(FieldErrors(errors)),
-        Err(FieldErrors(found)) => {
-            errors.extend(found);
-            Err(FieldErrors(errors))
-        }
+
+    #[test]
+    fn an_update_counts_only_when_its_last_chunk_is_in() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.take(chunk(7, 0, false, &[vip(1)])), Ok(None));
+        assert_eq!(assembly.take(chunk(7, 1, false, &[vip(2)])), Ok(None));
+        let assembled = assembly.take(chunk(7, 2, true, &[vip(3)]));
+        let update = Update {
+            generation: Generation(7),
+            base: None,
+            upserted: vec![vip(1), vip(2), vip(3)],
+            removed: vec![],
+            digest: Digest::default(),
+        };
+        assert_eq!(
+            assembled,
+            Ok(Some(Assembled {
+                update,
+                traceparent: String::new()
+            }))
+        );
+    }
+
+    #[test]
+    fn a_chunk_out_of_order_is_refused_and_a_first_one_starts_anew() {
+        let mut assembly = Assembly::default();
+        let order = |generation, found, wanted| {
+            Err(AssemblyError::Order {
+                generation,
+                found,
+                wanted,
+            })
+        };
+        assert_eq!(assembly.take(chunk(7, 1, true, &[])), order(7, 1, 0));
+        assert_eq!(assembly.take(chunk(7, 0, false, &[vip(1)])), Ok(None));
+        assert_eq!(assembly.take(chunk(8, 1, true, &[])), order(8, 1, 1));
+        assert_eq!(assembly.take(chunk(7, 0, false, &[vip(1)])), Ok(None));
+        let assembled = assembly.take(chunk(8, 0, true, &[vip(2)]));
+        let upserted = assembled.map(|whole| whole.map(|whole| whole.update.upserted));
+        assert_eq!(upserted, Ok(Some(vec![vip(2)])));
+    }
+
+    #[test]
+    fn every_item_that_cannot_be_read_is_named() {
+        let mut update = chunk(7, 0, true, &[vip(1)]);
+        update.upserted.push(wire::Item::default());
+        update.removed.push(wire::ItemKey::default());
+        update.digest.clear();
+        let error = Assembly::default().take(update).expect_err("refused");
+        let AssemblyError::Fields(FieldErrors(errors)) = error else {
+            panic!("{error}");
+        };
+        let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(paths, ["upserted[1]", "removed[0]", "digest"]);
     }
 }
