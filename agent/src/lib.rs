@@ -1,1 +1,3 @@
 //! The weir agent.
+
+pub mod kernel;
