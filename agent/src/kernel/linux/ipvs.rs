@@ -19,7 +19,8 @@ mod service;
 mod settings;
 mod socket;
 mod stats;
-#[cfg(test)]
+// the captured bytes are those of a little-endian machine
+#[cfg(all(test, target_endian = "little"))]
 mod tests;
 
 pub use command::{Command, IPVS_GENL_NAME, IPVS_GENL_VERSION};

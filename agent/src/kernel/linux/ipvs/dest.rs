@@ -172,11 +172,11 @@ impl Dest {
         Self::write_key(*address, out);
         out.u32(IPVS_DEST_ATTR_FWD_METHOD, forward.number())
             .u32(IPVS_DEST_ATTR_WEIGHT, weight.cast_unsigned())
-            .u32(IPVS_DEST_ATTR_U_THRESH, *upper_threshold)
-            .u32(IPVS_DEST_ATTR_L_THRESH, *lower_threshold)
             .u8(IPVS_DEST_ATTR_TUN_TYPE, tunnel.kind.number())
             .be16(IPVS_DEST_ATTR_TUN_PORT, tunnel.port)
-            .u16(IPVS_DEST_ATTR_TUN_FLAGS, tunnel.flags);
+            .u16(IPVS_DEST_ATTR_TUN_FLAGS, tunnel.flags)
+            .u32(IPVS_DEST_ATTR_U_THRESH, *upper_threshold)
+            .u32(IPVS_DEST_ATTR_L_THRESH, *lower_threshold);
         for attr in other {
             attr.write(out);
         }

@@ -206,17 +206,17 @@ impl Daemon {
         if *max_len != 0 {
             out.u16(IPVS_DAEMON_ATTR_SYNC_MAXLEN, *max_len);
         }
-        match group {
-            Some(group @ IpAddr::V4(_)) => out.ip(IPVS_DAEMON_ATTR_MCAST_GROUP, *group),
-            Some(group @ IpAddr::V6(_)) => out.ip(IPVS_DAEMON_ATTR_MCAST_GROUP6, *group),
-            None => out,
-        };
         if *port != 0 {
             out.u16(IPVS_DAEMON_ATTR_MCAST_PORT, *port);
         }
         if *ttl != 0 {
             out.u8(IPVS_DAEMON_ATTR_MCAST_TTL, *ttl);
         }
+        match group {
+            Some(group @ IpAddr::V4(_)) => out.ip(IPVS_DAEMON_ATTR_MCAST_GROUP, *group),
+            Some(group @ IpAddr::V6(_)) => out.ip(IPVS_DAEMON_ATTR_MCAST_GROUP6, *group),
+            None => out,
+        };
         for attr in other {
             attr.write(out);
         }
