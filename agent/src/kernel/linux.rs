@@ -4,5 +4,6 @@
 //! that any program could use it, and a socket file that only sends what the codec wrote and reads what
 //! came back. Nothing here decides anything.
 
+pub mod ipset;
 pub mod ipvs;
 pub mod netlink;

@@ -25,9 +25,9 @@ mod tests;
 
 pub use command::{Command, IPVS_GENL_NAME, IPVS_GENL_VERSION};
 pub use dest::{Dest, DestStatus, Forward, Tunnel, TunnelKind};
-pub use service::{Family, Flags, Netmask, Proto, Service, ServiceKey, ServiceStatus};
+pub use service::{Flags, Netmask, Proto, Service, ServiceKey, ServiceStatus};
 pub use settings::{Daemon, DaemonState, Info, Timeouts};
 pub use socket::Ipvs;
 pub use stats::Stats;
 
-pub use crate::kernel::linux::netlink::{DecodeError, Other};
+pub use crate::kernel::linux::netlink::{DecodeError, Family, Other};

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::service::{Family, union_of};
+use super::service::{address_of, read_family, union_of};
 use super::{DecodeError, Other, Stats};
-use crate::kernel::linux::netlink::{Attrs, Request};
+use crate::kernel::linux::netlink::{Attrs, Family, Request};
 
 pub(super) const IPVS_DEST_ATTR_ADDR: u16 = 1;
 pub(super) const IPVS_DEST_ATTR_PORT: u16 = 2;
@@ -152,7 +152,7 @@ impl Dest {
     pub(super) fn write_key(address: SocketAddr, out: &mut Request) {
         out.u16(
             IPVS_DEST_ATTR_ADDR_FAMILY,
-            Family::of(address.ip()).number(),
+            Family::of(address.ip()).number().into(),
         )
         .bytes(IPVS_DEST_ATTR_ADDR, &union_of(address.ip()))
         .be16(IPVS_DEST_ATTR_PORT, address.port());
@@ -234,8 +234,7 @@ impl DestStatus {
                 IPVS_DEST_ATTR_STATS => stats = Some(Stats::decode32(attr.attrs())?),
                 IPVS_DEST_ATTR_STATS64 => stats64 = Some(Stats::decode64(attr.attrs())?),
                 IPVS_DEST_ATTR_ADDR_FAMILY => {
-                    family =
-                        DecodeError::read("ADDR_FAMILY", attr.u16().and_then(Family::from_number))?;
+                    family = DecodeError::read("ADDR_FAMILY", read_family(&attr))?;
                 }
                 IPVS_DEST_ATTR_TUN_TYPE => {
                     tunnel.kind =
@@ -250,7 +249,7 @@ impl DestStatus {
                 _ => other.push(Other::read(&attr)),
             }
         }
-        let ip: IpAddr = family.address(DecodeError::need("ADDR", address)?);
+        let ip: IpAddr = address_of(family, DecodeError::need("ADDR", address)?);
         let dest = Dest {
             address: SocketAddr::new(ip, DecodeError::need("PORT", port)?),
             forward: Forward::from_number(DecodeError::need("FWD_METHOD", forward)?),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{DecodeError, Other, Stats};
-use crate::kernel::linux::netlink::{Attr, Attrs, Request};
+use crate::kernel::linux::netlink::{Attr, Attrs, Family, Request};
 
 pub(super) const IPVS_SVC_ATTR_AF: u16 = 1;
 pub(super) const IPVS_SVC_ATTR_PROTOCOL: u16 = 2;
@@ -21,51 +21,12 @@ pub(super) const IPVS_SVC_ATTR_STATS: u16 = 10;
 pub(super) const IPVS_SVC_ATTR_PE_NAME: u16 = 11;
 pub(super) const IPVS_SVC_ATTR_STATS64: u16 = 12;
 
-/// An address family that IPVS balances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// `AF_INET`
-    Inet,
-    /// `AF_INET6`
-    Inet6,
-}
-
-impl Family {
-    const AF_INET: u16 = 2;
-    const AF_INET6: u16 = 10;
-
-    /// Gives the family of an address.
-    pub fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::Inet,
-            IpAddr::V6(_) => Self::Inet6,
-        }
-    }
-
-    /// Gives its number (`AF_*`).
-    pub fn number(self) -> u16 {
-        match self {
-            Self::Inet => Self::AF_INET,
-            Self::Inet6 => Self::AF_INET6,
-        }
-    }
-
-    /// Reads its number (`AF_*`).
-    pub fn from_number(number: u16) -> Option<Self> {
-        match number {
-            Self::AF_INET => Some(Self::Inet),
-            Self::AF_INET6 => Some(Self::Inet6),
-            _ => None,
-        }
-    }
-
-    /// Reads the 16 bytes of a `union nf_inet_addr`.
-    pub(super) fn address(self, bytes: [u8; 16]) -> IpAddr {
-        let [a, b, c, d, ..] = bytes;
-        match self {
-            Self::Inet => Ipv4Addr::new(a, b, c, d).into(),
-            Self::Inet6 => Ipv6Addr::from(bytes).into(),
-        }
+/// Reads the 16 bytes of a `union nf_inet_addr`.
+pub(super) fn address_of(family: Family, bytes: [u8; 16]) -> IpAddr {
+    let [a, b, c, d, ..] = bytes;
+    match family {
+        Family::Inet => Ipv4Addr::new(a, b, c, d).into(),
+        Family::Inet6 => Ipv6Addr::from(bytes).into(),
     }
 }
 
@@ -137,7 +98,7 @@ impl ServiceKey {
 
     /// Writes the attributes that `ip_vs_genl_parse_service` finds a service by.
     pub(super) fn write(&self, out: &mut Request) {
-        out.u16(IPVS_SVC_ATTR_AF, self.family().number());
+        out.u16(IPVS_SVC_ATTR_AF, self.family().number().into());
         match *self {
             Self::Address {
                 proto,
@@ -285,10 +246,7 @@ impl ServiceStatus {
         for attr in attrs {
             match attr.kind {
                 IPVS_SVC_ATTR_AF => {
-                    family = Some(DecodeError::read(
-                        "AF",
-                        attr.u16().and_then(Family::from_number),
-                    )?);
+                    family = Some(DecodeError::read("AF", read_family(&attr))?);
                 }
                 IPVS_SVC_ATTR_PROTOCOL => {
                     proto = Some(Proto(DecodeError::read("PROTOCOL", attr.u16())?))
@@ -319,7 +277,7 @@ impl ServiceStatus {
             Some(mark) => ServiceKey::Fwmark { family, mark },
             None => ServiceKey::Address {
                 proto: DecodeError::need("PROTOCOL", proto)?,
-                address: family.address(DecodeError::need("ADDR", address)?),
+                address: address_of(family, DecodeError::need("ADDR", address)?),
                 port: DecodeError::need("PORT", port)?,
             },
         };
@@ -341,6 +299,11 @@ impl ServiceStatus {
             stats: stats64.or(stats).unwrap_or_default(),
         })
     }
+}
+
+/// Reads an address family, which IPVS writes in 16 bits.
+pub(super) fn read_family(attr: &Attr<'_>) -> Option<Family> {
+    Family::from_number(attr.u16()?.try_into().ok()?)
 }
 
 fn read_flags(attr: &Attr<'_>) -> Option<Flags> {
