@@ -3,6 +3,7 @@
 
 pub mod contract;
 pub mod fake;
+pub mod linux;
 
 use std::collections::BTreeSet;
 use std::future::Future;
