@@ -15,7 +15,8 @@ async fn main() -> ExitCode {
         (None, None) => {
             // nothing was asked for: say what can be
             let help = Cli::command().print_help();
-            help.map(|()| ExitCode::from(2)).map_err(anyhow::Error::from)
+            help.map(|()| ExitCode::from(2))
+                .map_err(anyhow::Error::from)
         }
     };
     done.unwrap_or_else(|error| {
