@@ -1,5 +1,5 @@
 # The groups of tests, from the cheapest up.
-# shellcheck shell=bash disable=SC2034 # groups is read by integration/run
+# shellcheck shell=bash
 
 groups=(lint unit cluster grpc nft kernel)
 
@@ -32,7 +32,7 @@ group_lint() {
   need shellcheck=shellcheck || fail shellcheck "not there"
   check rustfmt cargo fmt --all --check
   check clippy cargo clippy --workspace --all-targets -- -D warnings
-  check shellcheck shellcheck .ci/run integration/run integration/kernel/{uml,init,native} integration/lib/*.sh
+  check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native}
   one_test weir-integration layers
 }
 

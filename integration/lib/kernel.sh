@@ -3,7 +3,7 @@
 
 # A guest that is not done by then never will be: the whole kernel group takes a few minutes.
 guest_seconds=1200
-kernel=
+kernel=''
 
 need_kernel() {
   [ -z "$kernel" ] || return 0

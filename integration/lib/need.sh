@@ -1,7 +1,7 @@
 # What the runner needs of the machine: each program by the Debian package that has it.
 # shellcheck shell=bash
 
-updated=
+updated=''
 
 # Installs the packages of the programs that are not there. need PROGRAM=PACKAGE...
 need() {
