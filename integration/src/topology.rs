@@ -215,12 +215,15 @@ fn lay_bridge(node: &Node) -> Result<()> {
         .context("is br_netfilter loaded?")
 }
 
+/// Puts a pod on its node's bridge. Its port is in hairpin mode: the answer to a request that a pod makes to
+/// itself comes from that port, is translated in the bridge, and must leave through it again.
 fn place_pod(node: &Node, prefix: &str, name: &str, host: u8, logs: &Path) -> Result<Pod> {
     let subnet = node.number - 1;
     let netns = Netns::create(&format!("{prefix}{name}"))?;
     node.netns.ip(&format!(
         "link add {name} type veth peer name eth0 netns {}\n\
-         link set {name} master br0 up",
+         link set {name} master br0 up\n\
+         link set {name} type bridge_slave hairpin on",
         netns.name()
     ))?;
     netns.ip(&format!(
