@@ -3,6 +3,9 @@
 
 groups=(lint unit cluster grpc nft kernel)
 
+# Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
+privileged=(--test 'kernel_*' --test scenarios --test grpc)
+
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
 # Builds targets and says of each executable: kind, name, its package's directory, path.
@@ -32,6 +35,7 @@ group_lint() {
   need shellcheck=shellcheck || fail shellcheck "not there"
   check rustfmt cargo fmt --all --check
   check clippy cargo clippy --workspace --all-targets -- -D warnings
+  check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
   check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native}
   one_test weir-integration layers
 }

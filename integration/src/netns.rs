@@ -27,6 +27,8 @@ impl Netns {
     pub fn create(name: &str) -> Result<Netns> {
         program::run(Command::new("ip").args(["netns", "add", name]), "")?;
         let netns = Netns { name: name.into() };
+        // Addresses count at once: nobody else is here who could have them.
+        netns.sysctl(&[("ipv6/conf/default/accept_dad", "0")])?;
         netns.ip("link set lo up")?;
         Ok(netns)
     }

@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(20);
 
 struct Controller {
     address: SocketAddr,
-    daemon: Daemon,
+    _daemon: Daemon,
     _dir: TempDir,
 }
 
@@ -31,25 +31,13 @@ impl Controller {
             .args(["--admin-listen", &admin.to_string()])
             .arg("--data-dir")
             .arg(dir.path().join("data"));
-        let daemon = Daemon::start("weir-controller", command, dir.path())?;
-        let mut controller = Controller {
+        let mut daemon = Daemon::start("weir-controller", command, dir.path())?;
+        daemon.ready(START, || weirctl(address, &["status"], ""))?;
+        Ok(Controller {
             address,
-            daemon,
+            _daemon: daemon,
             _dir: dir,
-        };
-        let mut status = controller.weirctl()?;
-        status.arg("status");
-        let status = std::cell::RefCell::new(status);
-        controller.daemon.ready(START, || {
-            program::run(&mut status.borrow_mut(), "").map(drop)
-        })?;
-        Ok(controller)
-    }
-
-    fn weirctl(&self) -> Result<Command> {
-        let mut command = Command::new(program::ours("weirctl")?);
-        command.args(["--controller", &format!("http://{}", self.address)]);
-        Ok(command)
+        })
     }
 
     /// Runs grpcurl against it. `before` stands before the address, `after` behind it.
@@ -64,6 +52,13 @@ impl Controller {
             .args(after);
         program::run(&mut command, "")
     }
+}
+
+fn weirctl(controller: SocketAddr, args: &[&str], input: &str) -> Result<()> {
+    let mut command = Command::new(program::ours("weirctl")?);
+    command.args(["--controller", &format!("http://{controller}")]);
+    program::run(command.args(args), input)?;
+    Ok(())
 }
 
 /// Two addresses on the loopback that nobody listened on a moment ago.
@@ -99,7 +94,7 @@ fn it_describes_a_service_and_a_message() -> Result<()> {
 #[test]
 fn it_reads_a_service_that_weirctl_applied() -> Result<()> {
     let controller = Controller::start()?;
-    program::run(controller.weirctl()?.args(["apply", "-f", "-"]), WEB)?;
+    weirctl(controller.address, &["apply", "-f", "-"], WEB)?;
     let question = json!({"ref": {"kind": "KIND_SERVICE", "name": "web"}}).to_string();
     let answer = controller.grpcurl(&["-d", &question], &["weir.v1.Operator/Get"])?;
     let resource: Value = serde_json::from_str(&answer)?;

@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 use weir_integration::client::Proto;
 use weir_integration::load::Load;
+use weir_integration::program;
 
-use crate::site::{WEB, WEB_VIP, on_two_pods};
+use crate::site::{WEB, WEB_VIP, on_two_pods, same};
 
 /// Requests before, between and after what is done to the agent.
 const SOME: usize = 30;
@@ -44,11 +45,11 @@ fn a_restarted_agent_restores_an_empty_kernel_from_its_journal_without_its_contr
         // As after a reboot: services, entries and the virtual addresses are gone.
         let node = &site.node_a()?.netns;
         for line in [&["ipvsadm", "-C"][..], &["ipset", "flush", "WEIR-LOOPBACK"]] {
-            weir_integration::program::run(node.command(line[0]).args(&line[1..]), "")?;
+            program::run(node.command(line[0]).args(&line[1..]), "")?;
         }
         node.ip("link del weir0")?;
         site.weir.start_agent_alone(&site.topology, "node-a")?;
-        site.kernel_serves_as(&before)?;
+        site.kernel_becomes(&before)?;
         site.answered_everywhere(Proto::Tcp, WEB_VIP, &["pod-x", "pod-y"])
     })
 }
@@ -65,8 +66,7 @@ fn an_agent_that_is_asked_to_end_leaves_the_kernel_serving() -> Result<()> {
         load.more(SOME)?;
         let outcome = load.stop()?;
         ensure!(outcome.failed.is_empty(), "{:?}", outcome.failed);
-        let after = site.kernel()?;
-        ensure!(after == before, "{after:#?}\nwas {before:#?}");
+        same(&before, &site.kernel()?)?;
         site.answered_everywhere(Proto::Tcp, WEB_VIP, &["pod-x", "pod-y"])
     })
 }

@@ -82,28 +82,7 @@ impl Site {
     /// Waits until node-a's kernel holds exactly that.
     pub(crate) fn kernel_becomes(&self, wanted: &KernelState) -> Result<()> {
         eventually("the kernel holds what it held", SOON, || {
-            let now = self.kernel()?;
-            ensure!(now == *wanted, "it holds {now:#?}\ninstead of {wanted:#?}");
-            Ok(())
-        })
-    }
-
-    /// Waits until node-a's kernel serves as it did: all of it but link numbers, which a new link changes.
-    pub(crate) fn kernel_serves_as(&self, wanted: &KernelState) -> Result<()> {
-        eventually("the kernel serves as it did", SOON, || {
-            let now = self.kernel()?;
-            ensure!(
-                (&now.ipvs, &now.sets, &now.routes, &now.rules, &now.sysctls)
-                    == (
-                        &wanted.ipvs,
-                        &wanted.sets,
-                        &wanted.routes,
-                        &wanted.rules,
-                        &wanted.sysctls
-                    ),
-                "it holds {now:#?}\ninstead of {wanted:#?}"
-            );
-            Ok(())
+            same(wanted, &self.kernel()?)
         })
     }
 
@@ -122,6 +101,17 @@ impl Site {
         }
         Ok(())
     }
+}
+
+/// Fails, with the difference, unless both are equal.
+pub(crate) fn same(before: &KernelState, after: &KernelState) -> Result<()> {
+    ensure!(
+        after == before,
+        "lost: {:#?}\nnew: {:#?}\nin full: {after:#?}",
+        after.lost_since(before),
+        after.new_since(before)
+    );
+    Ok(())
 }
 
 /// Makes requests from a place.

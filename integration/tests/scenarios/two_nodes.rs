@@ -34,13 +34,14 @@ fn each_node_holds_loopback_entries_only_for_the_backends_that_live_on_it() -> R
             ("node-b", &["10.0.1.11,tcp:8080,10.0.1.11"]),
         ] {
             let held = KernelState::read(&site.topology.node(name)?.netns)?;
-            let lines = held.sets.lines();
-            let members: Vec<&str> = lines
+            let members: Vec<&str> = held
+                .sets
+                .iter()
                 .filter_map(|line| line.strip_prefix("add WEIR-LOOPBACK "))
                 .collect();
             ensure!(members == entries, "{name} holds {members:?}");
-            let backends = held.ipvs.lines().filter(|line| line.starts_with("-a"));
-            ensure!(backends.count() == 3, "{name} holds\n{}", held.ipvs);
+            let backends = held.ipvs.iter().filter(|line| line.starts_with("-a"));
+            ensure!(backends.count() == 3, "{name} holds {:#?}", held.ipvs);
         }
         Ok(())
     })
