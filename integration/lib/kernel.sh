@@ -5,12 +5,19 @@
 guest_seconds=1200
 kernel=''
 
+# A bit of each thing that the topology and the agent need of a kernel.
+kernel_probe='
+  ip link add probe0 type dummy &&
+  ip link add probe1 type bridge && [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] &&
+  ip link add probe2 type veth peer name probe3 &&
+  ipset create probe hash:ip,port,ip &&
+  ipvsadm -A -t 192.0.2.1:80 -s rr'
+
 need_kernel() {
   [ -z "$kernel" ] || return 0
   need ip=iproute2 ipvsadm=ipvsadm ipset=ipset iptables=iptables modprobe=kmod sysctl=procps \
     conntrack=conntrack || return 1
-  if integration/kernel/native sh -c 'ip link add probe type dummy && ipvsadm -Ln && ipset create p hash:ip,port,ip' \
-    >/dev/null 2>&1; then
+  if integration/kernel/native sh -c "$kernel_probe" >/dev/null 2>&1; then
     kernel=native
   else
     need linux.uml=user-mode-linux || return 1

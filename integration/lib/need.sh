@@ -5,20 +5,21 @@ updated=''
 
 # Installs the packages of the programs that are not there. need PROGRAM=PACKAGE...
 need() {
-  local pair missing=() sudo=()
+  local pair missing=() sudo=() said
   for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   echo "installing ${missing[*]}" >&2
   if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
-  local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
+  local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq
+    -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
   if [ -z "$updated" ]; then
     "${apt[@]}" update >&2 || echo "apt-get update failed; trying with the lists as they are" >&2
     updated=yes
   fi
-  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 </dev/null || {
-    echo "could not install ${missing[*]}" >&2
+  said=$("${apt[@]}" install -y --no-install-recommends "${missing[@]}" 2>&1 </dev/null) || {
+    printf '%s\n' "$said" "could not install ${missing[*]}" >&2
     return 1
   }
 }

@@ -27,7 +27,7 @@ rust_tests() {
   shift 3
   log=$(mktemp "${TMPDIR:-/tmp}/weir-tests.XXXXXX") || return
   echo "== $name ($kind)"
-  (cd "$directory" && "$@" 2>&1) </dev/null | tee "$log"
+  (cd "$directory" && CARGO_MANIFEST_DIR=$directory "$@" 2>&1) </dev/null | tee "$log"
   status=${PIPESTATUS[0]}
   read -r ran good bad < <(awk '/^test result: / { ran++; good += $4; bad += $6 } END { print ran + 0, good + 0, bad + 0 }' "$log")
   rm -f "$log"
