@@ -46,17 +46,19 @@ impl Daemon {
         })
     }
 
-    /// Waits until `ready` holds. A daemon that ends meanwhile fails at once, with its last words.
+    /// Waits until `ready` holds. A daemon that ends meanwhile fails at once, with its last words; one that
+    /// is not ready in time shows the end of its log.
     pub fn ready(&mut self, deadline: Duration, ready: impl Fn() -> Result<()>) -> Result<()> {
         let what = format!("{} is ready", self.name);
-        eventually(&what, deadline, || match self.child.try_wait()? {
+        let ended = eventually(&what, deadline, || match self.child.try_wait()? {
             Some(status) => Ok(Err(anyhow!(
                 "{} ended ({status}):\n{}",
                 self.name,
                 self.tail()
             ))),
             None => ready().map(Ok),
-        })?
+        });
+        ended.inspect_err(|_| self.show())?
     }
 
     /// Whether it still runs.
