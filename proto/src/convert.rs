@@ -149,7 +149,7 @@ fn labels_from_wire(
     }
 }
 
-fn labels_to_wire(labels: &Labels) -> std::collections::HashMap<String, String> {
+fn labels_to_wire(labels: &Labels) -> std::collections::BTreeMap<String, String> {
     labels
         .iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
