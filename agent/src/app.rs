@@ -46,18 +46,28 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
     info!(
         node = %config.node,
         controller = config.controller,
-        data_dir = %config.storage.data_dir.display(),
+        data_dir = %config.data_dir.display(),
         audit_interval_s = config.audit_interval,
         "starting"
     );
     let mut kernel = Linux::open().await;
     let capabilities = linux::capabilities::probe().await;
-    for capability in capabilities.iter().filter(|capability| !capability.available) {
-        error!(capability = capability.name, detail = capability.detail, "missing");
+    for capability in capabilities
+        .iter()
+        .filter(|capability| !capability.available)
+    {
+        error!(
+            capability = capability.name,
+            detail = capability.detail,
+            "missing"
+        );
     }
     let addresses = if config.addresses.is_empty() {
         kernel.node_addresses().await.unwrap_or_else(|cause| {
-            warn!(error = &cause as &dyn std::error::Error, "this node's addresses are not known");
+            warn!(
+                error = &cause as &dyn std::error::Error,
+                "this node's addresses are not known"
+            );
             Vec::new()
         })
     } else {
@@ -73,7 +83,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
             capabilities,
         },
         controller: config.controller.clone(),
-        journal: journal_in(&config.storage.data_dir),
+        journal: journal_in(&config.data_dir),
         admin_listen: config.admin_listen,
         audit_interval: config.audit_interval(),
     };
@@ -138,7 +148,10 @@ pub async fn run<K: Kernel>(
     info!("stopping");
     // with the session goes the sender of changes, and with it the reconciler
     session.abort();
-    if tokio::time::timeout(STOP_PATIENCE, reconciling).await.is_err() {
+    if tokio::time::timeout(STOP_PATIENCE, reconciling)
+        .await
+        .is_err()
+    {
         warn!("the kernel does not answer; stopping without waiting for it");
     }
     if let Some(admin) = admin {
@@ -166,7 +179,10 @@ async fn serve_admin(
     let router = admin::router(admin::Sources { status, link });
     Ok(tokio::spawn(async move {
         if let Err(cause) = axum::serve(listener, router).await {
-            error!(error = &cause as &dyn std::error::Error, "the admin pages are gone");
+            error!(
+                error = &cause as &dyn std::error::Error,
+                "the admin pages are gone"
+            );
         }
     }))
 }

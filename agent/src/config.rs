@@ -37,7 +37,12 @@ pub struct Storage {
     #[arg(long, value_name = "DIR", env = "WEIR_AGENT_DATA_DIR")]
     pub data_dir: PathBuf,
     /// How log lines are written
-    #[arg(long, value_name = "FORMAT", env = "WEIR_AGENT_LOG_FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "WEIR_AGENT_LOG_FORMAT",
+        default_value = "text"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -65,14 +70,28 @@ pub struct Config {
         value_parser = controller_url
     )]
     pub controller: String,
-    /// Where state is kept, and how logs are written.
-    #[command(flatten)]
-    pub storage: Storage,
+    // not flattened: clap takes an optional group for absent when its arguments belong to a nested one
+    /// The directory of the journal; not on FUSE or NFS
+    #[arg(long, value_name = "DIR", env = "WEIR_AGENT_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// How log lines are written
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "WEIR_AGENT_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
     /// A label of this node, for services to select it by (repeatable; in the environment separated by commas)
     #[arg(long = "label", value_name = "K=V", env = "WEIR_AGENT_LABELS", value_delimiter = ',', value_parser = label)]
     pub labels: Vec<(String, String)>,
     /// An address this node is reached at, for people to read (repeatable) [default: those of its links]
-    #[arg(long = "address", value_name = "IP", env = "WEIR_AGENT_ADDRESSES", value_delimiter = ',')]
+    #[arg(
+        long = "address",
+        value_name = "IP",
+        env = "WEIR_AGENT_ADDRESSES",
+        value_delimiter = ','
+    )]
     pub addresses: Vec<IpAddr>,
     /// Where /livez, /readyz and /metrics are served [default: nowhere]
     #[arg(long, value_name = "ADDR:PORT", env = "WEIR_AGENT_ADMIN_LISTEN")]
@@ -121,7 +140,9 @@ fn controller_url(text: &str) -> Result<String, String> {
         .strip_prefix("http://")
         .ok_or_else(|| format!("{text:?} does not begin with http://"))?;
     match authority.trim_end_matches('/').rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => {
+        Some((host, port))
+            if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) =>
+        {
             Ok(text.to_owned())
         }
         _ => Err(format!("{text:?} is not http://HOST:PORT")),
@@ -175,7 +196,10 @@ mod tests {
                 "--node a --data-dir d --controller http://10.0.0.1",
                 "is not http://HOST:PORT",
             ),
-            ("--node a --data-dir d --audit-interval 0", "0 is not in 1..=3600"),
+            (
+                "--node a --data-dir d --audit-interval 0",
+                "0 is not in 1..=3600",
+            ),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");
@@ -183,6 +207,9 @@ mod tests {
         let config = parse("--node a --data-dir d --label a?=1,b=x,c=!").expect("parsed");
         let error = config.run.expect("a run").labels().expect_err("bad");
         let text = error.to_string();
-        assert!(text.contains("--label a?:") && text.contains("--label c:"), "{text}");
+        assert!(
+            text.contains("--label a?:") && text.contains("--label c:"),
+            "{text}"
+        );
     }
 }

@@ -26,13 +26,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: weir_agent::config::Config) -> anyhow::Result<ExitCode> {
-    let _telling = tell(&config.storage)?;
+    let _telling = tell(config.log_format)?;
     app::agent(config).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn clean_up(storage: Storage) -> anyhow::Result<ExitCode> {
-    let _telling = tell(&storage)?;
+    let _telling = tell(storage.log_format)?;
     let outcome = app::clean_up(storage).await?;
     println!("{outcome}");
     Ok(if outcome.left.is_empty() {
@@ -42,6 +42,6 @@ async fn clean_up(storage: Storage) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn tell(storage: &Storage) -> Result<weir_proto::trace::Guard, weir_proto::trace::Error> {
-    weir_proto::trace::start("weir-agent", storage.log_format == LogFormat::Json)
+fn tell(format: LogFormat) -> Result<weir_proto::trace::Guard, weir_proto::trace::Error> {
+    weir_proto::trace::start("weir-agent", format == LogFormat::Json)
 }

@@ -301,3 +301,6 @@ fn jittered(wait: Duration) -> Duration {
     let half = wait / 2;
     half + half.mul_f64((random % 1_000) as f64 / 1_000.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use weir_proto::model::{Family, ItemKey, Scheduler};
+use weir_proto::model::{ItemKey, Scheduler};
 
 use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
 use crate::plan::{Key, Object, Problem, Scope, Step, Sysctl, Table};
@@ -190,7 +190,7 @@ fn refused(errno: i32, cause: String) -> StepError {
 pub(crate) fn base_table() -> Table {
     let mut table = Fake::new().table();
     table.insert(Key::Link, Object::Present);
-    for family in Family::ALL {
+    for family in weir_proto::model::Family::ALL {
         table.insert(Key::LoopbackSet(family), Object::Present);
         table.insert(Key::LoopbackRule(family), Object::Present);
     }

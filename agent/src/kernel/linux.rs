@@ -22,6 +22,7 @@ use std::net::IpAddr;
 
 use weir_proto::model::ItemKey;
 
+use self::loopback::Rules;
 use self::services::Services;
 use self::sets::Sets;
 use self::settings::Settings;
@@ -30,7 +31,6 @@ use super::{FailedContainers, Kernel, KernelError, Verdict};
 use crate::plan::{Key, Scope, Step, Table};
 
 /// The kernel of the network namespace that it was opened in.
-#[derive(Debug)]
 pub struct Linux {
     settings: Settings,
     vips: Vips,

@@ -17,7 +17,6 @@ const AUDIT: Duration = Duration::from_secs(10);
 /// A reconciler at work on a kernel in memory.
 struct Rig {
     dir: TempDir,
-    kernel: Fake,
     changes: mpsc::Sender<Accepted>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
@@ -37,7 +36,6 @@ impl Rig {
         let task = tokio::spawn(reconciler.run(queue, AUDIT));
         Self {
             dir,
-            kernel: kernel.clone(),
             changes,
             status,
             task,

@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 
 use nix::errno::Errno;
-use weir_proto::model::{
-    BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Port, Protocol,
-};
+use weir_proto::model::{BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Port, Protocol};
 
 use super::ipvs::{
     Command, Dest, DestStatus, Flags, Forward, Ipvs, Proto, Service, ServiceKey, ServiceStatus,
@@ -19,7 +17,7 @@ use crate::plan::{BackendSpec, Key, Object, Scope, ServiceSpec, Step, Table, Uni
 const ONE_BY_ONE: usize = 64;
 
 /// IPVS of one network namespace.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Services {
     ipvs: Option<Ipvs>,
 }
@@ -45,7 +43,9 @@ impl Services {
         let unreadable = |error| verdict::unreadable("the IPVS services", error);
         let frontends: Option<Vec<Frontend>> = match scope {
             Scope::All => None,
-            Scope::Units(units) => Some(units.iter().filter_map(|unit| frontend_of(*unit)).collect()),
+            Scope::Units(units) => {
+                Some(units.iter().filter_map(|unit| frontend_of(*unit)).collect())
+            }
         };
         if frontends.as_ref().is_some_and(Vec::is_empty) {
             return Ok(());
@@ -60,7 +60,11 @@ impl Services {
             Some(frontends) if frontends.len() <= ONE_BY_ONE => {
                 let mut found = Vec::with_capacity(frontends.len());
                 for frontend in frontends {
-                    found.extend(ipvs.service(&service_key(*frontend)).await.map_err(unreadable)?);
+                    found.extend(
+                        ipvs.service(&service_key(*frontend))
+                            .await
+                            .map_err(unreadable)?,
+                    );
                 }
                 found
             }
@@ -174,7 +178,14 @@ fn explain(step: &Step, errno: Errno, present: bool) -> Option<(String, &'static
     match (step, errno) {
         // ip_vs_genl_set_cmd: ip_vs_scheduler_get found no such module
         (
-            Step::Add { object: Object::Service(spec), .. } | Step::Edit { object: Object::Service(spec), .. },
+            Step::Add {
+                object: Object::Service(spec),
+                ..
+            }
+            | Step::Edit {
+                object: Object::Service(spec),
+                ..
+            },
             Errno::ENOENT,
         ) => Some((
             format!(
@@ -187,9 +198,16 @@ fn explain(step: &Step, errno: Errno, present: bool) -> Option<(String, &'static
         (_, Errno::ENOENT) => Some(("the backend is not there".to_owned(), "")),
         (_, Errno::EEXIST) => Some(("it is there already and is not ours".to_owned(), "")),
         // __ip_vs_add_dest, ip_vs_new_dest: inet_addr_type is not unicast
-        (Step::Add { key: Key::Item(ItemKey::Backend(_)), .. }, Errno::EINVAL) => {
-            Some(("the kernel does not take the address as a unicast one".to_owned(), "address"))
-        }
+        (
+            Step::Add {
+                key: Key::Item(ItemKey::Backend(_)),
+                ..
+            },
+            Errno::EINVAL,
+        ) => Some((
+            "the kernel does not take the address as a unicast one".to_owned(),
+            "address",
+        )),
         _ => None,
     }
 }

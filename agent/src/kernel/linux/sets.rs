@@ -24,7 +24,7 @@ pub fn set_name(family: Family) -> &'static str {
 }
 
 /// The sets of one network namespace.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Sets {
     ipset: Option<Ipset>,
 }
@@ -71,7 +71,9 @@ impl Sets {
         let Some(set) = set else { return Ok(()) };
         table.insert(Key::LoopbackSet(family), object(&set.header, family));
         let entries = set.elements.iter().filter_map(entry);
-        table.extend(entries.map(|entry| (Key::Item(ItemKey::LoopbackEntry(entry)), Object::Present)));
+        table.extend(
+            entries.map(|entry| (Key::Item(ItemKey::LoopbackEntry(entry)), Object::Present)),
+        );
         table.retain(|key, _| scope.has(*key));
         Ok(())
     }
@@ -122,7 +124,11 @@ impl Sets {
         let name = set_name(family);
         let ipset = self.door()?;
         match step {
-            Step::Add { .. } => ipset.create(name, netlink_family(family), MAX_ELEMENTS).await,
+            Step::Add { .. } => {
+                ipset
+                    .create(name, netlink_family(family), MAX_ELEMENTS)
+                    .await
+            }
             Step::Remove { .. } => ipset.run(&Command::Destroy(name)).await,
             // a set of ours has one shape
             Step::Edit { .. } => Err(NlError::Errno(Errno::EEXIST as i32)),
@@ -142,7 +148,11 @@ impl Sets {
                 (Err(error), _) => elements.iter().map(|_| Err(error.clone())).collect(),
                 (Ok(_), None) => Vec::new(),
             };
-            verdicts.extend(answers.into_iter().map(|answer| verdict::of(answer, explain)));
+            verdicts.extend(
+                answers
+                    .into_iter()
+                    .map(|answer| verdict::of(answer, explain)),
+            );
         }
         verdicts
     }

@@ -15,7 +15,7 @@ pub const LINK: &str = "weir0";
 const DUMMY: &str = "dummy";
 
 /// The link and its addresses.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Vips {
     links: Option<Links>,
 }
@@ -37,7 +37,13 @@ impl Vips {
             return Ok(());
         }
         let unreadable = |error| verdict::unreadable("the link weir0", error);
-        let Some(link) = self.door().map_err(unreadable)?.find(LINK).await.map_err(unreadable)? else {
+        let Some(link) = self
+            .door()
+            .map_err(unreadable)?
+            .find(LINK)
+            .await
+            .map_err(unreadable)?
+        else {
             return Ok(());
         };
         let object = match link.kind.as_deref() {
