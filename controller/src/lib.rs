@@ -1,1 +1,2 @@
 //! The weir controller.
+pub mod ctl;
