@@ -11,6 +11,7 @@ use weir_proto::wire;
 use weir_proto::wire::operator_client::OperatorClient;
 
 use super::args::To;
+use super::outcome::plain;
 use super::render::human;
 
 /// The largest answer that is read: a page of 1,000 services with 1,000 backends each is some 40 MB.
@@ -35,7 +36,7 @@ impl Controller {
         let endpoint = Endpoint::from_shared(url.clone())?.connect_timeout(*timeout);
         let channel = match tokio::time::timeout(*timeout, endpoint.connect()).await {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(unreachable(url, &root(&error))),
+            Ok(Err(error)) => return Err(unreachable(url, &plain(&error))),
             Err(_) => return Err(unreachable(url, &silence(*timeout))),
         };
         Ok(Self {
@@ -70,7 +71,7 @@ impl Controller {
     pub(crate) fn refusal(&self, status: &Status) -> anyhow::Error {
         let url = &self.url;
         match (status.source(), status.code()) {
-            (Some(transport), _) => unreachable(url, &root(transport)),
+            (Some(transport), _) => unreachable(url, &plain(transport)),
             (None, Code::DeadlineExceeded) => {
                 anyhow!("the controller at {url} is too slow: {}", status.message())
             }
@@ -115,16 +116,7 @@ impl Controller {
 }
 
 fn silence(timeout: Duration) -> String {
-    format!("no answer within {}", human_exact(timeout))
-}
-
-/// Writes a short time-out, which may be less than a second, as well as a long one.
-fn human_exact(timeout: Duration) -> String {
-    if timeout.subsec_millis() == 0 {
-        human(timeout)
-    } else {
-        format!("{}ms", timeout.as_millis())
-    }
+    format!("no answer within {}", human(timeout))
 }
 
 fn unreachable(url: &str, cause: &str) -> anyhow::Error {
@@ -132,19 +124,6 @@ fn unreachable(url: &str, cause: &str) -> anyhow::Error {
         "cannot reach the controller at {url}: {cause}; check that weir-controller runs there, \
          and that --controller or WEIR_CONTROLLER names it"
     )
-}
-
-/// Gives the innermost cause, the one that says what happened, without the error's number.
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((text, _)) => text.to_owned(),
-        None => text,
-    }
 }
 
 /// Gives a code its name in gRPC.

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{File, Manifests};
-use super::outcome::Trouble;
+use super::outcome::{Trouble, plain};
 
 /// The endings of files that are read from a directory.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -24,13 +24,18 @@ pub(crate) fn manifests(names: &[String]) -> Result<Manifests, Trouble> {
                 name: label(&path),
                 text,
             }),
-            Err(error) => faults.push(format!("{}: cannot read it: {error}", label(&path))),
+            Err(error) => faults.push(format!(
+                "{}: cannot read it: {}",
+                label(&path),
+                plain(&error)
+            )),
         }
     }
     match Manifests::read(&files) {
         Ok(manifests) if faults.is_empty() => {
-            if manifests.resources().is_empty() {
-                let summary = format!("no resources in {}", names.join(", "));
+            if manifests.is_empty() {
+                let read: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+                let summary = format!("no resources in {}", read.join(", "));
                 return Err(Trouble::Detailed {
                     details: Vec::new(),
                     summary,
@@ -60,7 +65,7 @@ fn expand(name: &str, faults: &mut Vec<String>) -> Vec<PathBuf> {
             files
         }
         Err(error) => {
-            faults.push(format!("{name}: cannot list it: {error}"));
+            faults.push(format!("{name}: cannot list it: {}", plain(&error)));
             Vec::new()
         }
     }

@@ -109,6 +109,11 @@ impl Manifests {
         }
     }
 
+    /// Whether no file said anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.documents.is_empty()
+    }
+
     /// Gives the resources as they go on the wire.
     pub(crate) fn resources(&self) -> Vec<wire::Resource> {
         self.documents

@@ -56,6 +56,19 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Gives the innermost cause of an error, the one that says what happened, without the system's number for it.
+pub(crate) fn plain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}
+
 /// Says what went wrong and gives the exit status.
 pub(crate) fn conclude(done: Result<()>) -> ExitCode {
     let Err(error) = done else {

@@ -191,7 +191,7 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
             0 => "never".to_owned(),
             at => format!(
                 "{} ago",
-                human(Duration::from_millis(now.saturating_sub(at)))
+                human(Duration::from_secs(now.saturating_sub(at) / 1000))
             ),
         };
         vec![

@@ -35,10 +35,13 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total))
 }
 
-/// Writes a span short: its largest unit, and the next one while that says much ("45s", "3m12s", "5h3m",
+/// Writes a span short: milliseconds below a second, else its largest unit, and the next one while that says much ("45s", "3m12s", "5h3m",
 /// "2d4h", "14d").
 pub(crate) fn human(span: Duration) -> String {
     let seconds = span.as_secs();
+    if seconds == 0 && span.subsec_millis() > 0 {
+        return format!("{}ms", span.subsec_millis());
+    }
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{large}{unit}"),
@@ -110,5 +113,6 @@ mod tests {
         ] {
             assert_eq!(human(Duration::from_secs(seconds)), text);
         }
+        assert_eq!(human(Duration::from_millis(300)), "300ms");
     }
 }
