@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::render::parse_span;
 
 /// The widest a line of help gets.
-pub(crate) const HELP_WIDTH: usize = 100;
+const HELP_WIDTH: usize = 100;
 
 const EXIT: &str = "\
 Exit status:
@@ -18,7 +18,6 @@ Exit status:
 /// Says what the weir load balancer shall do, and shows what it does.
 #[derive(Debug, Parser)]
 #[command(name = "weirctl", version, max_term_width = HELP_WIDTH, after_help = EXIT)]
-#[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) to: To,
@@ -28,9 +27,11 @@ pub(crate) struct Cli {
 
 /// Whom to call.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct To {
     /// Where the controller listens
-    #[arg(long, global = true, value_name = "URL", env = "WEIR_CONTROLLER")]
+    #[arg(long, global = true, value_name = "URL")]
+    #[arg(env = "WEIR_CONTROLLER", hide_env_values = true)]
     #[arg(default_value = "http://127.0.0.1:7420", value_parser = url)]
     pub(crate) controller: String,
     /// How long to wait for a connection, and for each answer
@@ -54,8 +55,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every file is checked first, and everything wrong in any of them is said at once. The resources of all
-files are applied together: all of them, or none.
+Every file is checked first, and everything wrong in any of them is said at once.
+The resources of all files are applied together: all of them, or none.
 
 Examples:
   # Apply one file, and all files of a directory (*.yaml, *.yml, *.json)
@@ -92,6 +93,9 @@ pub(crate) struct Write {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "weirctl get [OPTIONS] KIND [NAME]...\n       weirctl get [OPTIONS] KIND/NAME..."
+)]
 #[command(after_help = "\
 Kinds:
   services (svc), backends (be), backendsets (bs), nodes (no)
@@ -112,10 +116,11 @@ Examples:
   weirctl get service/web -o yaml > web.yaml")]
 pub(crate) struct GetArgs {
     /// A kind and names of it (none: all), or KIND/NAME
-    #[arg(value_name = "KIND [NAME]", required = true)]
+    #[arg(value_name = "KIND", required = true)]
     pub(crate) what: Vec<String>,
-    /// How to write it
+    /// How to write it: table, wide, json, yaml or name
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Table)]
+    #[arg(hide_possible_values = true)]
     pub(crate) output: Form,
 }
 
@@ -135,6 +140,9 @@ pub(crate) enum Form {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "weirctl delete [OPTIONS] KIND NAME...\n       weirctl delete [OPTIONS] KIND/NAME...\n       weirctl delete [OPTIONS] -f FILE"
+)]
 #[command(after_help = "\
 A service takes its backend sets with it. If one of the resources is not there, none is deleted.
 
@@ -149,7 +157,7 @@ Examples:
   weirctl delete -f web.yaml --wait")]
 pub(crate) struct DeleteArgs {
     /// A kind and names of it, or KIND/NAME
-    #[arg(value_name = "KIND NAME", required_unless_present = "files")]
+    #[arg(value_name = "KIND", required_unless_present = "files")]
     pub(crate) what: Vec<String>,
     /// A file, a directory, or - for standard input, whose resources are deleted
     #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "what")]
@@ -160,8 +168,8 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Wanted, accepted and converged are generations of a node's state: what it must hold, what it has taken
-durably, and what its kernel has been brought to.
+Wanted, accepted and converged are generations of a node's state: what it must hold,
+what it has taken durably, and what its kernel has been brought to.
 
 Exit status:
   0  every node has converged
@@ -193,4 +201,30 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_url_is_one_that_can_be_called() {
+        for (text, taken) in [
+            ("http://lb:7420", Ok("http://lb:7420")),
+            ("http://[fd00::1]:7420/", Ok("http://[fd00::1]:7420")),
+            (
+                "https://lb:7420",
+                Err("weir speaks plain HTTP/2; write http://HOST:PORT"),
+            ),
+            ("lb:7420", Err("write it like http://HOST:PORT")),
+            ("", Err("write it like http://HOST:PORT")),
+        ] {
+            let expected = taken.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(url(text), expected, "{text}");
+        }
+    }
+}

@@ -46,7 +46,7 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
             .collect(),
     };
     // Nothing but an error is said when none of the names is there.
-    if !(resources.is_empty() && !missing.is_empty()) {
+    if !resources.is_empty() || missing.is_empty() {
         print(&text)?;
     }
     match missing.as_slice() {

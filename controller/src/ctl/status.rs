@@ -9,7 +9,7 @@ use weir_proto::wire;
 use super::args::{StatusArgs, To};
 use super::connect::Controller;
 use super::outcome::{Trouble, print};
-use super::render::{lag, node_troubles, status_rows, table};
+use super::render::{converged, status_page};
 
 /// Shows how far each node is, once or at each change.
 pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
@@ -37,7 +37,7 @@ pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
             Err(status) => return Err(controller.refusal(&status)),
         };
         let gap = if first { "" } else { "\n" };
-        let text = page(&to.controller, &status, now());
+        let text = status_page(&to.controller, &status, now());
         print(&format!("{gap}{text}"))?;
         if !args.watch {
             return match status.nodes.iter().all(converged) {
@@ -50,41 +50,9 @@ pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
     }
 }
 
-/// Sets the whole of a status. `now` is in Unix milliseconds.
-fn page(url: &str, status: &wire::NodeStatusResponse, now: u64) -> String {
-    let head = format!("controller {url}, revision {}\n\n", status.revision);
-    if status.nodes.is_empty() {
-        return head + "No nodes: none has registered, and none was applied.\n";
-    }
-    let mut text = head + &table(&status_rows(&status.nodes, now));
-    let troubles: String = status
-        .nodes
-        .iter()
-        .flat_map(|node| {
-            let behind = lag(node, node.wanted_generation);
-            let reasons = behind.into_iter().chain(node_troubles(node));
-            reasons.map(|reason| format!("{}: {reason}\n", node.name))
-        })
-        .collect();
-    if !troubles.is_empty() {
-        text = text + "\n" + &troubles;
-    }
-    text
-}
-
-/// Whether a node holds all that it must.
-fn converged(node: &wire::NodeState) -> bool {
-    node.converged_generation >= node.wanted_generation
-        && node.failure_count == 0
-        && node.rejection.is_empty()
-}
-
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -36,10 +36,16 @@ fn failed(err: &str) -> Ran {
     }
 }
 
-fn command(url: &str, arguments: &[&str]) -> Command {
+/// The command line on a terminal of 100 columns.
+fn command_line(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weirctl"));
+    command.args(arguments).env("COLUMNS", "100");
     command
-        .args(arguments)
+}
+
+fn command(url: &str, arguments: &[&str]) -> Command {
+    let mut command = command_line(arguments);
+    command
         .env("WEIR_CONTROLLER", url)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -182,6 +188,23 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
             err: err.to_owned(),
         };
         assert_eq!(fake.run(arguments), wrong, "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_has_an_example_of_each_use() {
+    for (command, golden) in [
+        ("", include_str!("help/weirctl.txt")),
+        ("apply", include_str!("help/apply.txt")),
+        ("get", include_str!("help/get.txt")),
+        ("delete", include_str!("help/delete.txt")),
+        ("status", include_str!("help/status.txt")),
+        ("version", include_str!("help/version.txt")),
+    ] {
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let output = command_line(&arguments).output().expect("weirctl runs");
+        let help = String::from_utf8(output.stdout).expect("text");
+        assert_eq!((output.status.code(), help.as_str()), (Some(0), golden));
     }
 }
 

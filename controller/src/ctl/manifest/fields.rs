@@ -3,7 +3,7 @@
 //! Everything wrong is noted and reading goes on. A field has two names: the one people write
 //! (`spec.sessionAffinity`) and the one the controller's paths use (`session_affinity`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Problem;
 use super::tree::{Entry, Node, Value};
@@ -138,11 +138,11 @@ impl Fields {
         inside: &Object<'_>,
         name: &str,
         path: &str,
-    ) -> HashMap<String, String> {
+    ) -> BTreeMap<String, String> {
         let Some(labels) = self.object(inside, name, path) else {
-            return HashMap::new();
+            return BTreeMap::new();
         };
-        let mut taken = HashMap::new();
+        let mut taken = BTreeMap::new();
         for entry in labels.entries {
             let path = format!("{}[{}]", labels.path, entry.key);
             self.lines.insert(path.clone(), entry.line);
@@ -341,11 +341,10 @@ fn joined(inside: &str, name: &str) -> String {
     }
 }
 
-/// Whether `path` is `whole` or something in it. The resource as a whole is not asked for.
+/// Whether `path` is `whole` or something in it.
 fn within(path: &str, whole: &str) -> bool {
     path.strip_prefix(whole)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        && !(whole.is_empty() && !path.is_empty())
 }
 
 fn found(value: &Value) -> String {

@@ -134,7 +134,7 @@ fn required(root: &Object<'_>, name: &str, fields: &mut Fields) -> Option<String
 #[derive(Default)]
 struct Metadata {
     name: String,
-    labels: std::collections::HashMap<String, String>,
+    labels: BTreeMap<String, String>,
 }
 
 fn metadata(root: &Object<'_>, kind: wire::Kind, fields: &mut Fields) -> Metadata {
@@ -163,7 +163,7 @@ fn metadata(root: &Object<'_>, kind: wire::Kind, fields: &mut Fields) -> Metadat
 fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire::Service {
     let mut service = wire::Service {
         name: meta.name,
-        labels: meta.labels,
+        labels: meta.labels.into_iter().collect(),
         ..wire::Service::default()
     };
     let Some(spec) = spec else {
@@ -195,7 +195,8 @@ fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wi
                 timeout_seconds: fields.number(&affinity, "timeoutSeconds", "timeout_seconds"),
             }
         });
-    service.node_selector = fields.labels(spec, "nodeSelector", "node_selector");
+    let selector = fields.labels(spec, "nodeSelector", "node_selector");
+    service.node_selector = selector.into_iter().collect();
     service.backends = backends(spec, fields);
     service
 }
@@ -203,7 +204,7 @@ fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wi
 fn backend_set(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire::BackendSet {
     let mut set = wire::BackendSet {
         name: meta.name,
-        labels: meta.labels,
+        labels: meta.labels.into_iter().collect(),
         ..wire::BackendSet::default()
     };
     if let Some(spec) = spec {
@@ -217,7 +218,7 @@ fn backend_set(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -
 fn node(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire::Node {
     let mut node = wire::Node {
         name: meta.name,
-        labels: meta.labels,
+        labels: meta.labels.into_iter().collect(),
         ..wire::Node::default()
     };
     if let Some(spec) = spec {

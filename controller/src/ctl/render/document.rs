@@ -2,7 +2,7 @@
 //!
 //! What is absent on the wire stays absent: the text read back is the same resource.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -208,9 +208,12 @@ fn backend(backend: &wire::Backend) -> Backend {
     }
 }
 
-fn sorted(labels: &HashMap<String, String>) -> BTreeMap<String, String> {
+/// Brings the labels of the wire, which have no order, in one.
+pub(super) fn sorted<'a>(
+    labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> BTreeMap<String, String> {
     labels
-        .iter()
+        .into_iter()
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }

@@ -1,12 +1,12 @@
 //! The rows of each table. PURE.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weir_proto::model::{AffinityTimeout, Forwarding, Scheduler};
 use weir_proto::wire;
 
-use super::document::word;
+use super::document::{sorted, word};
 use super::{Table, human, missing_capabilities};
 use crate::ctl::manifest::{FORWARDINGS, PROTOCOLS};
 
@@ -251,12 +251,11 @@ fn affinity(service: &wire::Service) -> String {
     )
 }
 
-fn labels(labels: &HashMap<String, String>, empty: &str) -> String {
-    let mut pairs: Vec<String> = labels
+fn labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>, empty: &str) -> String {
+    let pairs: Vec<String> = sorted(labels)
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    pairs.sort();
     or(&pairs.join(","), empty)
 }
 

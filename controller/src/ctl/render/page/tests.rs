@@ -35,7 +35,7 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         ..wire::NodeState::default()
     };
     assert_eq!(
-        page(URL, &response(vec![fine.clone(), behind, never]), 1_000_000),
+        status_page(URL, &response(vec![fine.clone(), behind, never]), 1_000_000),
         "\
 controller http://127.0.0.1:7420, revision 12
 
@@ -53,7 +53,7 @@ node-b: not connected; converged on generation 6 of 7
 #[test]
 fn a_cluster_without_nodes_says_so() {
     assert_eq!(
-        page(URL, &response(vec![]), 0),
+        status_page(URL, &response(vec![]), 0),
         "controller http://127.0.0.1:7420, revision 12\n\n\
          No nodes: none has registered, and none was applied.\n"
     );
