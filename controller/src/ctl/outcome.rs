@@ -56,7 +56,7 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Gives the innermost cause of an error, the one that says what happened, without the system's number for it.
+/// Gives the innermost cause of an error, the one that says what happened, without the system's number.
 pub(crate) fn plain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -163,7 +163,7 @@ fn metadata(root: &Object<'_>, kind: wire::Kind, fields: &mut Fields) -> Metadat
 fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire::Service {
     let mut service = wire::Service {
         name: meta.name,
-        labels: meta.labels.into_iter().collect(),
+        labels: meta.labels,
         ..wire::Service::default()
     };
     let Some(spec) = spec else {
@@ -195,8 +195,7 @@ fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wi
                 timeout_seconds: fields.number(&affinity, "timeoutSeconds", "timeout_seconds"),
             }
         });
-    let selector = fields.labels(spec, "nodeSelector", "node_selector");
-    service.node_selector = selector.into_iter().collect();
+    service.node_selector = fields.labels(spec, "nodeSelector", "node_selector");
     service.backends = backends(spec, fields);
     service
 }
@@ -204,7 +203,7 @@ fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wi
 fn backend_set(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire::BackendSet {
     let mut set = wire::BackendSet {
         name: meta.name,
-        labels: meta.labels.into_iter().collect(),
+        labels: meta.labels,
         ..wire::BackendSet::default()
     };
     if let Some(spec) = spec {
@@ -218,7 +217,7 @@ fn backend_set(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -
 fn node(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire::Node {
     let mut node = wire::Node {
         name: meta.name,
-        labels: meta.labels.into_iter().collect(),
+        labels: meta.labels,
         ..wire::Node::default()
     };
     if let Some(spec) = spec {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use weir_proto::wire;
 
@@ -37,8 +37,8 @@ spec:
       port: 8080
 "#;
 
-fn labels(key: &str, value: &str) -> HashMap<String, String> {
-    HashMap::from([(key.to_owned(), value.to_owned())])
+fn labels(key: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(key.to_owned(), value.to_owned())])
 }
 
 #[test]

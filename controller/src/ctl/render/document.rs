@@ -168,7 +168,7 @@ fn document(resource: &wire::Resource) -> Option<Document> {
         kind: word(&KINDS, kind.into()),
         metadata: Metadata {
             name: name.clone(),
-            labels: sorted(labels),
+            labels: labels.clone(),
             revision: resource.revision,
         },
         spec,
@@ -194,7 +194,7 @@ fn service_spec(service: &wire::Service) -> ServiceSpec {
         session_affinity: service.session_affinity.map(|affinity| SessionAffinity {
             timeout_seconds: affinity.timeout_seconds,
         }),
-        node_selector: sorted(&service.node_selector),
+        node_selector: service.node_selector.clone(),
         backends: service.backends.iter().map(backend).collect(),
     }
 }
@@ -206,16 +206,6 @@ fn backend(backend: &wire::Backend) -> Backend {
         weight: backend.weight,
         node: backend.node.clone(),
     }
-}
-
-/// Brings the labels of the wire, which have no order, in one.
-pub(super) fn sorted<'a>(
-    labels: impl IntoIterator<Item = (&'a String, &'a String)>,
-) -> BTreeMap<String, String> {
-    labels
-        .into_iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
 }
 
 /// Gives the word for a number of the wire; one that this version does not know is "UNKNOWN".

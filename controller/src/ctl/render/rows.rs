@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_proto::model::{AffinityTimeout, Forwarding, Scheduler};
 use weir_proto::wire;
 
-use super::document::{sorted, word};
+use super::document::word;
 use super::{Table, human, missing_capabilities};
 use crate::ctl::manifest::{FORWARDINGS, PROTOCOLS};
 
@@ -251,8 +251,8 @@ fn affinity(service: &wire::Service) -> String {
     )
 }
 
-fn labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>, empty: &str) -> String {
-    let pairs: Vec<String> = sorted(labels)
+fn labels(labels: &BTreeMap<String, String>, empty: &str) -> String {
+    let pairs: Vec<String> = labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();

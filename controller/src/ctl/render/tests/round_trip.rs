@@ -1,6 +1,6 @@
 //! What `get` writes, `apply` reads.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weir_proto::wire;
@@ -25,9 +25,9 @@ fn a_label() -> impl Strategy<Value = String> {
     ]
 }
 
-fn some_labels() -> impl Strategy<Value = HashMap<String, String>> {
+fn some_labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     let value = prop_oneof![a_label(), Just(String::new())];
-    proptest::collection::hash_map(a_label(), value, 0..4)
+    proptest::collection::btree_map(a_label(), value, 0..4)
 }
 
 fn a_name() -> impl Strategy<Value = String> {
