@@ -34,10 +34,6 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         ));
     }
     let controller = Controller::connect(to).await?;
-    let before = match args.write.wait {
-        true => controller.node_states(Vec::new()).await?,
-        false => Vec::new(),
-    };
     let mut client = controller.client.clone();
     let answer = controller
         .attempt(client.apply(request))
@@ -48,7 +44,7 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         })?;
     print(&changes(&answer.changes, args.write.dry_run))?;
     if args.write.wait {
-        Wait::new(answer.targets, before)
+        Wait::new(answer.targets)
             .until_converged(&controller, args.write.wait_timeout)
             .await?;
     }

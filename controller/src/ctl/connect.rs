@@ -14,7 +14,7 @@ use super::args::To;
 use super::outcome::plain;
 use super::render::human;
 
-/// The largest answer that is read: a page of 1,000 services with 1,000 backends each is some 40 MB.
+/// The largest answer that is read: the state of 1,000 nodes with 100 failures each is some 20 MB.
 const LARGEST_ANSWER: usize = 64 << 20;
 /// Resources asked for at a time; the most a page can hold.
 const PAGE: u32 = 1000;

@@ -18,10 +18,6 @@ pub(super) async fn run(to: &To, args: &DeleteArgs) -> Result<()> {
         files::manifests(&args.files)?.references()
     };
     let controller = Controller::connect(to).await?;
-    let before = match args.write.wait {
-        true => controller.node_states(Vec::new()).await?,
-        false => Vec::new(),
-    };
     let request = wire::DeleteRequest {
         refs,
         dry_run: args.write.dry_run,
@@ -31,7 +27,7 @@ pub(super) async fn run(to: &To, args: &DeleteArgs) -> Result<()> {
     let answer = controller.answer(client.delete(request)).await?;
     print(&changes(&answer.changes, args.write.dry_run))?;
     if args.write.wait {
-        Wait::new(answer.targets, before)
+        Wait::new(answer.targets)
             .until_converged(&controller, args.write.wait_timeout)
             .await?;
     }

@@ -10,7 +10,7 @@ use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
 pub(crate) use document::{json, yaml};
-pub(crate) use failure::{lag, missing_capabilities, node_troubles};
+pub(crate) use failure::{failures, lag, missing_capabilities, node_troubles, rejection};
 pub(crate) use page::{converged, status_page};
 pub(crate) use rows::{Listing, backend_rows, node_rows, service_rows, set_rows, status_rows};
 pub(crate) use span::{human, parse as parse_span};

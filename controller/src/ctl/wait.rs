@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use weir_proto::wire;
 
 pub(crate) use judge::Wait;
-use judge::{Progress, part, progress_line};
+use judge::{Progress, Refusal, part, progress_line};
 
 use super::connect::Controller;
 use super::outcome::{Trouble, print, tell};
@@ -21,6 +21,9 @@ use super::render::{counted, human};
 
 /// How long to leave a controller alone that went away during the wait: it restarts in about a second.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long a rejection must stand to count: an agent takes a snapshot, or what repairs the generation it
+/// rejected before, within milliseconds.
+const STANDS: Duration = Duration::from_secs(3);
 
 impl Wait {
     /// Follows the nodes until they converged, one refuses, or the time is over.
@@ -33,28 +36,11 @@ impl Wait {
         let unheard = |node: &String| format!("{node}: no word from the controller");
         let mut last = Progress::Waiting(self.targets.keys().map(unheard).collect());
         loop {
-            let ended = match timeout_at(end, self.follow(of, &mut last)).await {
-                Ok(ended) => ended,
-                Err(_) => Ended::TimeOver,
-            };
-            match (ended, last) {
-                (Ended::Decided, Progress::Done) => {
-                    return print(&format!("converged on {}\n", counted(all, "node")));
-                }
-                (Ended::Decided, Progress::Refused { nodes, reasons }) => {
-                    let summary = format!("refused by {}", part(nodes, all));
-                    return Err(detailed(reasons, summary));
-                }
-                (Ended::TimeOver, Progress::Waiting(missing)) => {
-                    let nodes = part(missing.len(), all);
-                    let waited = human(longest);
-                    let summary = format!("after {waited} {nodes} did not converge");
-                    return Err(detailed(missing, summary));
-                }
-                (Ended::Failed(status), _) if !passes(&status) => return Err(of.refusal(&status)),
-                (_, progress) => last = progress,
+            match timeout_at(end, self.follow(of, &mut last)).await {
+                Ok(Ended::Decided) | Err(_) => return conclusion(last, all, longest),
+                Ok(Ended::Failed(status)) if !passes(&status) => return Err(of.refusal(&status)),
+                Ok(Ended::Failed(_)) => sleep(AGAIN).await,
             }
-            sleep(AGAIN).await;
         }
     }
 
@@ -70,38 +56,64 @@ impl Wait {
             Ok(stream) => stream,
             Err(status) => return Ended::Failed(status),
         };
+        let mut rejected_since = None;
         loop {
-            let states = match stream.message().await {
+            let answer = match rejected_since {
+                None => stream.message().await,
+                Some(since) => match timeout_at(since + STANDS, stream.message()).await {
+                    Ok(answer) => answer,
+                    Err(_) => return Ended::Decided,
+                },
+            };
+            let states = match answer {
                 Ok(Some(answer)) => answer.nodes,
                 Ok(None) => return Ended::Failed(Status::unavailable("the stream ended")),
                 Err(status) => return Ended::Failed(status),
             };
             let progress = self.judge(&states);
-            let Progress::Waiting(missing) = &progress else {
-                *last = progress;
-                return Ended::Decided;
-            };
-            if progress != *last && io::stderr().is_terminal() {
-                tell(&progress_line(missing, self.targets.len()));
-            }
+            let changed = progress != *last;
             *last = progress;
+            match last {
+                Progress::Done | Progress::Refused(_) => return Ended::Decided,
+                Progress::Rejected(_) => {
+                    rejected_since = rejected_since.or_else(|| Some(Instant::now()));
+                }
+                Progress::Waiting(missing) => {
+                    rejected_since = None;
+                    if changed && io::stderr().is_terminal() {
+                        tell(&progress_line(missing, self.targets.len()));
+                    }
+                }
+            }
         }
     }
+}
+
+/// Says how the wait ended.
+fn conclusion(last: Progress, all: usize, waited: Duration) -> Result<()> {
+    let (details, summary) = match last {
+        Progress::Done => return print(&format!("converged on {}\n", counted(all, "node"))),
+        Progress::Refused(Refusal { nodes, reasons })
+        | Progress::Rejected(Refusal { nodes, reasons }) => {
+            (reasons, format!("refused by {}", part(nodes, all)))
+        }
+        Progress::Waiting(missing) => {
+            let nodes = part(missing.len(), all);
+            let waited = human(waited);
+            (missing, format!("after {waited} {nodes} did not converge"))
+        }
+    };
+    Err(Trouble::Detailed { details, summary }.into())
 }
 
 /// Why following ended.
 enum Ended {
     Decided,
     Failed(Status),
-    TimeOver,
 }
 
 /// Whether it may be better the next time: the controller restarts, or the way to it is cut.
 fn passes(status: &Status) -> bool {
     let transport = std::error::Error::source(status).is_some();
     transport || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
-}
-
-fn detailed(details: Vec<String>, summary: String) -> anyhow::Error {
-    Trouble::Detailed { details, summary }.into()
 }

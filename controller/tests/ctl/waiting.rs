@@ -31,7 +31,6 @@ fn wait(watches: Vec<Vec<Vec<NodeState>>>, timeout: &str) -> Ran {
     };
     let fake = Fake::start(State {
         targets: vec![target("node-a"), target("node-b")],
-        nodes: vec![node("node-a", 1, 1), node("node-b", 1, 1)],
         watches: watches.into(),
         ..State::default()
     });
@@ -108,6 +107,40 @@ node-a: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh 
 error: refused by 1 of 2 nodes
 "
         )
+    );
+}
+
+fn rejecting() -> NodeState {
+    NodeState {
+        rejection: "generation 2: journal: no space left".to_owned(),
+        ..node("node-b", 1, 1)
+    }
+}
+
+#[test]
+fn a_rejection_that_stands_ends_the_wait() {
+    assert_eq!(
+        wait(vec![vec![vec![node("node-a", 2, 2), rejecting()]]], LONG),
+        ended(
+            1,
+            "",
+            "\
+node-b: takes no further generation: generation 2: journal: no space left
+error: refused by 1 of 2 nodes
+"
+        )
+    );
+}
+
+#[test]
+fn a_rejection_that_passes_is_none() {
+    let answers = vec![
+        vec![node("node-a", 2, 2), rejecting()],
+        vec![node("node-a", 2, 2), node("node-b", 2, 2)],
+    ];
+    assert_eq!(
+        wait(vec![answers], LONG),
+        ended(0, "converged on 2 nodes\n", "")
     );
 }
 

@@ -80,20 +80,31 @@ pub(crate) fn missing_capabilities(node: &wire::NodeState) -> Vec<&wire::Capabil
 pub(crate) fn node_troubles(node: &wire::NodeState) -> Vec<String> {
     let mut lines = Vec::new();
     if !node.rejection.is_empty() {
-        lines.push(format!("takes no further generation: {}", node.rejection));
+        lines.push(rejection(node));
     }
-    lines.extend(node.failures.iter().map(failure_text));
-    let shown = u64::try_from(node.failures.len()).unwrap_or(u64::MAX);
-    if let Some(rest @ 1..) = node.failure_count.checked_sub(shown) {
-        let rest = usize::try_from(rest).unwrap_or(usize::MAX);
-        lines.push(format!("and {}", counted(rest, "more failure")));
-    }
+    lines.extend(failures(node));
     for capability in missing_capabilities(node) {
         let name = &capability.name;
         lines.push(match capability.detail.as_str() {
             "" => format!("{name} is missing"),
             detail => format!("{name} is missing: {detail}"),
         });
+    }
+    lines
+}
+
+/// Says why a node takes no further generation.
+pub(crate) fn rejection(node: &wire::NodeState) -> String {
+    format!("takes no further generation: {}", node.rejection)
+}
+
+/// Says what a node does not hold, a line each, and how many more there are than it names.
+pub(crate) fn failures(node: &wire::NodeState) -> Vec<String> {
+    let mut lines: Vec<String> = node.failures.iter().map(failure_text).collect();
+    let named = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    if let Some(rest @ 1..) = node.failure_count.checked_sub(named) {
+        let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+        lines.push(format!("and {}", counted(rest, "more failure")));
     }
     lines
 }

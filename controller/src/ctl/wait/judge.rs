@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_proto::wire;
 
-use crate::ctl::render::{counted, lag, node_troubles};
+use crate::ctl::render::{counted, failures, lag, rejection};
 
 /// How many nodes a line of progress names.
 const NAMED: usize = 3;
@@ -14,9 +14,6 @@ const NAMED: usize = 3;
 pub(crate) struct Wait {
     /// The generation each must converge to.
     pub(super) targets: BTreeMap<String, u64>,
-    /// What stood in a node's way before the change. The change may be what clears it, so that it refuses
-    /// nothing while it stays the same.
-    before: BTreeMap<String, String>,
 }
 
 /// How far the nodes are; a line each for those that matter.
@@ -26,71 +23,75 @@ pub(crate) enum Progress {
     Done,
     /// These do not yet, and may.
     Waiting(Vec<String>),
-    /// `nodes` of them will not, for these reasons.
-    Refused { nodes: usize, reasons: Vec<String> },
+    /// Some do not take it. It may be that they did not take what was before, or that they will take a
+    /// snapshot in its place: it counts when it stays so for a while.
+    Rejected(Refusal),
+    /// Some hold it but for what they refuse.
+    Refused(Refusal),
+}
+
+/// Who refuses, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) nodes: usize,
+    pub(crate) reasons: Vec<String>,
 }
 
 impl Wait {
-    /// Waits for `targets`; `before` is how the nodes were before the change.
-    pub(crate) fn new(targets: Vec<wire::NodeTarget>, before: Vec<wire::NodeState>) -> Self {
+    /// Waits for these.
+    pub(crate) fn new(targets: Vec<wire::NodeTarget>) -> Self {
         Self {
             targets: targets
                 .into_iter()
                 .map(|target| (target.node, target.generation))
                 .collect(),
-            before: before
-                .into_iter()
-                .map(|node| (node.name, node.rejection))
-                .collect(),
         }
     }
 
-    /// Decides from what the nodes say now. A refusal counts at once: the others are not waited for.
+    /// Decides from what the nodes say now. Where one refuses, the others are not waited for.
     pub(crate) fn judge(&self, states: &[wire::NodeState]) -> Progress {
         let states: BTreeMap<&str, &wire::NodeState> = states
             .iter()
             .map(|state| (state.name.as_str(), state))
             .collect();
-        let (mut waiting, mut reasons, mut nodes) = (Vec::new(), Vec::new(), 0);
+        let (mut waiting, mut rejected, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let mut refusing = 0;
         for (node, target) in &self.targets {
             let Some(state) = states.get(node.as_str()) else {
                 waiting.push(format!("{node}: not known to the controller"));
                 continue;
             };
-            let refused = self.refusals(state, *target);
-            if !refused.is_empty() {
-                nodes += 1;
-                reasons.extend(refused.iter().map(|reason| format!("{node}: {reason}")));
-            } else if let Some(lag) = lag(state, *target) {
-                let because = match state.rejection.as_str() {
-                    "" => String::new(),
-                    rejection => format!("; it takes no further generation: {rejection}"),
-                };
-                waiting.push(format!("{node}: {lag}{because}"));
+            match lag(state, *target) {
+                None if state.failure_count > 0 => {
+                    refusing += 1;
+                    let reasons = failures(state).into_iter();
+                    refused.extend(reasons.map(|reason| format!("{node}: {reason}")));
+                }
+                None => {}
+                Some(_) if rejects(state, *target) => {
+                    rejected.push(format!("{node}: {}", rejection(state)));
+                }
+                Some(lag) => waiting.push(format!("{node}: {lag}")),
             }
         }
-        match (nodes, waiting.is_empty()) {
-            (1.., _) => Progress::Refused { nodes, reasons },
-            (0, true) => Progress::Done,
-            (0, false) => Progress::Waiting(waiting),
+        match (refusing, rejected.len(), waiting.is_empty()) {
+            (1.., ..) => Progress::Refused(Refusal {
+                nodes: refusing,
+                reasons: refused,
+            }),
+            (0, nodes @ 1.., _) => Progress::Rejected(Refusal {
+                nodes,
+                reasons: rejected,
+            }),
+            (0, 0, true) => Progress::Done,
+            (0, 0, false) => Progress::Waiting(waiting),
         }
     }
+}
 
-    fn refusals(&self, state: &wire::NodeState, target: u64) -> Vec<String> {
-        let brought = state.converged_generation >= target;
-        let known = self.before.get(&state.name) == Some(&state.rejection);
-        if brought && state.failure_count > 0 {
-            let mut only_failures = state.clone();
-            only_failures.rejection.clear();
-            only_failures.capabilities.clear();
-            return node_troubles(&only_failures);
-        }
-        let taken = state.accepted_generation >= target;
-        if !taken && !known && !state.rejection.is_empty() {
-            return vec![format!("takes no further generation: {}", state.rejection)];
-        }
-        Vec::new()
-    }
+/// Whether a node that can be asked does not take the generation it is offered.
+fn rejects(state: &wire::NodeState, target: u64) -> bool {
+    state.connected && state.accepted_generation < target && !state.rejection.is_empty()
 }
 
 /// Says how many of the nodes: "1 of 3 nodes".
