@@ -100,7 +100,10 @@ fn conclusion(last: Progress, all: usize, waited: Duration) -> Result<()> {
         Progress::Waiting(missing) => {
             let nodes = part(missing.len(), all);
             let waited = human(waited);
-            (missing, format!("after {waited} {nodes} did not converge"))
+            (
+                missing,
+                format!("timed out after {waited}: {nodes} did not converge"),
+            )
         }
     };
     Err(Trouble::Detailed { details, summary }.into())

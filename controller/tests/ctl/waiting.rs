@@ -155,7 +155,7 @@ fn when_the_time_is_over_what_is_missing_is_named() {
             "\
 node-a: accepted generation 2, converged on generation 1 of 2
 node-b: not connected; converged on generation 1 of 2
-error: after 300ms 2 of 2 nodes did not converge
+error: timed out after 300ms: 2 of 2 nodes did not converge
 "
         )
     );
