@@ -4,6 +4,10 @@
 //! that any program could use it, and a socket file that only sends what the codec wrote and reads what
 //! came back. Nothing here decides anything.
 
+pub mod capabilities;
 pub mod ipset;
 pub mod ipvs;
+pub mod link;
+pub mod loopback;
 pub mod netlink;
+pub mod sysctl;
