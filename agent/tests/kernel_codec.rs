@@ -519,7 +519,7 @@ fn a_set_is_created_filled_listed_swapped_and_destroyed() {
 fn elements_go_many_to_a_message_and_a_refused_one_is_told_from_the_others() {
     in_new_netns(|| async {
         let mut sets = ipset().await;
-        sets.create("weir6", Family::Inet6, 5000).await.unwrap();
+        sets.create("weir6", Family::Inet6, 20_000).await.unwrap();
         let elements: Vec<_> = (0..5000u32)
             .map(|n| element(&format!("2001:db8::{:x}", n + 1), 443))
             .collect();
@@ -531,13 +531,20 @@ fn elements_go_many_to_a_message_and_a_refused_one_is_told_from_the_others() {
         let mut read = sets.list("weir6").await.unwrap().expect("the set").elements;
         read.sort();
         assert_eq!(read, elements);
-        // the set is full: what is in it may be added again, what is not is refused
+        // in a full set what is in it may be added again, what is not is refused
+        sets.create("full", Family::Inet6, 2).await.unwrap();
+        assert!(
+            sets.add("full", &elements[..2])
+                .await
+                .iter()
+                .all(Result::is_ok)
+        );
         let more = [
             elements[0].clone(),
-            element("2001:db8::ffff", 443),
+            elements[2].clone(),
             elements[1].clone(),
         ];
-        let verdicts = sets.add("weir6", &more).await;
+        let verdicts = sets.add("full", &more).await;
         let names: Vec<_> = verdicts
             .iter()
             .map(|verdict| {

@@ -1,7 +1,7 @@
 //! The loopback rule through a program of the iptables family, for kernels where nf_tables cannot hold it.
 //!
 //! There are two kinds under one name, and often only one works: `iptables-nft` needs nf_tables in the
-//! kernel, `iptables-legacy` the old tables. The first that can list the nat table is used from then on.
+//! kernel, `iptables-legacy` the old tables. The first that can change the nat table is used from then on.
 
 use std::{io, process::Output};
 
@@ -50,16 +50,21 @@ pub struct Iptables {
 }
 
 impl Iptables {
-    /// Finds a variant that can list the nat table of IPv4 in this network namespace.
+    /// Finds a variant that can change the nat table of IPv4 in this network namespace.
+    ///
+    /// Tries with a chain that it makes and deletes: over a kernel without nf_tables `iptables-nft` lists
+    /// the table as if it were there and fails only when it changes something. What may stay is the empty
+    /// nat table itself.
     pub async fn find() -> Result<Self, IptablesError> {
+        let chain = format!("weir-probe-{}", std::process::id());
         let mut refusals = Vec::new();
         for variant in VARIANTS {
-            match run(
-                variant,
-                &["-w", LOCK_WAIT, "-t", "nat", "-S", "POSTROUTING"],
-            )
-            .await
-            {
+            let made = run(variant, &["-w", LOCK_WAIT, "-t", "nat", "-N", &chain]).await;
+            let deleted = match made {
+                Ok(_) => run(variant, &["-w", LOCK_WAIT, "-t", "nat", "-X", &chain]).await,
+                refused => refused,
+            };
+            match deleted {
                 Ok(_) => {
                     return Ok(Self {
                         variant,
