@@ -57,12 +57,12 @@ impl Iptables {
     /// the table as if it were there and fails only when it changes something. What may stay is the empty
     /// nat table itself.
     pub async fn find() -> Result<Self, IptablesError> {
-        let chain = format!("weir-probe-{}", std::process::id());
+        let scratch = format!("weir-probe-{}", std::process::id());
         let mut refusals = Vec::new();
         for variant in VARIANTS {
-            let made = run(variant, &["-w", LOCK_WAIT, "-t", "nat", "-N", &chain]).await;
+            let made = run(variant, &["-w", LOCK_WAIT, "-t", "nat", "-N", &scratch]).await;
             let deleted = match made {
-                Ok(_) => run(variant, &["-w", LOCK_WAIT, "-t", "nat", "-X", &chain]).await,
+                Ok(_) => run(variant, &["-w", LOCK_WAIT, "-t", "nat", "-X", &scratch]).await,
                 refused => refused,
             };
             match deleted {
