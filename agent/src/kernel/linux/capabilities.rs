@@ -13,7 +13,7 @@ use super::{
     ipset::{HASH_IP_PORT_IP, Ipset},
     ipvs::Ipvs,
     link::Links,
-    loopback::{Choice, RuleEngine},
+    loopback::{Choice, RuleEngine, chain},
     netlink::{Family, NlError},
 };
 
@@ -98,7 +98,7 @@ async fn ipvs() -> Result<String, String> {
     let missing = |error: &dyn std::error::Error| {
         format!(
             "no IPVS ({}): load the module ip_vs, with a kernel built with CONFIG_IP_VS",
-            line(error)
+            chain(error)
         )
     };
     let mut opened = Ipvs::open().await;
@@ -138,15 +138,15 @@ async fn dummy() -> Result<String, String> {
 }
 
 async fn try_dummy() -> Result<(), String> {
-    let mut links = Links::open().map_err(|error| line(&error))?;
+    let mut links = Links::open().map_err(|error| chain(&error))?;
     links
         .ensure_dummy(PROBE_LINK)
         .await
-        .map_err(|error| line(&error))?;
+        .map_err(|error| chain(&error))?;
     links
         .delete_dummy(PROBE_LINK)
         .await
-        .map_err(|error| line(&error))
+        .map_err(|error| chain(&error))
 }
 
 async fn ip_set() -> Result<String, String> {
@@ -161,7 +161,7 @@ async fn ip_set() -> Result<String, String> {
         )),
         Err(error) => Err(format!(
             "no IP sets ({}): load the module ip_set (CONFIG_IP_SET)",
-            line(&error)
+            chain(&error)
         )),
     }
 }
@@ -179,7 +179,7 @@ async fn hash_ip_port_ip() -> Result<String, String> {
         Ok(newest) => Ok(format!("{HASH_IP_PORT_IP} up to revision {newest}")),
         Err(error) => Err(format!(
             "no {HASH_IP_PORT_IP} sets ({}): load the module ip_set_hash_ipportip",
-            line(&error)
+            chain(&error)
         )),
     }
 }
@@ -202,12 +202,6 @@ async fn modprobe(module: &str) -> bool {
         .status()
         .await;
     ran.is_ok_and(|status| status.success())
-}
-
-/// Writes an error and all its causes in one line, an errno of netlink with its text.
-fn line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 #[cfg(test)]

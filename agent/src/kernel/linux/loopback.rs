@@ -106,8 +106,8 @@ impl RuleEngine {
     }
 }
 
-/// Writes an error and all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// Writes an error and all its causes in one line, for a sentence in a report.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

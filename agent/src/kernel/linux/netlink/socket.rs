@@ -55,7 +55,7 @@ pub enum Protocol {
 pub enum NlError {
     /// The kernel refused it with this errno; nothing was changed by this request. Codes of 4096 and
     /// above belong to ipset.
-    #[error("refused by the kernel (errno {0})")]
+    #[error("refused by the kernel: {}", text_of(*.0))]
     Errno(i32),
     /// The table changed while it was dumped: what was read may lack entries or hold them twice.
     #[error("the table changed while it was read")]
@@ -435,6 +435,14 @@ impl NetlinkSocket {
             each(message);
         }
         Ok(())
+    }
+}
+
+/// Gives name and text of an errno; ipset's own, from 4096 on, have a number only.
+fn text_of(errno: i32) -> String {
+    match Errno::from_raw(errno) {
+        Errno::UnknownErrno => format!("error {errno}"),
+        known => known.to_string(),
     }
 }
 
