@@ -41,6 +41,9 @@ pub struct Disk {
     mark: Mutex<Option<Mark>>,
 }
 
+/// Records by key.
+pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// What changes in one commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
@@ -107,7 +110,7 @@ impl Batch {
 impl Disk {
     /// Opens the database in `path`, made if it is not there, and gives every record in it by key. Records of
     /// another schema than `schema` are refused.
-    pub fn open(path: &Path, schema: u8) -> Result<(Self, BTreeMap<Vec<u8>, Vec<u8>>), DiskError> {
+    pub fn open(path: &Path, schema: u8) -> Result<(Self, Records), DiskError> {
         let at = |source| DiskError::Directory {
             path: path.to_owned(),
             source,
@@ -203,7 +206,7 @@ impl Disk {
     }
 }
 
-type Content = (sled::Db, BTreeMap<Vec<u8>, Vec<u8>>, Mark);
+type Content = (sled::Db, Records, Mark);
 
 fn read_all(path: &Path, schema: u8) -> Result<Content, DiskError> {
     let failed = |source| DiskError::Open {
