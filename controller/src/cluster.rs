@@ -312,4 +312,4 @@ fn list(refs: &[ResourceRef]) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

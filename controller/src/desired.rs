@@ -8,6 +8,8 @@ mod compile;
 mod feed;
 mod progress;
 mod resources;
+#[cfg(test)]
+pub(crate) mod samples;
 mod validate;
 mod view;
 
@@ -466,4 +468,4 @@ fn swap<'a>(node: &Node, held: Option<&Compiled>, holds: Option<&'a Compiled>) -
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -176,4 +176,4 @@ impl Part<'_> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -172,4 +172,4 @@ impl RejectedReason {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

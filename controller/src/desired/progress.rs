@@ -132,4 +132,4 @@ impl NodeProgress {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

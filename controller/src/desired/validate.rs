@@ -166,4 +166,4 @@ impl Check<'_> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -269,4 +269,4 @@ impl Prepared {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -129,4 +129,4 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
