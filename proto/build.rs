@@ -15,6 +15,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let files = protox::compile(FILES, ["wire"])?;
     std::fs::write(out.join("weir.descriptor.bin"), files.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    // ordered maps: the same message is always the same bytes
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .compile_fds(files)?;
     Ok(())
 }

@@ -1,1 +1,11 @@
-//! The weir agent.
+//! The weir agent: programs one node's kernel so that it holds what the controller wants, and remembers both.
+
+pub mod admin;
+pub mod app;
+pub mod cleanup;
+pub mod config;
+pub mod journal;
+pub mod kernel;
+pub mod plan;
+pub mod reconciler;
+pub mod session;

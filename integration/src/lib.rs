@@ -1,1 +1,13 @@
-//! weir-integration.
+//! The rig: network namespaces that stand for nodes, pods and clients, the programs that run in them, and
+//! what a test asks of both. Everything here goes away when it is dropped.
+
+pub mod client;
+pub mod daemon;
+pub mod eventually;
+pub mod kernel_state;
+pub mod load;
+pub mod netns;
+pub mod program;
+pub mod server;
+pub mod topology;
+pub mod weir;

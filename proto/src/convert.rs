@@ -64,6 +64,12 @@ impl Problems {
         value.map_err(|problem| self.add(path, problem)).ok()
     }
 
+    /// Gives what was read elsewhere; notes all that was bad with it otherwise.
+    pub fn absorb<T>(&mut self, read: Result<T, FieldErrors>) -> Option<T> {
+        read.map_err(|FieldErrors(errors)| self.0.extend(errors))
+            .ok()
+    }
+
     /// Gives `value` if nothing was noted, and all that was noted otherwise.
     pub fn finish<T>(self, value: Option<T>) -> Result<T, FieldErrors> {
         match value {
@@ -143,7 +149,7 @@ fn labels_from_wire(
     }
 }
 
-fn labels_to_wire(labels: &Labels) -> std::collections::HashMap<String, String> {
+fn labels_to_wire(labels: &Labels) -> std::collections::BTreeMap<String, String> {
     labels
         .iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

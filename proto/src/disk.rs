@@ -218,7 +218,7 @@ fn read_all(path: &Path, schema: u8) -> Result<Content, DiskError> {
         message: message.to_owned(),
     };
     let db = open_db(path).map_err(failed)?;
-    let mut records = BTreeMap::new();
+    let mut records = Records::new();
     let mut found = Mark::default();
     let mut mark = Mark::default();
     for entry in db.iter() {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use prost::Message;
@@ -40,7 +40,7 @@ fn problems(batch: Vec<wire::Resource>) -> Vec<String> {
 fn every_bad_field_of_a_batch_is_named_by_its_path() {
     let bad = wire::Service {
         name: "web".to_owned(),
-        labels: HashMap::from([("a b".to_owned(), "x".to_owned())]),
+        labels: BTreeMap::from([("a b".to_owned(), "x".to_owned())]),
         frontends: vec![
             frontend("10.1.0.1", 0, 1),
             frontend("10.1.0", 80, 0),
@@ -198,11 +198,11 @@ prop_compose! {
         backends in proptest::collection::vec(any_backend(), 0..3),
         timeout_seconds in proptest::option::of(0u32..100_000),
         hairpin in any::<Option<bool>>(),
-        node_selector in proptest::collection::hash_map(words(), words(), 0..2),
+        node_selector in proptest::collection::btree_map(words(), words(), 0..2),
     ) -> wire::Resource {
         service(wire::Service {
             name, frontends, scheduler, forwarding, backends, hairpin, node_selector,
-            labels: HashMap::new(),
+            labels: BTreeMap::new(),
             session_affinity: timeout_seconds.map(|t| wire::SessionAffinity { timeout_seconds: Some(t) }),
         })
     }

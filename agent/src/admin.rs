@@ -1,0 +1,172 @@
+//! What the agent tells over HTTP: whether it lives, whether the kernel serves, and numbers.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::reconciler::{Counts, Status};
+use crate::session::Link;
+
+/// Where the numbers come from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// How far the kernel is.
+    pub status: watch::Receiver<Status>,
+    /// Whether there is a stream.
+    pub link: watch::Receiver<Link>,
+}
+
+/// Gives `/livez`, `/readyz` and `/metrics`.
+pub fn router(sources: Sources) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(sources)
+}
+
+/// Ready is an agent whose kernel was brought to what its journal holds; the controller may be away.
+async fn ready(State(sources): State<Sources>) -> (StatusCode, &'static str) {
+    if sources.status.borrow().settled {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the kernel has not been read yet\n",
+        )
+    }
+}
+
+async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(sources));
+    let mut text = String::new();
+    // writing to a String cannot fail
+    let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text)
+}
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let Status {
+            converged,
+            settled: _,
+            report,
+            counts,
+        } = self.status.borrow().clone();
+        let Link {
+            connected,
+            accepted,
+        } = *self.link.borrow();
+        let Counts {
+            passes,
+            audits,
+            failed_passes,
+            steps,
+            refused_steps,
+            repairs,
+        } = counts;
+        for (name, help, value) in [
+            ("weir_agent_connected", "1 while the controller is connected", u64::from(connected)),
+            ("weir_agent_accepted_generation", "Newest generation durably taken", accepted.0),
+            ("weir_agent_converged_generation", "Newest generation the kernel was brought to", converged.0),
+            ("weir_agent_failed_items", "Items the kernel does not hold as wanted", report.count),
+        ] {
+            let value = i64::try_from(value).unwrap_or(i64::MAX);
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        for (name, help, value) in [
+            ("weir_agent_passes", "Passes over what a change touched", passes),
+            ("weir_agent_audits", "Passes over everything", audits),
+            ("weir_agent_failed_passes", "Passes that could not read the kernel or write the journal", failed_passes),
+            ("weir_agent_steps", "Changes the kernel took", steps),
+            ("weir_agent_refused_steps", "Changes the kernel refused", refused_steps),
+            ("weir_agent_repairs", "Changes that an audit found somebody else had made, and undid", repairs),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::model::Generation;
+
+    use super::*;
+    use crate::plan::Report;
+
+    fn sources(status: Status, link: Link) -> Sources {
+        Sources {
+            status: watch::channel(status).1,
+            link: watch::channel(link).1,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_ready_once_its_kernel_was_brought_to_its_journal() {
+        let (code, _) = ready(State(sources(Status::default(), Link::default()))).await;
+        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+        let settled = Status {
+            settled: true,
+            ..Status::default()
+        };
+        let (code, _) = ready(State(sources(settled, Link::default()))).await;
+        assert_eq!(code, StatusCode::OK);
+    }
+
+    #[test]
+    fn every_number_is_told_under_its_name() {
+        let status = Status {
+            converged: Generation(7),
+            settled: true,
+            report: Report {
+                failures: vec![],
+                count: 2,
+            },
+            counts: Counts {
+                passes: 3,
+                audits: 4,
+                failed_passes: 5,
+                steps: 6,
+                refused_steps: 8,
+                repairs: 9,
+            },
+        };
+        let link = Link {
+            connected: true,
+            accepted: Generation(10),
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(sources(status, link)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            lines,
+            [
+                "weir_agent_connected 1",
+                "weir_agent_accepted_generation 10",
+                "weir_agent_converged_generation 7",
+                "weir_agent_failed_items 2",
+                "weir_agent_passes_total 3",
+                "weir_agent_audits_total 4",
+                "weir_agent_failed_passes_total 5",
+                "weir_agent_steps_total 6",
+                "weir_agent_refused_steps_total 8",
+                "weir_agent_repairs_total 9",
+            ]
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! The composition root: the only place that names the concrete parts together.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+use weir_proto::model::Node;
+
+use crate::admin;
+use crate::cleanup::{self, Outcome};
+use crate::config::{Config, Storage};
+use crate::journal::{Journal, Remembered};
+use crate::kernel::Kernel;
+use crate::kernel::linux::{self, Linux};
+use crate::reconciler::Reconciler;
+use crate::session::{self, Identity, Link, Session};
+
+/// Accepted changes that may wait for the kernel: a pass takes all that wait, so a few are enough.
+const CHANGES: usize = 16;
+/// A pass under way at a stop is let finish; one on a kernel that does not answer is not waited for.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What an agent needs beside a kernel.
+#[derive(Debug)]
+pub struct Settings {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where the controller is, as `http://HOST:PORT`.
+    pub controller: String,
+    /// Where the journal is kept.
+    pub journal: PathBuf,
+    /// Where the admin pages are served; none: nowhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// The time between two audits.
+    pub audit_interval: Duration,
+}
+
+/// Runs the agent on this machine's kernel until a signal says stop. The kernel is left serving.
+pub async fn agent(config: Config) -> anyhow::Result<()> {
+    let labels = config.labels()?;
+    info!(
+        node = %config.node,
+        controller = config.controller,
+        data_dir = %config.data_dir.display(),
+        audit_interval_s = config.audit_interval,
+        "starting"
+    );
+    let mut kernel = Linux::open().await;
+    let capabilities = linux::capabilities::probe().await;
+    for capability in capabilities
+        .iter()
+        .filter(|capability| !capability.available)
+    {
+        error!(
+            capability = capability.name,
+            detail = capability.detail,
+            "missing"
+        );
+    }
+    let addresses = if config.addresses.is_empty() {
+        kernel.node_addresses().await.unwrap_or_else(|cause| {
+            warn!(
+                error = &cause as &dyn std::error::Error,
+                "this node's addresses are not known"
+            );
+            Vec::new()
+        })
+    } else {
+        config.addresses.clone()
+    };
+    let settings = Settings {
+        identity: Identity {
+            node: Node {
+                name: config.node.clone(),
+                labels,
+                addresses,
+            },
+            capabilities,
+        },
+        controller: config.controller.clone(),
+        journal: journal_in(&config.data_dir),
+        admin_listen: config.admin_listen,
+        audit_interval: config.audit_interval(),
+    };
+    run(settings, kernel, signalled()).await
+}
+
+/// Takes everything that is ours out of this machine's kernel.
+pub async fn clean_up(storage: Storage) -> anyhow::Result<Outcome> {
+    let (journal, remembered) = open_journal(&journal_in(&storage.data_dir)).await?;
+    let mut kernel = Linux::open().await;
+    let outcome = cleanup::cleanup(&mut kernel, &journal, remembered).await?;
+    Ok(outcome)
+}
+
+/// Runs an agent on any kernel until `stop` is over.
+pub async fn run<K: Kernel>(
+    settings: Settings,
+    kernel: K,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let Settings {
+        identity,
+        controller,
+        journal,
+        admin_listen,
+        audit_interval,
+    } = settings;
+    let controller =
+        session::endpoint(&controller).with_context(|| format!("cannot use {controller}"))?;
+    let (journal, remembered) = open_journal(&journal).await?;
+    info!(
+        generation = %remembered.held.generation,
+        items = remembered.held.state.items().len(),
+        owned = remembered.ledger.made().count(),
+        "remembered"
+    );
+    let held = remembered.held.clone();
+    let (reconciler, status) = Reconciler::new(kernel, journal.clone(), remembered);
+    let (changes, queue) = mpsc::channel(CHANGES);
+    let (link, link_watch) = watch::channel(Link {
+        connected: false,
+        accepted: held.generation,
+    });
+    let admin = match admin_listen {
+        Some(address) => Some(serve_admin(address, status.clone(), link_watch).await?),
+        None => None,
+    };
+    let reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
+    let session = tokio::spawn(
+        Session {
+            controller,
+            identity,
+            journal,
+            held,
+            changes,
+            status,
+            link,
+        }
+        .run(),
+    );
+    stop.await;
+    info!("stopping");
+    // with the session goes the sender of changes, and with it the reconciler
+    session.abort();
+    if tokio::time::timeout(STOP_PATIENCE, reconciling)
+        .await
+        .is_err()
+    {
+        warn!("the kernel does not answer; stopping without waiting for it");
+    }
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    Ok(())
+}
+
+async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
+    let owned = path.to_owned();
+    tokio::task::spawn_blocking(move || Journal::open(&owned))
+        .await
+        .context("the journal could not be opened")?
+        .with_context(|| format!("cannot open the journal in {}", path.display()))
+}
+
+async fn serve_admin(
+    address: SocketAddr,
+    status: watch::Receiver<crate::reconciler::Status>,
+    link: watch::Receiver<Link>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    let router = admin::router(admin::Sources { status, link });
+    Ok(tokio::spawn(async move {
+        if let Err(cause) = axum::serve(listener, router).await {
+            error!(
+                error = &cause as &dyn std::error::Error,
+                "the admin pages are gone"
+            );
+        }
+    }))
+}
+
+fn journal_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signals) => {
+            signals.recv().await;
+        }
+        // without a handler the signal ends the process by itself, which loses nothing
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::terminate()) => {}
+        () = wait(SignalKind::interrupt()) => {}
+    }
+}

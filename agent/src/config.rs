@@ -1,0 +1,215 @@
+//! What the agent is told at start: flags, each with a twin in the environment.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use weir_proto::model::{Labels, NodeName};
+
+/// Programs this node's kernel to balance what the controller says.
+///
+/// The kernel forwards by itself: stopping the agent stops no traffic.
+#[derive(Debug, Parser)]
+#[command(name = "weir-agent", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; nothing named: run the agent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run it.
+    #[command(flatten)]
+    pub run: Option<Config>,
+}
+
+/// What can be done beside running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Takes everything that is ours out of the kernel, and nothing else, and puts settings back.
+    ///
+    /// The agent must not be running. Connections through the VIPs end.
+    Cleanup(Storage),
+}
+
+/// Where the agent keeps what it must not forget.
+#[derive(Debug, Clone, Args)]
+pub struct Storage {
+    /// The directory of the journal; not on FUSE or NFS
+    #[arg(long, value_name = "DIR", env = "WEIR_AGENT_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// How log lines are written
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "WEIR_AGENT_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the agent runs.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// The name of this node, unique in the cluster
+    #[arg(long, value_name = "NAME", env = "WEIR_AGENT_NODE", value_parser = node_name)]
+    pub node: NodeName,
+    /// Where the controller listens, as http://HOST:PORT
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WEIR_AGENT_CONTROLLER",
+        default_value = "http://127.0.0.1:7420",
+        value_parser = controller_url
+    )]
+    pub controller: String,
+    // not flattened: clap takes an optional group for absent when its arguments belong to a nested one
+    /// The directory of the journal; not on FUSE or NFS
+    #[arg(long, value_name = "DIR", env = "WEIR_AGENT_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// How log lines are written
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "WEIR_AGENT_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+    /// A label of this node, for services to select it by (repeatable; in the environment separated by commas)
+    #[arg(long = "label", value_name = "K=V", env = "WEIR_AGENT_LABELS", value_delimiter = ',', value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// An address this node is reached at, for people to read (repeatable) [default: those of its links]
+    #[arg(
+        long = "address",
+        value_name = "IP",
+        env = "WEIR_AGENT_ADDRESSES",
+        value_delimiter = ','
+    )]
+    pub addresses: Vec<IpAddr>,
+    /// Where /livez, /readyz and /metrics are served [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT", env = "WEIR_AGENT_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Seconds between two looks at everything the kernel holds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "WEIR_AGENT_AUDIT_INTERVAL",
+        default_value = "10",
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub audit_interval: u64,
+}
+
+impl Config {
+    /// Gives the labels; an error names every bad one.
+    pub fn labels(&self) -> Result<Labels, anyhow::Error> {
+        Labels::new(self.labels.iter().cloned()).map_err(|refused| {
+            let lines: Vec<String> = refused
+                .iter()
+                .map(|(key, why)| format!("--label {key}: {why}"))
+                .collect();
+            anyhow::anyhow!(lines.join("\n"))
+        })
+    }
+
+    /// Gives the time between two audits.
+    pub fn audit_interval(&self) -> Duration {
+        Duration::from_secs(self.audit_interval)
+    }
+}
+
+fn node_name(text: &str) -> Result<NodeName, String> {
+    NodeName::new(text).map_err(|why| why.to_string())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("{text:?} is not K=V"))
+}
+
+fn controller_url(text: &str) -> Result<String, String> {
+    let authority = text
+        .strip_prefix("http://")
+        .ok_or_else(|| format!("{text:?} does not begin with http://"))?;
+    match authority.trim_end_matches('/').rsplit_once(':') {
+        Some((host, port))
+            if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("{text:?} is not http://HOST:PORT")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        let words = std::iter::once("weir-agent").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_agent_is_run_with_a_name_a_directory_and_labels() {
+        let cli = parse("--node node-a --data-dir d --label rack=3 --label tier=").expect("parsed");
+        let config = cli.run.expect("a run");
+        assert_eq!(config.controller, "http://127.0.0.1:7420");
+        assert_eq!(config.audit_interval(), Duration::from_secs(10));
+        let labels = config.labels().expect("labels");
+        let pairs: Vec<(&str, &str)> = labels.iter().collect();
+        assert_eq!(pairs, [("rack", "3"), ("tier", "")]);
+    }
+
+    #[test]
+    fn clean_up_needs_a_directory_and_no_name() {
+        let cli = parse("cleanup --data-dir d").expect("parsed");
+        assert!(matches!(cli.command, Some(Command::Cleanup(_))));
+        assert!(parse("cleanup").is_err());
+    }
+
+    #[test]
+    fn a_bad_flag_says_what_is_wrong_with_it() {
+        for (line, why) in [
+            ("--node A --data-dir d", "\"A\" is not a name"),
+            ("--node a --data-dir d --label x", "\"x\" is not K=V"),
+            (
+                "--node a --data-dir d --controller 10.0.0.1:7420",
+                "does not begin with http://",
+            ),
+            (
+                "--node a --data-dir d --controller http://10.0.0.1",
+                "is not http://HOST:PORT",
+            ),
+            (
+                "--node a --data-dir d --audit-interval 0",
+                "0 is not in 1..=3600",
+            ),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(why), "{line}: {error}");
+        }
+        let config = parse("--node a --data-dir d --label a?=1,b=x,c=!").expect("parsed");
+        let error = config.run.expect("a run").labels().expect_err("bad");
+        let text = error.to_string();
+        assert!(
+            text.contains("--label a?:") && text.contains("--label c:"),
+            "{text}"
+        );
+    }
+}

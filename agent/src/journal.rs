@@ -1,0 +1,92 @@
+//! What a node must not forget: the state it accepted, and which objects of the kernel it made.
+//!
+//! A record is durable when the call that writes it returns, so that it can be written before it is acknowledged
+//! and before the kernel is touched.
+
+mod record;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_proto::disk::{Batch, Disk, DiskError};
+
+use crate::plan::{Change, Held, Ledger, LedgerChange};
+
+/// The layout of the records below. A change of it comes with a migration.
+const SCHEMA: u8 = 1;
+
+/// The journal of one node. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    disk: Arc<Disk>,
+}
+
+/// What the journal remembers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The accepted state.
+    pub held: Held,
+    /// What is ours.
+    pub ledger: Ledger,
+}
+
+/// Why the journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The database failed.
+    #[error("the journal failed")]
+    Disk(#[from] DiskError),
+    /// A record makes no sense, though its checksum is right.
+    #[error("journal record {key} cannot be read: {why}")]
+    Record {
+        /// Its key.
+        key: String,
+        /// Why not.
+        why: String,
+    },
+    /// The thread that writes was lost.
+    #[error("the write to the journal was abandoned")]
+    Abandoned,
+}
+
+impl Journal {
+    /// Opens the journal in `path`, made if it is not there, and gives what it remembers. Blocks.
+    pub fn open(path: &Path) -> Result<(Self, Remembered), JournalError> {
+        let (disk, records) = Disk::open(path, SCHEMA)?;
+        let mut remembered = Remembered::default();
+        for (key, payload) in records {
+            record::remember(&key, &payload, &mut remembered)?;
+        }
+        let disk = Arc::new(disk);
+        Ok((Self { disk }, remembered))
+    }
+
+    /// Makes a change of the accepted state durable: one record for each item in it.
+    pub async fn accept(&self, change: &Change) -> Result<(), JournalError> {
+        self.commit(record::of_change(change)).await
+    }
+
+    /// Makes a change of the ledger durable.
+    pub async fn record(&self, change: &LedgerChange) -> Result<(), JournalError> {
+        self.commit(record::of_ledger(change)).await
+    }
+
+    /// Forgets the accepted state, as if nothing had ever been accepted.
+    pub async fn forget(&self, held: &Held) -> Result<(), JournalError> {
+        self.commit(record::of_nothing(held)).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), JournalError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let disk = Arc::clone(&self.disk);
+        tokio::task::spawn_blocking(move || disk.commit(&batch))
+            .await
+            .map_err(|_| JournalError::Abandoned)?
+            .map_err(JournalError::from)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The records of the journal as bytes.
+//!
+//! | key | value |
+//! |---|---|
+//! | `g` | the accepted generation, 8 bytes big-endian |
+//! | `i` + ItemKey as on the wire | the Item as on the wire |
+//! | `o` + object | nothing: the object is ours |
+//! | `s` + dotted name | the value the setting had before us |
+//!
+//! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule) or `i` + ItemKey.
+
+use prost::Message;
+use weir_proto::convert::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};
+use weir_proto::disk::Batch;
+use weir_proto::model::{Family, Generation, ItemKey};
+use weir_proto::wire;
+
+use super::{JournalError, Remembered};
+use crate::plan::{Change, Held, Key, LedgerChange, Sysctl};
+
+const GENERATION: &[u8] = b"g";
+
+/// Takes one record into what is remembered.
+pub(super) fn remember(
+    key: &[u8],
+    payload: &[u8],
+    into: &mut Remembered,
+) -> Result<(), JournalError> {
+    let bad = |why: String| JournalError::Record {
+        key: key.escape_ascii().to_string(),
+        why,
+    };
+    match key.split_first() {
+        Some((b'g', [])) => {
+            let bytes = payload
+                .try_into()
+                .map_err(|_| bad("not 8 bytes".to_owned()))?;
+            into.held.generation = Generation(u64::from_be_bytes(bytes));
+        }
+        Some((b'i', _)) => {
+            let wire = wire::Item::decode(payload).map_err(|error| bad(error.to_string()))?;
+            let item = item_from_wire(&wire, "item").map_err(|error| bad(error.to_string()))?;
+            into.held.state.insert(item);
+        }
+        Some((b'o', object)) => {
+            let object = object_from_bytes(object).map_err(bad)?;
+            into.ledger.apply(&LedgerChange {
+                made: [object].into(),
+                ..LedgerChange::default()
+            });
+        }
+        Some((b's', name)) => {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
+            let name = text(name).map_err(|error| bad(error.to_string()))?;
+            let value = text(payload).map_err(|error| bad(error.to_string()))?;
+            let sysctl =
+                Sysctl::from_name(&name).ok_or_else(|| bad("no such setting".to_owned()))?;
+            into.ledger.apply(&LedgerChange {
+                found: [(sysctl, value)].into(),
+                ..LedgerChange::default()
+            });
+        }
+        _ => return Err(bad("no such kind of record".to_owned())),
+    }
+    Ok(())
+}
+
+/// Writes what a change does to the accepted state.
+pub(super) fn of_change(change: &Change) -> Batch {
+    let Change {
+        generation,
+        upserted,
+        removed,
+    } = change;
+    let mut batch = Batch::default();
+    for item in upserted {
+        batch.put(item_record(&item.key()), item_to_wire(item).encode_to_vec());
+    }
+    for key in removed {
+        batch.delete(item_record(key));
+    }
+    batch.put(GENERATION.to_vec(), generation.0.to_be_bytes().to_vec());
+    batch
+}
+
+/// Writes that nothing is accepted where `held` was.
+pub(super) fn of_nothing(held: &Held) -> Batch {
+    let mut batch = Batch::default();
+    for key in held.state.items().keys() {
+        batch.delete(item_record(key));
+    }
+    batch.delete(GENERATION.to_vec());
+    batch
+}
+
+/// Writes what a change does to the ledger.
+pub(super) fn of_ledger(change: &LedgerChange) -> Batch {
+    let LedgerChange {
+        made,
+        found,
+        gone,
+        restored,
+    } = change;
+    let mut batch = Batch::default();
+    for key in made {
+        batch.put(object_record(*key), Vec::new());
+    }
+    for key in gone {
+        batch.delete(object_record(*key));
+    }
+    for (sysctl, value) in found {
+        batch.put(setting_record(*sysctl), value.clone().into_bytes());
+    }
+    for sysctl in restored {
+        batch.delete(setting_record(*sysctl));
+    }
+    batch
+}
+
+fn item_record(key: &ItemKey) -> Vec<u8> {
+    [b"i", item_key_to_wire(key).encode_to_vec().as_slice()].concat()
+}
+
+fn setting_record(sysctl: Sysctl) -> Vec<u8> {
+    [b"s", sysctl.name().as_bytes()].concat()
+}
+
+fn object_record(key: Key) -> Vec<u8> {
+    let object = match key {
+        // a setting is nobody's: what it was before us stands in a record of its own
+        Key::Sysctl(sysctl) => return setting_record(sysctl),
+        Key::Link => b"l".to_vec(),
+        Key::LoopbackSet(family) => vec![b's', digit(family)],
+        Key::LoopbackRule(family) => vec![b'r', digit(family)],
+        Key::Item(key) => item_record(&key),
+    };
+    [b"o", object.as_slice()].concat()
+}
+
+fn object_from_bytes(object: &[u8]) -> Result<Key, String> {
+    match object {
+        b"l" => Ok(Key::Link),
+        b"s4" => Ok(Key::LoopbackSet(Family::V4)),
+        b"s6" => Ok(Key::LoopbackSet(Family::V6)),
+        b"r4" => Ok(Key::LoopbackRule(Family::V4)),
+        b"r6" => Ok(Key::LoopbackRule(Family::V6)),
+        [b'i', key @ ..] => {
+            let wire = wire::ItemKey::decode(key).map_err(|error| error.to_string())?;
+            item_key_from_wire(&wire, "key")
+                .map(Key::Item)
+                .map_err(|error| error.to_string())
+        }
+        _ => Err("no such kind of object".to_owned()),
+    }
+}
+
+fn digit(family: Family) -> u8 {
+    match family {
+        Family::V4 => b'4',
+        Family::V6 => b'6',
+    }
+}

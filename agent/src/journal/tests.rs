@@ -1,0 +1,131 @@
+use weir_proto::model::{
+    BackendKey, Endpoint, Family, Forwarding, Frontend, Generation, Item, LoopbackEntry,
+    NodeBackend, Port, Protocol, Scheduler, ServiceName, VirtualService, Weight,
+};
+
+use super::*;
+use crate::plan::{Key, Sysctl};
+
+/// One item of each kind, in both families.
+fn items() -> Vec<Item> {
+    let port = Port::new(8080).expect("port");
+    let mut items = Vec::new();
+    for (vip, backend) in [("10.1.0.1", "10.0.0.1"), ("fd00:1::1", "fd00::1")] {
+        let vip = vip.parse().expect("address");
+        let backend = backend.parse().expect("address");
+        let frontend = Frontend {
+            address: vip,
+            port,
+            protocol: Protocol::Udp,
+        };
+        items.push(Item::Vip(vip));
+        items.push(Item::VirtualService(VirtualService {
+            frontend,
+            scheduler: Scheduler::Maglev,
+            affinity: None,
+            service: ServiceName::new("web").expect("name"),
+        }));
+        items.push(Item::Backend(NodeBackend {
+            key: BackendKey {
+                frontend,
+                endpoint: Endpoint {
+                    address: backend,
+                    port,
+                },
+            },
+            weight: Weight::DEFAULT,
+            forwarding: Forwarding::Masquerade,
+        }));
+        items.push(Item::LoopbackEntry(LoopbackEntry {
+            address: backend,
+            protocol: Protocol::Udp,
+            port,
+            source: backend,
+        }));
+    }
+    items
+}
+
+fn change(generation: u64, upserted: Vec<Item>, removed: &[Item]) -> Change {
+    Change {
+        generation: Generation(generation),
+        upserted,
+        removed: removed.iter().map(Item::key).collect(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_remembered() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, remembered) = Journal::open(dir.path()).expect("open");
+    assert_eq!(remembered, Remembered::default());
+    let first = change(1, items(), &[]);
+    let second = change(2, vec![], &items()[..3]);
+    journal.accept(&first).await.expect("accept");
+    journal.accept(&second).await.expect("accept");
+    drop(journal);
+    let (_, remembered) = Journal::open(dir.path()).expect("open");
+    let mut held = Held::default();
+    held.apply(first);
+    held.apply(second);
+    assert_eq!(remembered.held, held);
+}
+
+#[tokio::test]
+async fn what_is_ours_is_remembered() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path()).expect("open");
+    let mut made: std::collections::BTreeSet<Key> =
+        items().iter().map(|item| Key::Item(item.key())).collect();
+    made.insert(Key::Link);
+    for family in Family::ALL {
+        made.insert(Key::LoopbackSet(family));
+        made.insert(Key::LoopbackRule(family));
+    }
+    let found = |value: &str| Sysctl::ALL.map(|sysctl| (sysctl, value.to_owned())).into();
+    let first = LedgerChange {
+        made,
+        found: found("0"),
+        ..LedgerChange::default()
+    };
+    let second = LedgerChange {
+        gone: [Key::Link, Key::LoopbackRule(Family::V6)].into(),
+        restored: [Sysctl::Conntrack].into(),
+        ..LedgerChange::default()
+    };
+    journal.record(&first).await.expect("record");
+    journal.record(&second).await.expect("record");
+    drop(journal);
+    let (_, remembered) = Journal::open(dir.path()).expect("open");
+    let mut ledger = Ledger::default();
+    ledger.apply(&first);
+    ledger.apply(&second);
+    assert_eq!(remembered.ledger, ledger);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path()).expect("open");
+    let mut held = Held::default();
+    let all = change(1, items(), &[]);
+    journal.accept(&all).await.expect("accept");
+    held.apply(all);
+    let ours = LedgerChange {
+        made: [Key::Link].into(),
+        ..LedgerChange::default()
+    };
+    journal.record(&ours).await.expect("record");
+    journal.forget(&held).await.expect("forget");
+    drop(journal);
+    let (_, remembered) = Journal::open(dir.path()).expect("open");
+    let mut ledger = Ledger::default();
+    ledger.apply(&ours);
+    assert_eq!(
+        remembered,
+        Remembered {
+            held: Held::default(),
+            ledger
+        }
+    );
+}

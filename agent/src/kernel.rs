@@ -1,0 +1,87 @@
+//! The door to the kernel. Behind it stand the real one and one in memory; `contract` holds both to the same
+//! behaviour.
+
+pub mod contract;
+pub mod fake;
+pub mod linux;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use crate::plan::{Key, Problem, Scope, Step, Table};
+
+/// A kernel that can be read and changed.
+pub trait Kernel: Send + 'static {
+    /// Reads what the kernel holds within `scope`, foreign objects included. Either the whole of it or an
+    /// error: what is not in the answer is not there.
+    fn read(&mut self, scope: &Scope) -> impl Future<Output = Result<Table, KernelError>> + Send;
+
+    /// Takes steps in their order and gives a verdict for each. One that is refused does not stop the others,
+    /// save for those whose container it should have made.
+    fn apply(&mut self, steps: &[Step]) -> impl Future<Output = Vec<Verdict>> + Send;
+}
+
+/// What became of one step.
+pub type Verdict = Result<(), StepError>;
+
+/// Why a step was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// The kernel refused; nothing was changed.
+    #[error("{}", .0.cause)]
+    Refused(Problem),
+    /// Whether it was taken is not known; what is there must be read again.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Why the kernel could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {what} from the kernel")]
+pub struct KernelError {
+    /// What was being read.
+    pub what: &'static str,
+    /// Why not.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StepError {
+    /// Gives what to tell people.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Refused(problem) => problem.clone(),
+            Self::Unknown(cause) => Problem::new(0, cause.clone()),
+        }
+    }
+}
+
+/// The containers that earlier steps of one call should have made and did not: what would live in one must not
+/// end up in somebody else's.
+#[derive(Debug, Default)]
+pub(crate) struct FailedContainers(BTreeSet<Key>);
+
+impl FailedContainers {
+    /// Refuses a step that would add to a container which could not be made.
+    pub(crate) fn check(&self, step: &Step) -> Verdict {
+        let container = match step {
+            Step::Add { key, .. } => key.container(),
+            Step::Edit { .. } | Step::Remove { .. } => None,
+        };
+        match container {
+            Some(container) if self.0.contains(&container) => Err(StepError::Refused(
+                Problem::new(0, format!("{container} could not be made")),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes note of what became of a step.
+    pub(crate) fn note(&mut self, step: &Step, verdict: &Verdict) {
+        if let (Step::Add { key, .. }, Err(_)) = (step, verdict)
+            && key.container().is_none()
+        {
+            self.0.insert(*key);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A kernel in memory: the same refusals as the real one, and faults on demand.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use weir_proto::model::{ItemKey, Scheduler};
+
+use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
+use crate::plan::{Key, Object, Problem, Scope, Step, Sysctl, Table};
+
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const EBUSY: i32 = 16;
+const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
+
+/// A kernel in memory. Clones share it, so that a test can look at what an agent does to it.
+#[derive(Debug, Clone, Default)]
+pub struct Fake(Arc<Mutex<Inside>>);
+
+/// What the fake has seen and holds.
+#[derive(Debug, Default)]
+struct Inside {
+    table: Table,
+    steps: Vec<Step>,
+    reads: Vec<Scope>,
+    faults: BTreeMap<Key, VecDeque<StepError>>,
+    unreadable: u32,
+}
+
+impl Fake {
+    /// Makes a kernel with settings at 0 and nothing else.
+    pub fn new() -> Self {
+        let fake = Self::default();
+        for sysctl in Sysctl::ALL {
+            let value = Object::Value("0".to_owned());
+            fake.lock().table.insert(Key::Sysctl(sysctl), value);
+        }
+        fake
+    }
+
+    /// Gives what it holds.
+    pub fn table(&self) -> Table {
+        self.lock().table.clone()
+    }
+
+    /// Changes what it holds behind the agent's back.
+    pub fn tamper(&self, change: impl FnOnce(&mut Table)) {
+        change(&mut self.lock().table);
+    }
+
+    /// Gives the steps asked for since the last call.
+    pub fn take_steps(&self) -> Vec<Step> {
+        std::mem::take(&mut self.lock().steps)
+    }
+
+    /// Gives the scopes read since the last call.
+    pub fn take_reads(&self) -> Vec<Scope> {
+        std::mem::take(&mut self.lock().reads)
+    }
+
+    /// Makes the next step on `key` end in `error`. Several are used up one after another.
+    pub fn fail(&self, key: Key, error: StepError) {
+        self.lock().faults.entry(key).or_default().push_back(error);
+    }
+
+    /// Makes the next reads fail.
+    pub fn fail_reads(&self, reads: u32) {
+        self.lock().unreadable = reads;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(|held| held.into_inner())
+    }
+}
+
+impl Kernel for Fake {
+    async fn read(&mut self, scope: &Scope) -> Result<Table, KernelError> {
+        let mut inside = self.lock();
+        inside.reads.push(scope.clone());
+        if inside.unreadable > 0 {
+            inside.unreadable -= 1;
+            return Err(KernelError {
+                what: "the table",
+                source: "a fault was asked for".into(),
+            });
+        }
+        let all = inside.table.iter();
+        let within = all.filter(|(key, _)| scope.has(**key));
+        Ok(within.map(|(key, object)| (*key, object.clone())).collect())
+    }
+
+    async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
+        let mut inside = self.lock();
+        let mut failed = FailedContainers::default();
+        let mut verdicts: Vec<Verdict> = Vec::with_capacity(steps.len());
+        for step in steps {
+            inside.steps.push(step.clone());
+            let verdict = failed.check(step).and_then(|()| inside.take(step));
+            failed.note(step, &verdict);
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+}
+
+impl Inside {
+    fn take(&mut self, step: &Step) -> Verdict {
+        if let Some(faults) = self.faults.get_mut(&step.key())
+            && let Some(error) = faults.pop_front()
+        {
+            return Err(error);
+        }
+        take(&mut self.table, step)
+    }
+}
+
+/// Takes one step on a table as a kernel would.
+pub(crate) fn take(table: &mut Table, step: &Step) -> Verdict {
+    match step {
+        Step::Add { key, object } => {
+            if table.contains_key(key) {
+                return Err(refused(EEXIST, format!("{key} exists")));
+            }
+            let needs = match key {
+                Key::Item(ItemKey::Backend(_)) => key.container().map(|on| (on, ESRCH)),
+                Key::Item(ItemKey::LoopbackEntry(_)) => key.container().map(|on| (on, ENOENT)),
+                Key::LoopbackRule(family) => Some((Key::LoopbackSet(*family), ENOENT)),
+                Key::Item(ItemKey::Vip(_)) => Some((Key::Link, ENODEV)),
+                _ => None,
+            };
+            if let Some((on, errno)) = needs
+                && !table.contains_key(&on)
+            {
+                return Err(refused(errno, format!("{on} is not there")));
+            }
+            known_scheduler(object)?;
+            table.insert(*key, object.clone());
+        }
+        Step::Edit { key, object } => {
+            if !table.contains_key(key) {
+                return Err(refused(absent(*key), format!("{key} is not there")));
+            }
+            known_scheduler(object)?;
+            table.insert(*key, object.clone());
+        }
+        Step::Remove { key } => {
+            if let Key::LoopbackSet(family) = key
+                && table.contains_key(&Key::LoopbackRule(*family))
+            {
+                return Err(refused(EBUSY, "a rule uses the set".to_owned()));
+            }
+            if table.remove(key).is_none() {
+                return Err(refused(absent(*key), format!("{key} is not there")));
+            }
+            let lives_in = |other: &Key| match (key, other) {
+                (Key::Link, Key::Item(ItemKey::Vip(_))) => true,
+                _ => other.container() == Some(*key),
+            };
+            table.retain(|other, _| !lives_in(other));
+        }
+    }
+    Ok(())
+}
+
+fn absent(key: Key) -> i32 {
+    match key {
+        Key::Item(ItemKey::VirtualService(_)) => ESRCH,
+        Key::Link => ENODEV,
+        _ => ENOENT,
+    }
+}
+
+fn known_scheduler(object: &Object) -> Verdict {
+    match object {
+        Object::Service(spec) if spec.scheduler.parse::<Scheduler>().is_err() => Err(refused(
+            ENOENT,
+            format!("scheduler {} is not in this kernel", spec.scheduler),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refused(errno: i32, cause: String) -> StepError {
+    StepError::Refused(Problem::new(errno, cause))
+}
+
+/// Gives a table with the base objects of both families, as an agent would have put them up.
+#[cfg(test)]
+pub(crate) fn base_table() -> Table {
+    let mut table = Fake::new().table();
+    table.insert(Key::Link, Object::Present);
+    for family in weir_proto::model::Family::ALL {
+        table.insert(Key::LoopbackSet(family), Object::Present);
+        table.insert(Key::LoopbackRule(family), Object::Present);
+    }
+    table
+}

@@ -1,0 +1,134 @@
+//! The Linux kernel: codecs for what it speaks, thin sockets that speak it, and what weir's plan means in it.
+//!
+//! Each protocol has a codec that is pure (bytes in, values out) and knows nothing of weir's model, so
+//! that any program could use it, and a socket file that only sends what the codec wrote and reads what
+//! came back. `services`, `sets`, `rules`, `vips` and `settings` turn the plan's values into requests. Nothing here
+//! decides anything.
+
+pub mod capabilities;
+pub mod ipset;
+pub mod ipvs;
+pub mod link;
+pub mod loopback;
+pub mod netlink;
+mod services;
+pub mod sets;
+mod settings;
+pub mod sysctl;
+mod verdict;
+pub mod vips;
+
+use std::net::IpAddr;
+
+use weir_proto::model::ItemKey;
+
+use self::loopback::Rules;
+use self::services::Services;
+use self::sets::Sets;
+use self::settings::Settings;
+use self::vips::Vips;
+use super::{FailedContainers, Kernel, KernelError, Verdict};
+use crate::plan::{Key, Scope, Step, Table};
+
+/// The kernel of the network namespace that it was opened in.
+pub struct Linux {
+    settings: Settings,
+    vips: Vips,
+    sets: Sets,
+    rules: Rules,
+    services: Services,
+}
+
+/// The part of the kernel that holds an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Settings,
+    Link,
+    Sets,
+    Rules,
+    Entries,
+    Services,
+    Backends,
+    Vips,
+}
+
+impl Linux {
+    /// Opens this thread's network namespace. What the kernel lacks shows when it is needed.
+    pub async fn open() -> Self {
+        Self {
+            settings: Settings::default(),
+            vips: Vips::default(),
+            sets: Sets::default(),
+            rules: Rules::choose().await,
+            services: Services::default(),
+        }
+    }
+
+    /// Gives the addresses this node can be reached at: those of all links but loopback and our own.
+    pub async fn node_addresses(&mut self) -> Result<Vec<IpAddr>, KernelError> {
+        self.vips.node_addresses().await
+    }
+}
+
+impl Kernel for Linux {
+    async fn read(&mut self, scope: &Scope) -> Result<Table, KernelError> {
+        let mut table = Table::new();
+        self.settings.read(scope, &mut table)?;
+        self.vips.read(scope, &mut table).await?;
+        self.sets.read(scope, &mut table).await?;
+        self.rules.read(scope, &mut table).await?;
+        self.services.read(scope, &mut table).await?;
+        Ok(table)
+    }
+
+    async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
+        let mut failed = FailedContainers::default();
+        let mut verdicts = Vec::with_capacity(steps.len());
+        // steps of one part that follow each other go to the kernel together
+        for run in steps.chunk_by(|one, next| part(one.key()) == part(next.key())) {
+            let blocked: Vec<Verdict> = run.iter().map(|step| failed.check(step)).collect();
+            let free: Vec<&Step> = run
+                .iter()
+                .zip(&blocked)
+                .filter_map(|(step, verdict)| verdict.is_ok().then_some(step))
+                .collect();
+            let mut taken = self.take(&free).await.into_iter();
+            for (step, verdict) in run.iter().zip(blocked) {
+                let verdict = verdict.and_then(|()| taken.next().unwrap_or(Ok(())));
+                failed.note(step, &verdict);
+                verdicts.push(verdict);
+            }
+        }
+        verdicts
+    }
+}
+
+impl Linux {
+    async fn take(&mut self, steps: &[&Step]) -> Vec<Verdict> {
+        let Some(first) = steps.first() else {
+            return Vec::new();
+        };
+        match part(first.key()) {
+            Part::Settings => self.settings.apply(steps),
+            Part::Link => self.vips.apply_link(steps).await,
+            Part::Vips => self.vips.apply(steps).await,
+            Part::Sets => self.sets.apply(steps).await,
+            Part::Rules => self.rules.apply(steps).await,
+            Part::Entries => self.sets.apply_entries(steps).await,
+            Part::Services | Part::Backends => self.services.apply(steps).await,
+        }
+    }
+}
+
+fn part(key: Key) -> Part {
+    match key {
+        Key::Sysctl(_) => Part::Settings,
+        Key::Link => Part::Link,
+        Key::LoopbackSet(_) => Part::Sets,
+        Key::LoopbackRule(_) => Part::Rules,
+        Key::Item(ItemKey::LoopbackEntry(_)) => Part::Entries,
+        Key::Item(ItemKey::VirtualService(_)) => Part::Services,
+        Key::Item(ItemKey::Backend(_)) => Part::Backends,
+        Key::Item(ItemKey::Vip(_)) => Part::Vips,
+    }
+}

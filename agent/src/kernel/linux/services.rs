@@ -1,0 +1,295 @@
+//! Virtual services and backends, as IPVS has them.
+
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+use weir_proto::model::{BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Port, Protocol};
+
+use super::ipvs::{
+    Command, Dest, DestStatus, Flags, Forward, Ipvs, Proto, Service, ServiceKey, ServiceStatus,
+};
+use super::netlink::NlError;
+use super::verdict;
+use crate::kernel::{KernelError, Verdict};
+use crate::plan::{BackendSpec, Key, Object, Scope, ServiceSpec, Step, Table, Unit};
+
+/// Above so many services one dump of all of them is cheaper than asking for each.
+const ONE_BY_ONE: usize = 64;
+
+/// IPVS of one network namespace.
+#[derive(Default)]
+pub(super) struct Services {
+    ipvs: Option<Ipvs>,
+}
+
+/// What a step sends, kept until the batch is written.
+enum Request {
+    Add(Service),
+    Edit(Service),
+    Remove(ServiceKey),
+    AddBackend(ServiceKey, Dest),
+    EditBackend(ServiceKey, Dest),
+    RemoveBackend(ServiceKey, SocketAddr),
+}
+
+impl Services {
+    /// Reads the services of the scope with their backends. Those that weir could never make (marks, other
+    /// protocols) are left out: no key of ours can meet them.
+    pub(super) async fn read(
+        &mut self,
+        scope: &Scope,
+        table: &mut Table,
+    ) -> Result<(), KernelError> {
+        let unreadable = |error| verdict::unreadable("the IPVS services", error);
+        let frontends: Option<Vec<Frontend>> = match scope {
+            Scope::All => None,
+            Scope::Units(units) => {
+                Some(units.iter().filter_map(|unit| frontend_of(*unit)).collect())
+            }
+        };
+        if frontends.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
+        let ipvs = match self.door().await {
+            Ok(ipvs) => ipvs,
+            // a kernel without IPVS holds no service; what is wanted of it is refused when it is asked for
+            Err(NlError::Errno(errno)) if errno == Errno::ENOENT as i32 => return Ok(()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let statuses = match &frontends {
+            Some(frontends) if frontends.len() <= ONE_BY_ONE => {
+                let mut found = Vec::with_capacity(frontends.len());
+                for frontend in frontends {
+                    found.extend(
+                        ipvs.service(&service_key(*frontend))
+                            .await
+                            .map_err(unreadable)?,
+                    );
+                }
+                found
+            }
+            _ => ipvs.services().await.map_err(unreadable)?,
+        };
+        for ServiceStatus { service, .. } in &statuses {
+            let Some(frontend) = frontend(&service.key) else {
+                continue;
+            };
+            let key = Key::Item(ItemKey::VirtualService(frontend));
+            if !scope.has(key) {
+                continue;
+            }
+            table.insert(key, Object::Service(service_spec(service)));
+            for DestStatus { dest, .. } in ipvs.dests(&service.key).await.map_err(unreadable)? {
+                if let Some(key) = backend_key(frontend, dest.address) {
+                    let key = Key::Item(ItemKey::Backend(key));
+                    table.insert(key, Object::Backend(backend_spec(&dest)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends steps in one batch.
+    pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
+        let requests: Vec<Option<Request>> = steps.iter().map(|step| request(step)).collect();
+        let commands: Vec<Command<'_>> = requests.iter().flatten().map(command).collect();
+        let mut answers = match self.door().await {
+            Ok(ipvs) => ipvs.batch(&commands).await,
+            Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+        }
+        .into_iter();
+        let present = self.ipvs.is_some();
+        steps
+            .iter()
+            .zip(&requests)
+            .map(|(step, request)| match request {
+                Some(_) => {
+                    let answer = answers.next().unwrap_or(Ok(()));
+                    verdict::of(answer, |errno| explain(step, errno, present))
+                }
+                None => Err(verdict::refused(
+                    Errno::EINVAL,
+                    "IPVS cannot hold such an object",
+                )),
+            })
+            .collect()
+    }
+
+    async fn door(&mut self) -> Result<&mut Ipvs, NlError> {
+        match &mut self.ipvs {
+            Some(ipvs) => Ok(ipvs),
+            none => Ok(none.insert(Ipvs::open().await?)),
+        }
+    }
+}
+
+fn frontend_of(unit: Unit) -> Option<Frontend> {
+    match unit {
+        Unit::Service(frontend) => Some(frontend),
+        Unit::Base | Unit::Entry(_) | Unit::Vip(_) => None,
+    }
+}
+
+fn request(step: &Step) -> Option<Request> {
+    Some(match step {
+        Step::Add {
+            key: Key::Item(ItemKey::VirtualService(frontend)),
+            object: Object::Service(spec),
+        } => Request::Add(service(*frontend, spec)),
+        Step::Edit {
+            key: Key::Item(ItemKey::VirtualService(frontend)),
+            object: Object::Service(spec),
+        } => Request::Edit(service(*frontend, spec)),
+        Step::Remove {
+            key: Key::Item(ItemKey::VirtualService(frontend)),
+        } => Request::Remove(service_key(*frontend)),
+        Step::Add {
+            key: Key::Item(ItemKey::Backend(key)),
+            object: Object::Backend(spec),
+        } => Request::AddBackend(service_key(key.frontend), dest(key, spec)?),
+        Step::Edit {
+            key: Key::Item(ItemKey::Backend(key)),
+            object: Object::Backend(spec),
+        } => Request::EditBackend(service_key(key.frontend), dest(key, spec)?),
+        Step::Remove {
+            key: Key::Item(ItemKey::Backend(key)),
+        } => Request::RemoveBackend(service_key(key.frontend), socket(key.endpoint)),
+        _ => return None,
+    })
+}
+
+fn command(request: &Request) -> Command<'_> {
+    match request {
+        Request::Add(service) => Command::NewService(service),
+        Request::Edit(service) => Command::SetService(service),
+        Request::Remove(key) => Command::DelService(key),
+        Request::AddBackend(key, dest) => Command::NewDest(key, dest),
+        Request::EditBackend(key, dest) => Command::SetDest(key, dest),
+        Request::RemoveBackend(key, address) => Command::DelDest(key, *address),
+    }
+}
+
+/// Says what an error number of IPVS means here (`net/netfilter/ipvs/ip_vs_ctl.c`).
+fn explain(step: &Step, errno: Errno, present: bool) -> Option<(String, &'static str)> {
+    if !present && errno == Errno::ENOENT {
+        let cause = "this kernel has no IPVS: load the module ip_vs";
+        return Some((cause.to_owned(), ""));
+    }
+    match (step, errno) {
+        // ip_vs_genl_set_cmd: ip_vs_scheduler_get found no such module
+        (
+            Step::Add {
+                object: Object::Service(spec),
+                ..
+            }
+            | Step::Edit {
+                object: Object::Service(spec),
+                ..
+            },
+            Errno::ENOENT,
+        ) => Some((
+            format!(
+                "scheduler {0} is not in this kernel: load the module ip_vs_{0}",
+                spec.scheduler
+            ),
+            "scheduler",
+        )),
+        (_, Errno::ESRCH) => Some(("the virtual service is not there".to_owned(), "")),
+        (_, Errno::ENOENT) => Some(("the backend is not there".to_owned(), "")),
+        (_, Errno::EEXIST) => Some(("it is there already and is not ours".to_owned(), "")),
+        // __ip_vs_add_dest, ip_vs_new_dest: inet_addr_type is not unicast
+        (
+            Step::Add {
+                key: Key::Item(ItemKey::Backend(_)),
+                ..
+            },
+            Errno::EINVAL,
+        ) => Some((
+            "the kernel does not take the address as a unicast one".to_owned(),
+            "address",
+        )),
+        _ => None,
+    }
+}
+
+fn service_key(frontend: Frontend) -> ServiceKey {
+    ServiceKey::Address {
+        proto: Proto(frontend.protocol.number().into()),
+        address: frontend.address,
+        port: frontend.port.get(),
+    }
+}
+
+fn frontend(key: &ServiceKey) -> Option<Frontend> {
+    match *key {
+        ServiceKey::Address {
+            proto: Proto(number),
+            address,
+            port,
+        } => Some(Frontend {
+            address,
+            port: Port::new(port.into()).ok()?,
+            protocol: Protocol::from_number(u8::try_from(number).ok()?)?,
+        }),
+        ServiceKey::Fwmark { .. } => None,
+    }
+}
+
+fn service(frontend: Frontend, spec: &ServiceSpec) -> Service {
+    let persistent = if spec.affinity_seconds > 0 {
+        Flags::PERSISTENT
+    } else {
+        0
+    };
+    Service {
+        flags: Flags::exactly(spec.scheduler_flags | persistent),
+        timeout: spec.affinity_seconds,
+        ..Service::new(service_key(frontend), spec.scheduler.clone())
+    }
+}
+
+fn service_spec(service: &Service) -> ServiceSpec {
+    let bits = service.flags.bits;
+    let persistent = bits & Flags::PERSISTENT != 0;
+    ServiceSpec {
+        scheduler: service.scheduler.clone(),
+        affinity_seconds: if persistent { service.timeout } else { 0 },
+        scheduler_flags: bits & !(Flags::PERSISTENT | Flags::HASHED),
+    }
+}
+
+fn socket(endpoint: Endpoint) -> SocketAddr {
+    SocketAddr::new(endpoint.address, endpoint.port.get())
+}
+
+fn backend_key(frontend: Frontend, address: SocketAddr) -> Option<BackendKey> {
+    Some(BackendKey {
+        frontend,
+        endpoint: Endpoint {
+            address: address.ip(),
+            port: Port::new(address.port().into()).ok()?,
+        },
+    })
+}
+
+fn dest(key: &BackendKey, spec: &BackendSpec) -> Option<Dest> {
+    let forward = match spec.forwarding? {
+        Forwarding::Masquerade => Forward::Masq,
+        Forwarding::DirectRoute => Forward::DirectRoute,
+        Forwarding::Tunnel => Forward::Tunnel,
+    };
+    let weight = i32::try_from(spec.weight).ok()?;
+    Some(Dest::new(socket(key.endpoint), forward, weight))
+}
+
+fn backend_spec(dest: &Dest) -> BackendSpec {
+    BackendSpec {
+        weight: dest.weight.unsigned_abs(),
+        forwarding: match dest.forward {
+            Forward::Masq => Some(Forwarding::Masquerade),
+            Forward::DirectRoute => Some(Forwarding::DirectRoute),
+            Forward::Tunnel => Some(Forwarding::Tunnel),
+            Forward::Local | Forward::Bypass | Forward::Other(_) => None,
+        },
+    }
+}

@@ -1,0 +1,236 @@
+//! The loopback sets and their entries, as ipset has them.
+
+use nix::errno::Errno;
+use weir_proto::model::{Family, ItemKey, LoopbackEntry, Port, Protocol};
+
+use super::ipset::{Command, Element, HASH_IP_PORT_IP, Header, Ipset};
+use super::netlink::{self, NlError};
+use super::verdict;
+use crate::kernel::{KernelError, Verdict};
+use crate::plan::{Key, Object, Scope, Step, Table, Unit};
+
+/// Above so many entries one listing of the set is cheaper than asking for each.
+const ONE_BY_ONE: usize = 64;
+/// Most entries of a set. It takes no memory until it is used; a million backends on one node are out of
+/// reach of everything else.
+const MAX_ELEMENTS: u32 = 1 << 20;
+
+/// Gives the name of a family's set.
+pub fn set_name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "WEIR-LOOPBACK",
+        Family::V6 => "WEIR-LOOPBACK-6",
+    }
+}
+
+/// The sets of one network namespace.
+#[derive(Default)]
+pub(super) struct Sets {
+    ipset: Option<Ipset>,
+}
+
+impl Sets {
+    /// Reads the sets and entries of the scope.
+    pub(super) async fn read(
+        &mut self,
+        scope: &Scope,
+        table: &mut Table,
+    ) -> Result<(), KernelError> {
+        for family in Family::ALL {
+            let read = match scope {
+                Scope::All => self.read_set(family, scope, table).await,
+                Scope::Units(units) => {
+                    let entries: Vec<LoopbackEntry> = units
+                        .iter()
+                        .filter_map(|unit| entry_of(*unit, family))
+                        .collect();
+                    let base = units.contains(&Unit::Base);
+                    if entries.len() > ONE_BY_ONE {
+                        self.read_set(family, scope, table).await
+                    } else {
+                        self.read_entries(family, &entries, base, table).await
+                    }
+                }
+            };
+            read.map_err(|error| verdict::unreadable("a loopback set", error))?;
+        }
+        Ok(())
+    }
+
+    async fn read_set(
+        &mut self,
+        family: Family,
+        scope: &Scope,
+        table: &mut Table,
+    ) -> Result<(), NlError> {
+        // a kernel without ipset answers with an error and holds no set; what is wanted of it is refused later
+        let set = match self.door()?.list(set_name(family)).await {
+            Err(NlError::Errno(_)) => None,
+            listed => listed?,
+        };
+        let Some(set) = set else { return Ok(()) };
+        table.insert(Key::LoopbackSet(family), object(&set.header, family));
+        let entries = set.elements.iter().filter_map(entry);
+        table.extend(
+            entries.map(|entry| (Key::Item(ItemKey::LoopbackEntry(entry)), Object::Present)),
+        );
+        table.retain(|key, _| scope.has(*key));
+        Ok(())
+    }
+
+    async fn read_entries(
+        &mut self,
+        family: Family,
+        entries: &[LoopbackEntry],
+        base: bool,
+        table: &mut Table,
+    ) -> Result<(), NlError> {
+        let name = set_name(family);
+        if base {
+            let header = match self.door()?.header(name).await {
+                Err(NlError::Errno(_)) => None,
+                header => header?,
+            };
+            if let Some(header) = header {
+                table.insert(Key::LoopbackSet(family), object(&header, family));
+            }
+        }
+        for entry in entries {
+            match self.door()?.test(name, &element(entry)).await {
+                Ok(true) => {
+                    table.insert(Key::Item(ItemKey::LoopbackEntry(*entry)), Object::Present);
+                }
+                // not in the set, or no such set
+                Ok(false) | Err(NlError::Errno(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes and destroys sets.
+    pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(steps.len());
+        for step in steps {
+            verdicts.push(verdict::of(self.take(step).await, explain));
+        }
+        verdicts
+    }
+
+    async fn take(&mut self, step: &Step) -> Result<(), NlError> {
+        let Key::LoopbackSet(family) = step.key() else {
+            return Err(NlError::Errno(Errno::EINVAL as i32));
+        };
+        let name = set_name(family);
+        let ipset = self.door()?;
+        match step {
+            Step::Add { .. } => {
+                ipset
+                    .create(name, netlink_family(family), MAX_ELEMENTS)
+                    .await
+            }
+            Step::Remove { .. } => ipset.run(&Command::Destroy(name)).await,
+            // a set of ours has one shape
+            Step::Edit { .. } => Err(NlError::Errno(Errno::EEXIST as i32)),
+        }
+    }
+
+    /// Adds and deletes entries, many to a message.
+    pub(super) async fn apply_entries(&mut self, steps: &[&Step]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(steps.len());
+        for run in steps.chunk_by(|one, next| way(one) == way(next)) {
+            let elements: Vec<Element> = run.iter().filter_map(|step| entry_step(step)).collect();
+            let answers = match (self.door(), run.first()) {
+                (Ok(ipset), Some(first)) => match way(first) {
+                    (family, true) => ipset.del(set_name(family), &elements).await,
+                    (family, false) => ipset.add(set_name(family), &elements).await,
+                },
+                (Err(error), _) => elements.iter().map(|_| Err(error.clone())).collect(),
+                (Ok(_), None) => Vec::new(),
+            };
+            verdicts.extend(
+                answers
+                    .into_iter()
+                    .map(|answer| verdict::of(answer, explain)),
+            );
+        }
+        verdicts
+    }
+
+    fn door(&mut self) -> Result<&mut Ipset, NlError> {
+        match &mut self.ipset {
+            Some(ipset) => Ok(ipset),
+            none => Ok(none.insert(Ipset::open()?)),
+        }
+    }
+}
+
+/// Gives which set an entry step changes, and whether it takes away.
+fn way(step: &Step) -> (Family, bool) {
+    let family = match step.key() {
+        Key::Item(ItemKey::LoopbackEntry(entry)) => Family::of(entry.address),
+        _ => Family::V4,
+    };
+    (family, matches!(step, Step::Remove { .. }))
+}
+
+fn entry_step(step: &Step) -> Option<Element> {
+    match step.key() {
+        Key::Item(ItemKey::LoopbackEntry(entry)) => Some(element(&entry)),
+        _ => None,
+    }
+}
+
+fn entry_of(unit: Unit, family: Family) -> Option<LoopbackEntry> {
+    match unit {
+        Unit::Entry(entry) if Family::of(entry.address) == family => Some(entry),
+        Unit::Base | Unit::Entry(_) | Unit::Service(_) | Unit::Vip(_) => None,
+    }
+}
+
+fn explain(errno: Errno) -> Option<(String, &'static str)> {
+    let cause = match errno {
+        Errno::ENOENT => "the loopback set is not there",
+        Errno::EEXIST => "a set of this name is there and is not like ours",
+        // nfnetlink_rcv_msg: no such subsystem
+        Errno::EINVAL | Errno::EOPNOTSUPP => {
+            "this kernel has no ipset: load the modules ip_set and ip_set_hash_ipportip"
+        }
+        _ => return None,
+    };
+    Some((cause.to_owned(), ""))
+}
+
+fn object(header: &Header, family: Family) -> Object {
+    if header.type_name == HASH_IP_PORT_IP && header.family == Some(netlink_family(family)) {
+        Object::Present
+    } else {
+        Object::Value(header.type_name.clone())
+    }
+}
+
+fn netlink_family(family: Family) -> netlink::Family {
+    match family {
+        Family::V4 => netlink::Family::Inet,
+        Family::V6 => netlink::Family::Inet6,
+    }
+}
+
+fn element(entry: &LoopbackEntry) -> Element {
+    Element {
+        ip: entry.address,
+        proto: entry.protocol.number(),
+        port: entry.port.get(),
+        ip2: entry.source,
+    }
+}
+
+/// Gives the entry; none for one that weir could never make.
+fn entry(element: &Element) -> Option<LoopbackEntry> {
+    Some(LoopbackEntry {
+        address: element.ip,
+        protocol: Protocol::from_number(element.proto)?,
+        port: Port::new(element.port.into()).ok()?,
+        source: element.ip2,
+    })
+}

@@ -1,0 +1,47 @@
+//! Parses, starts telling what it does, and calls the app.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use weir_agent::app;
+use weir_agent::config::{Cli, Command, LogFormat, Storage};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match (cli.command, cli.run) {
+        (Some(Command::Cleanup(storage)), _) => clean_up(storage).await,
+        (None, Some(config)) => run(config).await,
+        (None, None) => {
+            // nothing was asked for: say what can be
+            let help = Cli::command().print_help();
+            help.map(|()| ExitCode::from(2))
+                .map_err(anyhow::Error::from)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("weir-agent: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(config: weir_agent::config::Config) -> anyhow::Result<ExitCode> {
+    let _telling = tell(config.log_format)?;
+    app::agent(config).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn clean_up(storage: Storage) -> anyhow::Result<ExitCode> {
+    let _telling = tell(storage.log_format)?;
+    let outcome = app::clean_up(storage).await?;
+    println!("{outcome}");
+    Ok(if outcome.left.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn tell(format: LogFormat) -> Result<weir_proto::trace::Guard, weir_proto::trace::Error> {
+    weir_proto::trace::start("weir-agent", format == LogFormat::Json)
+}

@@ -1,0 +1,24 @@
+//! Decides what to do to the kernel. Everything here is plain values: no socket, no clock, no disk.
+//!
+//! A [`Table`] is what a kernel holds or should hold, a [`Step`] is one change to it. [`fold`] takes an update into
+//! the held state, [`wanted`] turns the held state into a table, [`plan`] gives the steps from one table to
+//! another, and [`Ledger`] knows which objects are ours to change.
+
+mod diff;
+mod fold;
+mod ledger;
+mod report;
+mod table;
+mod wanted;
+
+pub use diff::{Conflict, Plan, Step, plan};
+pub use fold::{Change, Held, Refusal, Update, fold};
+pub use ledger::{Ledger, LedgerChange};
+pub use report::{Problem, Report, report};
+pub use table::{BackendSpec, Key, Object, Scope, ServiceSpec, Sysctl, Table, Unit};
+pub use wanted::wanted;
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod properties;

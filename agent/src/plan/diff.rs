@@ -1,0 +1,135 @@
+//! The steps from what is to what should be.
+
+use super::{Key, Ledger, Object, Table};
+
+/// One change to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Makes an object that is not there.
+    Add {
+        /// Which.
+        key: Key,
+        /// How it will be.
+        object: Object,
+    },
+    /// Changes an object in place.
+    Edit {
+        /// Which.
+        key: Key,
+        /// How it will be.
+        object: Object,
+    },
+    /// Removes an object, and with it those that live in it.
+    Remove {
+        /// Which.
+        key: Key,
+    },
+}
+
+/// What to do, and what must be left alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order they are to be taken.
+    pub steps: Vec<Step>,
+    /// What is wanted but cannot be had, because somebody else has it.
+    pub conflicts: Vec<Conflict>,
+    /// What is not wanted but must stay, because somebody else's objects live in it.
+    pub kept: Vec<Key>,
+}
+
+/// Somebody else's object stands where one of ours should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// What is wanted.
+    pub key: Key,
+    /// What is in its way: itself, or what it should live in.
+    pub held: Key,
+}
+
+impl Step {
+    /// Gives the key of the object it changes.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Add { key, .. } | Self::Edit { key, .. } | Self::Remove { key } => *key,
+        }
+    }
+}
+
+/// Gives the steps that turn `actual` into `wanted`: first all that is made or changed, in the order of keys,
+/// then all that is removed, the other way round. What `ledger` does not own is somebody else's and stays as it is.
+///
+/// Both tables must be of the same scope: what is in one and not in the other is taken as a difference.
+pub fn plan(actual: &Table, wanted: &Table, ledger: &Ledger) -> Plan {
+    let mut plan = Plan::default();
+    for (key, object) in wanted {
+        put(*key, object, [actual, wanted], ledger, &mut plan);
+    }
+    for key in actual.keys().rev() {
+        if !wanted.contains_key(key) {
+            take_down(*key, actual, wanted, ledger, &mut plan);
+        }
+    }
+    plan
+}
+
+fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger, plan: &mut Plan) {
+    let found = actual.get(&key);
+    if found == Some(object) {
+        return;
+    }
+    if let Key::Sysctl(sysctl) = key {
+        // a setting belongs to nobody; one that the kernel lacks can only be missed
+        if found.is_some() || !sysctl.optional() {
+            plan.steps.push(edit(key, object));
+        }
+        return;
+    }
+    // whoever holds the object, or what it should live in, decides; a container that is about to be made is ours, and
+    // of one out of scope the ledger knows
+    let will_be_made = |held: &Key| wanted.contains_key(held) && !actual.contains_key(held);
+    let container = key.container().filter(|held| !will_be_made(held));
+    let held = found.is_some().then_some(key).or(container);
+    match held {
+        Some(held) if !ledger.owns(held) => plan.conflicts.push(Conflict { key, held }),
+        _ if found.is_some() => plan.steps.push(edit(key, object)),
+        _ => plan.steps.push(Step::Add {
+            key,
+            object: object.clone(),
+        }),
+    }
+}
+
+fn edit(key: Key, object: &Object) -> Step {
+    Step::Edit {
+        key,
+        object: object.clone(),
+    }
+}
+
+fn take_down(key: Key, actual: &Table, wanted: &Table, ledger: &Ledger, plan: &mut Plan) {
+    if let Key::Sysctl(sysctl) = key {
+        if let Some(value) = ledger.found(sysctl) {
+            plan.steps.push(edit(key, &Object::Value(value.to_owned())));
+        }
+        return;
+    }
+    let goes_with_its_container = key.container().is_some_and(|container| {
+        actual.contains_key(&container) && !wanted.contains_key(&container)
+    });
+    if !ledger.owns(key) || goes_with_its_container {
+        return;
+    }
+    if key == Key::Link && has_foreign_address(actual, ledger) {
+        plan.kept.push(key);
+        return;
+    }
+    plan.steps.push(Step::Remove { key });
+}
+
+/// Says whether the link holds an address that we did not put there: it would go with the link.
+fn has_foreign_address(actual: &Table, ledger: &Ledger) -> bool {
+    use weir_proto::model::ItemKey;
+    actual
+        .keys()
+        .any(|key| matches!(key, Key::Item(ItemKey::Vip(_))) && !ledger.owns(*key))
+}

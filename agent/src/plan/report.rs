@@ -1,0 +1,83 @@
+//! What a node does not hold as wanted, in terms of the items it was given.
+
+use std::collections::BTreeMap;
+
+use weir_proto::model::{Family, ItemFailure, ItemKey};
+use weir_proto::state::NodeState;
+
+use super::Key;
+
+/// Why the kernel does not hold an object as wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The kernel's error number; 0: it was not the kernel that refused.
+    pub errno: i32,
+    /// One sentence for people.
+    pub cause: String,
+    /// The field at fault; empty: the object as a whole.
+    pub field: String,
+}
+
+impl Problem {
+    /// Says that the object as a whole is at fault.
+    pub fn new(errno: i32, cause: String) -> Self {
+        Self {
+            errno,
+            cause,
+            field: String::new(),
+        }
+    }
+}
+
+/// The failures to tell the controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// In the order of keys, as many as were asked for.
+    pub failures: Vec<ItemFailure>,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// Gives the failed items. A problem of a base object is one of every item that cannot work without it.
+pub fn report(problems: &BTreeMap<Key, Problem>, state: &NodeState, most: usize) -> Report {
+    let mut failed: BTreeMap<ItemKey, ItemFailure> = BTreeMap::new();
+    for (key, problem) in problems {
+        let Problem {
+            errno,
+            cause,
+            field,
+        } = problem;
+        let failure = |item: ItemKey, cause: String| ItemFailure {
+            key: item,
+            errno: *errno,
+            cause,
+            field: field.clone(),
+        };
+        if let Key::Item(item) = key {
+            failed.insert(*item, failure(*item, cause.clone()));
+            continue;
+        }
+        for item in state.items().keys().filter(|item| needs(**item, *key)) {
+            let cause = format!("{key}: {cause}");
+            failed.entry(*item).or_insert_with(|| failure(*item, cause));
+        }
+    }
+    Report {
+        count: failed.len() as u64,
+        failures: failed.into_values().take(most).collect(),
+    }
+}
+
+/// Says whether an item cannot work without a base object.
+fn needs(item: ItemKey, base: Key) -> bool {
+    match (base, item) {
+        (Key::Sysctl(sysctl), ItemKey::VirtualService(frontend)) => sysctl
+            .family()
+            .is_none_or(|family| family == Family::of(frontend.address)),
+        (Key::Link, ItemKey::Vip(_)) => true,
+        (Key::LoopbackSet(family) | Key::LoopbackRule(family), ItemKey::LoopbackEntry(entry)) => {
+            family == Family::of(entry.address)
+        }
+        _ => false,
+    }
+}

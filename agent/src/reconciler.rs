@@ -1,0 +1,322 @@
+//! Brings the kernel to what is wanted and keeps it there: the one task that owns the kernel.
+//!
+//! A pass reads what a change touches, plans, writes the ledger, takes the steps and reports. Every so often an
+//! audit does the same for everything. Nothing is flushed when the task ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument, Span, debug, info, warn};
+use weir_proto::model::Generation;
+
+use crate::journal::{Journal, JournalError, Remembered};
+use crate::kernel::{Kernel, KernelError, StepError};
+use crate::plan::{
+    Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Unit, plan,
+    report, wanted,
+};
+
+/// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
+const MOST_FAILURES: usize = 1_000;
+/// The wait before what failed is tried again; it doubles up to the audit's interval.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// EEXIST (`include/uapi/asm-generic/errno-base.h`): what a kernel says of a key that somebody else holds.
+const EEXIST: i32 = 17;
+
+/// An accepted change on its way to the kernel, with the trace it belongs to.
+#[derive(Debug)]
+pub struct Accepted {
+    /// What changes.
+    pub change: Change,
+    /// The span in which it was accepted.
+    pub span: Span,
+}
+
+/// How far the kernel is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The newest generation the kernel was brought to, save for the failures; 0: no pass has ended yet.
+    pub converged: Generation,
+    /// Whether a pass over everything has ended since the start.
+    pub settled: bool,
+    /// What the kernel does not hold as wanted.
+    pub report: Report,
+    /// What was counted since the start.
+    pub counts: Counts,
+}
+
+/// What the reconciler did since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Passes over a part.
+    pub passes: u64,
+    /// Passes over everything.
+    pub audits: u64,
+    /// Passes that could not read the kernel or write the journal.
+    pub failed_passes: u64,
+    /// Steps the kernel took.
+    pub steps: u64,
+    /// Steps it refused.
+    pub refused_steps: u64,
+    /// Steps of an audit that no change had asked for: somebody else had changed the kernel.
+    pub repairs: u64,
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Reconciler<K> {
+    kernel: K,
+    journal: Journal,
+    held: Held,
+    ledger: Ledger,
+    problems: BTreeMap<Key, Problem>,
+    /// What the next pass must look at; none: nothing.
+    due: Option<Scope>,
+    status: watch::Sender<Status>,
+}
+
+/// Why a pass came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum PassError {
+    #[error("the kernel could not be read")]
+    Kernel(#[from] KernelError),
+    #[error("what is ours could not be written down")]
+    Journal(#[from] JournalError),
+}
+
+impl<K: Kernel> Reconciler<K> {
+    /// Makes the task from what the journal remembers, and gives where to watch it.
+    pub fn new(
+        kernel: K,
+        journal: Journal,
+        remembered: Remembered,
+    ) -> (Self, watch::Receiver<Status>) {
+        let (status, watcher) = watch::channel(Status::default());
+        let Remembered { held, ledger } = remembered;
+        let reconciler = Self {
+            kernel,
+            journal,
+            held,
+            ledger,
+            problems: BTreeMap::new(),
+            due: Some(Scope::All),
+            status,
+        };
+        (reconciler, watcher)
+    }
+
+    /// Runs until `changes` is closed. Starts with a pass over everything.
+    pub async fn run(mut self, mut changes: mpsc::Receiver<Accepted>, audit_interval: Duration) {
+        let mut retry = FIRST_RETRY;
+        let mut next_audit = Instant::now() + audit_interval;
+        let mut span = Span::none();
+        loop {
+            let audit = self.due == Some(Scope::All);
+            if audit {
+                next_audit = Instant::now() + audit_interval;
+            }
+            if !self
+                .pass_due()
+                .instrument(mem::replace(&mut span, Span::none()))
+                .await
+            {
+                warn!("some objects are not as wanted and will be tried again");
+            }
+            let wake = self.wake(&mut retry, audit_interval).min(next_audit);
+            tokio::select! {
+                accepted = changes.recv() => match accepted {
+                    Some(accepted) => {
+                        span = self.take(accepted);
+                        // what came meanwhile goes into the same pass
+                        while let Ok(accepted) = changes.try_recv() {
+                            span = self.take(accepted);
+                        }
+                    }
+                    None => break,
+                },
+                () = sleep_until(wake) => self.look_again(wake >= next_audit),
+            }
+        }
+        info!(generation = %self.held.generation, "the kernel is left serving");
+    }
+
+    /// Gives when what failed is tried again.
+    fn wake(&self, retry: &mut Duration, audit_interval: Duration) -> Instant {
+        if self.problems.is_empty() && self.due.is_none() {
+            *retry = FIRST_RETRY;
+            return Instant::now() + audit_interval;
+        }
+        let wake = Instant::now() + *retry;
+        *retry = (*retry * 2).min(audit_interval);
+        wake
+    }
+
+    fn look_again(&mut self, everything: bool) {
+        if everything {
+            self.due = Some(Scope::All);
+        } else {
+            let units = self.problems.keys().map(|key| key.unit()).collect();
+            self.add_due(units);
+        }
+    }
+
+    fn take(&mut self, accepted: Accepted) -> Span {
+        let Accepted { change, span } = accepted;
+        let mut units: BTreeSet<Unit> = change.keys().map(|key| Key::Item(key).unit()).collect();
+        self.held.apply(change);
+        if self.lacks_base() {
+            units.insert(Unit::Base);
+        }
+        self.add_due(units);
+        span
+    }
+
+    /// Says whether the state needs a base object that is not ours yet.
+    fn lacks_base(&self) -> bool {
+        let base = wanted(
+            &self.held.state,
+            &self.ledger,
+            &Scope::Units([Unit::Base].into()),
+        );
+        base.keys()
+            .any(|key| !matches!(key, Key::Sysctl(_)) && !self.ledger.owns(*key))
+    }
+
+    fn add_due(&mut self, units: BTreeSet<Unit>) {
+        self.due = match self.due.take() {
+            Some(Scope::All) => Some(Scope::All),
+            Some(Scope::Units(mut due)) => {
+                due.extend(units);
+                Some(Scope::Units(due))
+            }
+            None => Some(Scope::Units(units)),
+        };
+    }
+
+    /// Makes a pass over what is due, and tells how far the kernel is. Says whether all is as wanted.
+    async fn pass_due(&mut self) -> bool {
+        let Some(scope) = self.due.take() else {
+            return self.problems.is_empty();
+        };
+        let generation = self.held.generation;
+        let passed = self.pass(&scope).await;
+        let all = scope == Scope::All;
+        let found = report(&self.problems, &self.held.state, MOST_FAILURES);
+        let clean = passed.is_ok() && found.count == 0 && self.problems.is_empty();
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            let counts = &mut status.counts;
+            *(if all {
+                &mut counts.audits
+            } else {
+                &mut counts.passes
+            }) += 1;
+            match &passed {
+                Ok(taken) => {
+                    counts.steps += taken.steps;
+                    counts.refused_steps += taken.refused;
+                    // the first pass, and one for a new generation, do what was asked
+                    if all && status.settled && status.converged == generation {
+                        counts.repairs += taken.steps;
+                    }
+                    status.settled |= all;
+                    status.converged = generation;
+                    status.report = found;
+                }
+                Err(_) => counts.failed_passes += 1,
+            }
+            (before.converged, before.settled, &before.report)
+                != (status.converged, status.settled, &status.report)
+        });
+        if let Err(error) = passed {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "a pass came to nothing"
+            );
+            self.due = Some(scope);
+        }
+        clean
+    }
+
+    async fn pass(&mut self, scope: &Scope) -> Result<Taken, PassError> {
+        let actual = self.kernel.read(scope).await?;
+        let wanted = wanted(&self.held.state, &self.ledger, scope);
+        let plan = plan(&actual, &wanted, &self.ledger);
+        let mut change = self.ledger.before(&plan, &actual);
+        if *scope == Scope::All {
+            change.gone = self.ledger.vanished(&actual, &wanted).gone;
+        }
+        self.write_down(&change).await?;
+        debug!(
+            steps = plan.steps.len(),
+            conflicts = plan.conflicts.len(),
+            "planned"
+        );
+        let verdicts = if plan.steps.is_empty() {
+            Vec::new()
+        } else {
+            self.kernel.apply(&plan.steps).await
+        };
+        self.problems.retain(|key, _| !scope.has(*key));
+        let (taken, change) = self.judge(&plan, &verdicts);
+        self.write_down(&change).await?;
+        Ok(taken)
+    }
+
+    /// Notes what became of each step; gives what that changes in the ledger.
+    fn judge(&mut self, plan: &Plan, verdicts: &[Result<(), StepError>]) -> (Taken, LedgerChange) {
+        let mut taken = Taken::default();
+        let mut change = LedgerChange::default();
+        for (step, verdict) in plan.steps.iter().zip(verdicts) {
+            match verdict {
+                Ok(()) => {
+                    taken.steps += 1;
+                    self.ledger.after(step, true, &mut change);
+                    info!(key = %step.key(), verb = verb(step), "changed");
+                }
+                Err(error) => {
+                    taken.refused += 1;
+                    if matches!(error, StepError::Refused(_)) {
+                        self.ledger.after(step, false, &mut change);
+                    }
+                    warn!(key = %step.key(), verb = verb(step), %error, "refused");
+                    self.problems.insert(step.key(), error.problem());
+                }
+            }
+        }
+        for conflict in &plan.conflicts {
+            let problem = Problem::new(EEXIST, conflict.cause());
+            self.problems.insert(conflict.key, problem);
+        }
+        (taken, change)
+    }
+
+    async fn write_down(&mut self, change: &LedgerChange) -> Result<(), JournalError> {
+        if !change.is_empty() {
+            self.journal.record(change).await?;
+            self.ledger.apply(change);
+        }
+        Ok(())
+    }
+}
+
+/// What one pass did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    steps: u64,
+    refused: u64,
+}
+
+fn verb(step: &Step) -> &'static str {
+    match step {
+        Step::Add { .. } => "add",
+        Step::Edit { .. } => "edit",
+        Step::Remove { .. } => "remove",
+    }
+}
+
+#[cfg(test)]
+mod tests;

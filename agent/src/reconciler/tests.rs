@@ -1,0 +1,370 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use weir_proto::model::{
+    BackendKey, Endpoint, Forwarding, Frontend, Item, ItemKey, LoopbackEntry, NodeBackend, Port,
+    Protocol, Scheduler, ServiceName, VirtualService, Weight,
+};
+
+use super::*;
+use crate::kernel::fake::Fake;
+use crate::plan::{Object, Sysctl, Table};
+
+const AUDIT: Duration = Duration::from_secs(10);
+
+/// A reconciler at work on a kernel in memory.
+struct Rig {
+    dir: TempDir,
+    changes: mpsc::Sender<Accepted>,
+    status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+    generation: u64,
+}
+
+impl Rig {
+    fn start(kernel: &Fake) -> Self {
+        Self::start_in(tempfile::tempdir().expect("dir"), kernel)
+    }
+
+    fn start_in(dir: TempDir, kernel: &Fake) -> Self {
+        let (journal, remembered) = Journal::open(dir.path()).expect("journal");
+        let generation = remembered.held.generation.0;
+        let (reconciler, status) = Reconciler::new(kernel.clone(), journal, remembered);
+        let (changes, queue) = mpsc::channel(8);
+        let task = tokio::spawn(reconciler.run(queue, AUDIT));
+        Self {
+            dir,
+            changes,
+            status,
+            task,
+            generation,
+        }
+    }
+
+    /// Sends a change and waits until a pass has taken it.
+    async fn change(&mut self, upserted: Vec<Item>, removed: &[ItemKey]) -> Status {
+        self.generation += 1;
+        let change = Change {
+            generation: Generation(self.generation),
+            upserted,
+            removed: removed.to_vec(),
+        };
+        let accepted = Accepted {
+            change,
+            span: Span::none(),
+        };
+        self.changes.send(accepted).await.expect("running");
+        let wanted = Generation(self.generation);
+        self.until(|status| status.converged == wanted && status.settled)
+            .await
+    }
+
+    async fn until(&mut self, so: impl FnMut(&Status) -> bool) -> Status {
+        let waited = tokio::time::timeout(AUDIT * 10, self.status.wait_for(so)).await;
+        waited.expect("in time").expect("running").clone()
+    }
+
+    /// Stops the task and gives the directory of its journal.
+    async fn stop(self) -> TempDir {
+        drop(self.changes);
+        self.task.await.expect("stopped");
+        self.dir
+    }
+}
+
+fn port(number: u32) -> Port {
+    Port::new(number).expect("port")
+}
+
+fn address(last: u8) -> IpAddr {
+    [10, 0, 0, last].into()
+}
+
+fn frontend() -> Frontend {
+    Frontend {
+        address: [10, 100, 100, 100].into(),
+        port: port(8080),
+        protocol: Protocol::Tcp,
+    }
+}
+
+fn service(scheduler: Scheduler) -> Item {
+    Item::VirtualService(VirtualService {
+        frontend: frontend(),
+        scheduler,
+        affinity: None,
+        service: ServiceName::new("web").expect("name"),
+    })
+}
+
+fn backend(last: u8, weight: u32) -> Item {
+    Item::Backend(NodeBackend {
+        key: BackendKey {
+            frontend: frontend(),
+            endpoint: Endpoint {
+                address: address(last),
+                port: port(8080),
+            },
+        },
+        weight: Weight::new(weight).expect("weight"),
+        forwarding: Forwarding::Masquerade,
+    })
+}
+
+fn entry(last: u8) -> Item {
+    Item::LoopbackEntry(LoopbackEntry {
+        address: address(last),
+        protocol: Protocol::Tcp,
+        port: port(8080),
+        source: address(last),
+    })
+}
+
+fn vip() -> Item {
+    Item::Vip(frontend().address)
+}
+
+fn web() -> Vec<Item> {
+    vec![
+        vip(),
+        service(Scheduler::RoundRobin),
+        backend(11, 1),
+        backend(21, 1),
+        entry(11),
+        entry(21),
+    ]
+}
+
+fn key(item: &Item) -> Key {
+    Key::Item(item.key())
+}
+
+/// What of the table is not a setting.
+fn objects(table: &Table) -> BTreeSet<Key> {
+    let keys = table.keys().copied();
+    keys.filter(|key| !matches!(key, Key::Sysctl(_))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_reaches_the_kernel() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    let status = rig.change(web(), &[]).await;
+    assert_eq!(status.report, Report::default());
+    let mut wanted: BTreeSet<Key> = web().iter().map(key).collect();
+    wanted.extend([
+        Key::Link,
+        Key::LoopbackSet(weir_proto::model::Family::V4),
+        Key::LoopbackRule(weir_proto::model::Family::V4),
+    ]);
+    assert_eq!(objects(&kernel.table()), wanted);
+    let forward = kernel.table()[&Key::Sysctl(Sysctl::ForwardV4)].clone();
+    assert_eq!(forward, Object::Value("1".to_owned()));
+    let forward = kernel.table()[&Key::Sysctl(Sysctl::ForwardV6)].clone();
+    assert_eq!(
+        forward,
+        Object::Value("0".to_owned()),
+        "no IPv6 service asks for it"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_backend_is_one_step_and_reads_its_own_service() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    kernel.take_steps();
+    kernel.take_reads();
+    rig.change(vec![backend(11, 9)], &[]).await;
+    let steps: Vec<Key> = kernel.take_steps().iter().map(Step::key).collect();
+    assert_eq!(steps, [key(&backend(11, 9))]);
+    let units = [Unit::Service(frontend())].into();
+    assert_eq!(kernel.take_reads(), [Scope::Units(units)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_with_nothing_changed_writes_nothing() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    // the session writes what it accepts; here the test does
+    let (journal, change) = {
+        let change = Change {
+            generation: Generation(1),
+            upserted: web(),
+            removed: vec![],
+        };
+        (rig.dir.path().to_owned(), change)
+    };
+    rig.change(web(), &[]).await;
+    let dir = rig.stop().await;
+    let (journal, _) = Journal::open(&journal).expect("journal");
+    journal.accept(&change).await.expect("accept");
+    drop(journal);
+    let before = kernel.table();
+    kernel.take_steps();
+    let mut rig = Rig::start_in(dir, &kernel);
+    let status = rig.until(|status| status.settled).await;
+    assert_eq!(status.converged, Generation(1));
+    assert_eq!(kernel.take_steps(), []);
+    assert_eq!(kernel.table(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_kernel_is_filled_from_the_journal() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path()).expect("journal");
+    let change = Change {
+        generation: Generation(5),
+        upserted: web(),
+        removed: vec![],
+    };
+    journal.accept(&change).await.expect("accept");
+    drop(journal);
+    let kernel = Fake::new();
+    let mut rig = Rig::start_in(dir, &kernel);
+    let status = rig.until(|status| status.settled).await;
+    assert_eq!(status.converged, Generation(5));
+    assert!(kernel.table().contains_key(&key(&vip())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_item_does_not_stop_the_others() {
+    let kernel = Fake::new();
+    let refused = StepError::Refused(Problem::new(2, "no such thing".to_owned()));
+    for _ in 0..3 {
+        kernel.fail(key(&backend(11, 1)), refused.clone());
+    }
+    let mut rig = Rig::start(&kernel);
+    let status = rig.change(web(), &[]).await;
+    let failed: Vec<ItemKey> = status.report.failures.iter().map(|f| f.key).collect();
+    assert_eq!(failed, [backend(11, 1).key()]);
+    assert!(kernel.table().contains_key(&key(&vip())));
+    // and it is tried again until the kernel takes it
+    let status = rig.until(|status| status.report.count == 0).await;
+    assert_eq!(status.converged, Generation(1));
+    assert!(kernel.table().contains_key(&key(&backend(11, 1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_never_lands_in_somebody_elses_service() {
+    let kernel = Fake::new();
+    // between the read and the step somebody makes the same service
+    let refused = StepError::Refused(Problem::new(17, "exists".to_owned()));
+    kernel.fail(key(&service(Scheduler::RoundRobin)), refused);
+    let mut rig = Rig::start(&kernel);
+    let status = rig.change(web(), &[]).await;
+    let failed: BTreeSet<ItemKey> = status.report.failures.iter().map(|f| f.key).collect();
+    let wanted = [
+        service(Scheduler::RoundRobin),
+        backend(11, 1),
+        backend(21, 1),
+    ];
+    assert_eq!(failed, wanted.iter().map(Item::key).collect());
+    let backends = kernel.take_steps().into_iter().map(|step| step.key());
+    assert!(backends.into_iter().any(|key| key == Key::Link));
+    assert!(!kernel.table().contains_key(&key(&backend(11, 1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_took_away_is_put_back_by_the_audit() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    let before = kernel.table();
+    kernel.tamper(|table| {
+        table.remove(&key(&vip()));
+        table.remove(&key(&backend(21, 1)));
+    });
+    kernel.take_steps();
+    tokio::time::sleep(AUDIT * 2).await;
+    assert_eq!(kernel.table(), before);
+    assert_eq!(kernel.take_steps().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_service_in_the_way_is_reported_and_left_alone() {
+    let kernel = Fake::new();
+    let spec = crate::plan::ServiceSpec {
+        scheduler: "wlc".to_owned(),
+        affinity_seconds: 0,
+        scheduler_flags: 0,
+    };
+    let theirs = key(&service(Scheduler::RoundRobin));
+    kernel.tamper(|table| {
+        table.insert(theirs, Object::Service(spec.clone()));
+    });
+    let mut rig = Rig::start(&kernel);
+    let status = rig.change(web(), &[]).await;
+    assert_eq!(
+        status.report.count, 3,
+        "the service and both backends: {status:?}"
+    );
+    assert_eq!(status.report.failures[0].errno, EEXIST);
+    assert_eq!(kernel.table()[&theirs], Object::Service(spec));
+    // once it is gone, ours comes
+    kernel.tamper(|table| {
+        table.remove(&theirs);
+    });
+    rig.until(|status| status.report.count == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kernel_that_cannot_be_read_is_not_changed() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    kernel.take_steps();
+    kernel.fail_reads(3);
+    let gone: Vec<ItemKey> = web().iter().map(Item::key).collect();
+    let status = rig.change(vec![], &gone).await;
+    assert_eq!(status.counts.failed_passes, 3);
+    assert!(!kernel.table().contains_key(&key(&vip())));
+    assert!(
+        kernel.table().contains_key(&Key::Link),
+        "the base stays until clean-up"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_base_object_is_told_as_the_items_that_need_it() {
+    let kernel = Fake::new();
+    let rule = Key::LoopbackRule(weir_proto::model::Family::V4);
+    let refused = StepError::Refused(Problem::new(95, "no iptables".to_owned()));
+    kernel.fail(rule, refused);
+    let mut rig = Rig::start(&kernel);
+    let status = rig.change(web(), &[]).await;
+    let failed: Vec<String> = status
+        .report
+        .failures
+        .iter()
+        .map(|f| f.cause.clone())
+        .collect();
+    assert_eq!(failed, ["IPv4 loopback rule: no iptables"; 2]);
+    rig.until(|status| status.report.count == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_wait_are_taken_in_one_pass() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    kernel.take_steps();
+    kernel.take_reads();
+    for (generation, weight) in [(2, 5), (3, 6), (4, 7)] {
+        let change = Change {
+            generation: Generation(generation),
+            upserted: vec![backend(11, weight)],
+            removed: vec![],
+        };
+        let accepted = Accepted {
+            change,
+            span: Span::none(),
+        };
+        rig.changes.try_send(accepted).expect("room");
+    }
+    rig.until(|status| status.converged == Generation(4)).await;
+    assert_eq!(kernel.take_steps().len(), 1);
+    assert_eq!(kernel.take_reads().len(), 1);
+}

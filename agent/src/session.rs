@@ -1,0 +1,306 @@
+//! The stream to the controller: says hello, takes updates, tells how far the kernel is, and comes back when the
+//! stream breaks.
+
+mod assembly;
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{Instrument, info, info_span, warn};
+use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire};
+use weir_proto::model::{Capability, Generation, Node};
+use weir_proto::trace::set_parent;
+use weir_proto::wire;
+use weir_proto::wire::node_sync_client::NodeSyncClient;
+
+use self::assembly::{Assembled, Assembly, AssemblyError};
+use crate::journal::{Journal, JournalError};
+use crate::plan::{Held, Refusal, fold};
+use crate::reconciler::{Accepted, Status};
+
+/// Waits between attempts to connect: the first short, since a controller's restart takes a second, the longest
+/// short enough that a fleet is back soon after a long outage.
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
+/// A controller on the same continent answers within a few round trips.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A dead peer is found within two of these; a middlebox that drops idle flows waits minutes.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// A chunk is at most 1 MiB (`node.proto`); its envelope is small.
+const LARGEST_MESSAGE: usize = 2 << 20;
+/// Messages to the controller that may wait: it reads them all the time, and a newer report replaces an older.
+const OUTGOING: usize = 16;
+
+/// What an agent says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The node it runs on.
+    pub node: Node,
+    /// What its kernel can do.
+    pub capabilities: Vec<Capability>,
+}
+
+/// Whether there is a stream, and what was taken from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Whether the controller is connected now.
+    pub connected: bool,
+    /// The newest generation durably taken.
+    pub accepted: Generation,
+}
+
+/// The session of one agent.
+#[derive(Debug)]
+pub struct Session {
+    /// Where the controller is.
+    pub controller: Endpoint,
+    /// Who we are.
+    pub identity: Identity,
+    /// Where accepted state is written.
+    pub journal: Journal,
+    /// What is accepted.
+    pub held: Held,
+    /// Where accepted changes go.
+    pub changes: mpsc::Sender<Accepted>,
+    /// How far the kernel is.
+    pub status: watch::Receiver<Status>,
+    /// Where to tell whether there is a stream.
+    pub link: watch::Sender<Link>,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum StreamEnd {
+    #[error("the controller cannot be reached")]
+    Connect(#[source] tonic::transport::Error),
+    #[error("the controller ended the stream")]
+    Closed,
+    #[error("the stream broke")]
+    Broken(#[source] Box<tonic::Status>),
+    #[error("the reconciler is gone")]
+    Stopped,
+}
+
+/// Why an update is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Assembly(#[from] AssemblyError),
+    #[error(transparent)]
+    Fold(#[from] Refusal),
+    #[error("the journal cannot take it")]
+    Journal(#[from] JournalError),
+}
+
+/// Gives an endpoint with time-outs and keepalive for a controller's URL.
+pub fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(url.to_owned())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true))
+}
+
+impl Session {
+    /// Runs for ever: connects, talks, and comes back. Stopping it at any point loses nothing.
+    pub async fn run(mut self) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let end = self.stream().await;
+            let was_connected = self.link.send_replace(self.now(false)).connected;
+            if was_connected {
+                backoff = FIRST_BACKOFF;
+            }
+            if matches!(end, StreamEnd::Stopped) {
+                break;
+            }
+            let wait = jittered(backoff);
+            warn!(
+                error = &end as &dyn std::error::Error,
+                retry_in_ms = wait.as_millis() as u64,
+                "no stream; the node goes on with what it holds"
+            );
+            tokio::time::sleep(wait).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+    }
+
+    fn now(&self, connected: bool) -> Link {
+        Link {
+            connected,
+            accepted: self.held.generation,
+        }
+    }
+
+    async fn stream(&mut self) -> StreamEnd {
+        let channel = match self.controller.connect().await {
+            Ok(channel) => channel,
+            Err(error) => return StreamEnd::Connect(error),
+        };
+        let (outgoing, messages) = mpsc::channel(OUTGOING);
+        // the channel is empty: there is room for the first message
+        let _ = outgoing.try_send(request(wire::sync_request::Message::Hello(self.hello())));
+        let mut client: NodeSyncClient<Channel> =
+            NodeSyncClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE);
+        let mut incoming = match client.sync(ReceiverStream::new(messages)).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return StreamEnd::Broken(Box::new(status)),
+        };
+        self.link.send_replace(self.now(true));
+        info!(held = %self.held.generation, "connected to the controller");
+        let mut assembly = Assembly::default();
+        self.status.mark_changed();
+        loop {
+            tokio::select! {
+                message = incoming.message() => {
+                    let update = match message {
+                        Ok(Some(response)) => response.message,
+                        Ok(None) => return StreamEnd::Closed,
+                        Err(status) => return StreamEnd::Broken(Box::new(status)),
+                    };
+                    // a message of a kind that this version does not know says nothing to it
+                    let Some(wire::sync_response::Message::Update(update)) = update else { continue };
+                    let Some(answer) = self.update(update, &mut assembly).await else { continue };
+                    if outgoing.send(answer).await.is_err() {
+                        return StreamEnd::Closed;
+                    }
+                }
+                changed = self.status.changed() => {
+                    if changed.is_err() {
+                        return StreamEnd::Stopped;
+                    }
+                    let converged = converged(&self.status.borrow_and_update());
+                    if converged.generation > 0 && outgoing.send(request(
+                        wire::sync_request::Message::Converged(converged),
+                    )).await.is_err() {
+                        return StreamEnd::Closed;
+                    }
+                }
+            }
+        }
+    }
+
+    fn hello(&self) -> wire::Hello {
+        let Held { generation, state } = &self.held;
+        hello_to_wire(&Hello {
+            node: self.identity.node.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            held: (generation.0 > 0).then(|| (*generation, state.digest())),
+            capabilities: self.identity.capabilities.clone(),
+        })
+    }
+
+    /// Takes one chunk; gives the answer once the last is in.
+    async fn update(
+        &mut self,
+        chunk: wire::Update,
+        assembly: &mut Assembly,
+    ) -> Option<wire::SyncRequest> {
+        let generation = chunk.generation;
+        let assembled = match assembly.take(chunk) {
+            Ok(None) => return None,
+            Ok(Some(assembled)) => Ok(assembled),
+            Err(error) => Err(Refused::from(error)),
+        };
+        let accepted = match assembled {
+            Ok(assembled) => self.accept(assembled).await,
+            Err(refused) => Err(refused),
+        };
+        Some(request(match accepted {
+            Ok(generation) => wire::sync_request::Message::Accepted(wire::Accepted {
+                generation: generation.0,
+            }),
+            Err(refused) => {
+                warn!(
+                    generation,
+                    error = &refused as &dyn std::error::Error,
+                    "update refused"
+                );
+                wire::sync_request::Message::Rejected(self.rejection(generation, &refused))
+            }
+        }))
+    }
+
+    /// Folds an update, makes it durable, and sends it on its way to the kernel.
+    async fn accept(&mut self, assembled: Assembled) -> Result<Generation, Refused> {
+        let Assembled {
+            update,
+            traceparent,
+        } = assembled;
+        let generation = update.generation;
+        let span = info_span!("accept", %generation);
+        set_parent(&span, &traceparent);
+        if let Some(change) = fold(&self.held, update)? {
+            self.journal
+                .accept(&change)
+                .instrument(span.clone())
+                .await?;
+            self.held.apply(change.clone());
+            info!(%generation, changed = change.keys().count(), "accepted");
+            self.link.send_replace(self.now(true));
+            // it is durable: a reconciler that is gone will find it in the journal
+            let _ = self.changes.send(Accepted { change, span }).await;
+        }
+        Ok(generation)
+    }
+
+    fn rejection(&self, generation: u64, refused: &Refused) -> wire::Rejected {
+        use wire::rejected::Reason;
+        let reason = match refused {
+            Refused::Assembly(_) => Reason::Invalid,
+            Refused::Fold(Refusal::Stale { .. }) => Reason::Stale,
+            Refused::Fold(Refusal::Conflict(_)) => Reason::Conflict,
+            Refused::Fold(Refusal::Base { .. }) => Reason::Base,
+            Refused::Fold(Refusal::Digest { .. }) => Reason::Digest,
+            Refused::Journal(_) => Reason::Journal,
+        };
+        wire::Rejected {
+            generation,
+            reason: reason.into(),
+            cause: chain(refused),
+            items: Vec::new(),
+            held_generation: self.held.generation.0,
+            held_digest: self.held.state.digest().to_bytes().to_vec(),
+        }
+    }
+}
+
+fn request(message: wire::sync_request::Message) -> wire::SyncRequest {
+    wire::SyncRequest {
+        message: Some(message),
+    }
+}
+
+fn converged(status: &Status) -> wire::Converged {
+    wire::Converged {
+        generation: status.converged.0,
+        failures: status.report.failures.iter().map(failure_to_wire).collect(),
+        failure_count: status.report.count,
+    }
+}
+
+/// Gives an error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// Gives between half and all of a wait, so that a fleet does not come back in one instant.
+fn jittered(wait: Duration) -> Duration {
+    // a fresh hasher is keyed at random
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    let half = wait / 2;
+    half + half.mul_f64((random % 1_000) as f64 / 1_000.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Puts the chunks of an update together. They count only when the last one is in.
+
+use weir_proto::convert::{
+    FieldErrors, Problems, digest_from_wire, item_from_wire, item_key_from_wire,
+};
+use weir_proto::model::Generation;
+use weir_proto::wire;
+
+use crate::plan::Update;
+
+/// The chunks of one update so far.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    chunks: Option<wire::Update>,
+}
+
+/// An update with all its chunks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Assembled {
+    /// What it says.
+    pub(super) update: Update,
+    /// The trace it belongs to.
+    pub(super) traceparent: String,
+}
+
+/// Why chunks make no update.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AssemblyError {
+    #[error("chunk {found} of generation {generation} came where chunk {wanted} should have been")]
+    Order {
+        generation: u64,
+        found: u32,
+        wanted: u32,
+    },
+    #[error("the update cannot be read")]
+    Fields(#[from] FieldErrors),
+}
+
+impl Assembly {
+    /// Takes the next chunk; gives the update when it was the last. After an error it starts anew.
+    pub(super) fn take(&mut self, chunk: wire::Update) -> Result<Option<Assembled>, AssemblyError> {
+        let begun = match self.chunks.take() {
+            // chunk 0 always begins an update: the one before it was given up
+            _ if chunk.chunk == 0 => chunk,
+            Some(begun) if follows(&begun, &chunk) => join(begun, chunk),
+            begun => {
+                let wanted = begun.map_or(0, |begun| begun.chunk + 1);
+                return Err(AssemblyError::Order {
+                    generation: chunk.generation,
+                    found: chunk.chunk,
+                    wanted,
+                });
+            }
+        };
+        if begun.last {
+            Ok(Some(read(begun)?))
+        } else {
+            self.chunks = Some(begun);
+            Ok(None)
+        }
+    }
+}
+
+fn follows(begun: &wire::Update, chunk: &wire::Update) -> bool {
+    let of = |update: &wire::Update| (update.generation, update.base_generation);
+    of(begun) == of(chunk) && begun.chunk.checked_add(1) == Some(chunk.chunk)
+}
+
+fn join(mut begun: wire::Update, chunk: wire::Update) -> wire::Update {
+    begun.upserted.extend(chunk.upserted);
+    begun.removed.extend(chunk.removed);
+    begun.chunk = chunk.chunk;
+    begun.last = chunk.last;
+    begun.digest = chunk.digest;
+    if begun.traceparent.is_empty() {
+        begun.traceparent = chunk.traceparent;
+    }
+    begun
+}
+
+fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
+    let wire::Update {
+        generation,
+        base_generation,
+        upserted,
+        removed,
+        digest,
+        traceparent,
+        chunk: _,
+        last: _,
+    } = update;
+    let mut problems = Problems::default();
+    let mut items = Vec::with_capacity(upserted.len());
+    for (place, item) in upserted.iter().enumerate() {
+        items.extend(problems.absorb(item_from_wire(item, &format!("upserted[{place}]"))));
+    }
+    let mut keys = Vec::with_capacity(removed.len());
+    for (place, key) in removed.iter().enumerate() {
+        keys.extend(problems.absorb(item_key_from_wire(key, &format!("removed[{place}]"))));
+    }
+    let digest = problems.take("digest", digest_from_wire(&digest));
+    let digest = problems.finish(digest)?;
+    Ok(Assembled {
+        update: Update {
+            generation: Generation(generation),
+            base: (base_generation > 0).then_some(Generation(base_generation)),
+            upserted: items,
+            removed: keys,
+            digest,
+        },
+        traceparent,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::convert::item_to_wire;
+    use weir_proto::digest::Digest;
+    use weir_proto::model::Item;
+
+    use super::*;
+
+    fn vip(last: u8) -> Item {
+        Item::Vip([10, 1, 0, last].into())
+    }
+
+    fn chunk(generation: u64, number: u32, last: bool, items: &[Item]) -> wire::Update {
+        wire::Update {
+            generation,
+            chunk: number,
+            last,
+            upserted: items.iter().map(item_to_wire).collect(),
+            digest: if last { vec![0; 16] } else { Vec::new() },
+            ..wire::Update::default()
+        }
+    }
+
+    #[test]
+    fn an_update_counts_only_when_its_last_chunk_is_in() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.take(chunk(7, 0, false, &[vip(1)])), Ok(None));
+        assert_eq!(assembly.take(chunk(7, 1, false, &[vip(2)])), Ok(None));
+        let assembled = assembly.take(chunk(7, 2, true, &[vip(3)]));
+        let update = Update {
+            generation: Generation(7),
+            base: None,
+            upserted: vec![vip(1), vip(2), vip(3)],
+            removed: vec![],
+            digest: Digest::default(),
+        };
+        assert_eq!(
+            assembled,
+            Ok(Some(Assembled {
+                update,
+                traceparent: String::new()
+            }))
+        );
+    }
+
+    #[test]
+    fn a_chunk_out_of_order_is_refused_and_a_first_one_starts_anew() {
+        let mut assembly = Assembly::default();
+        let order = |generation, found, wanted| {
+            Err(AssemblyError::Order {
+                generation,
+                found,
+                wanted,
+            })
+        };
+        assert_eq!(assembly.take(chunk(7, 1, true, &[])), order(7, 1, 0));
+        assert_eq!(assembly.take(chunk(7, 0, false, &[vip(1)])), Ok(None));
+        assert_eq!(assembly.take(chunk(8, 1, true, &[])), order(8, 1, 1));
+        assert_eq!(assembly.take(chunk(7, 0, false, &[vip(1)])), Ok(None));
+        let assembled = assembly.take(chunk(8, 0, true, &[vip(2)]));
+        let upserted = assembled.map(|whole| whole.map(|whole| whole.update.upserted));
+        assert_eq!(upserted, Ok(Some(vec![vip(2)])));
+    }
+
+    #[test]
+    fn every_item_that_cannot_be_read_is_named() {
+        let mut update = chunk(7, 0, true, &[vip(1)]);
+        update.upserted.push(wire::Item::default());
+        update.removed.push(wire::ItemKey::default());
+        update.digest.clear();
+        let error = Assembly::default().take(update).expect_err("refused");
+        let AssemblyError::Fields(FieldErrors(errors)) = error else {
+            panic!("{error}");
+        };
+        let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(paths, ["upserted[1]", "removed[0]", "digest"]);
+    }
+}

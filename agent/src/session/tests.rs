@@ -1,0 +1,318 @@
+use std::net::SocketAddr;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status as Refusal, Streaming};
+use weir_proto::convert::{hello_from_wire, item_key_to_wire, item_to_wire};
+use weir_proto::digest::Digest;
+use weir_proto::model::{Item, ItemFailure, Labels, NodeName};
+use weir_proto::state::NodeState;
+use weir_proto::wire::node_sync_server::{NodeSync, NodeSyncServer};
+use weir_proto::wire::sync_request::Message;
+
+use super::*;
+use crate::plan::{Change, Report};
+
+/// Longer than anything here takes, on any machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One stream as the controller sees it.
+struct Stream {
+    from_agent: Streaming<wire::SyncRequest>,
+    to_agent: mpsc::Sender<Result<wire::SyncResponse, Refusal>>,
+}
+
+/// A controller that hands each stream to the test.
+struct Controller(mpsc::Sender<Stream>);
+
+#[tonic::async_trait]
+impl NodeSync for Controller {
+    type SyncStream = ReceiverStream<Result<wire::SyncResponse, Refusal>>;
+
+    async fn sync(
+        &self,
+        request: Request<Streaming<wire::SyncRequest>>,
+    ) -> Result<Response<Self::SyncStream>, Refusal> {
+        let (to_agent, responses) = mpsc::channel(4);
+        let stream = Stream {
+            from_agent: request.into_inner(),
+            to_agent,
+        };
+        let _ = self.0.send(stream).await;
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+impl Stream {
+    async fn next(&mut self) -> Message {
+        let message = tokio::time::timeout(PATIENCE, self.from_agent.message()).await;
+        let request = message.expect("in time").expect("a message").expect("open");
+        request.message.expect("something said")
+    }
+
+    async fn send(&self, update: wire::Update) {
+        let response = wire::SyncResponse {
+            message: Some(wire::sync_response::Message::Update(update)),
+        };
+        self.to_agent.send(Ok(response)).await.expect("connected");
+    }
+}
+
+/// An agent's session at work, with a controller in the hands of the test.
+struct Rig {
+    dir: TempDir,
+    streams: mpsc::Receiver<Stream>,
+    changes: mpsc::Receiver<Accepted>,
+    status: watch::Sender<Status>,
+    link: watch::Receiver<Link>,
+    session: JoinHandle<()>,
+    server: JoinHandle<()>,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let (streams, server, address) = controller(None).await;
+        let dir = tempfile::tempdir().expect("dir");
+        let (journal, remembered) = Journal::open(&dir.path().join("journal")).expect("journal");
+        let (sender, changes) = mpsc::channel(4);
+        let (status, status_watch) = watch::channel(Status::default());
+        let (link_sender, link) = watch::channel(Link::default());
+        let session = Session {
+            controller: endpoint(&format!("http://{address}")).expect("endpoint"),
+            identity: identity(),
+            journal,
+            held: remembered.held,
+            changes: sender,
+            status: status_watch,
+            link: link_sender,
+        };
+        Self {
+            dir,
+            streams,
+            changes,
+            status,
+            link,
+            session: tokio::spawn(session.run()),
+            server,
+        }
+    }
+
+    async fn stream(&mut self) -> (Stream, Hello) {
+        let stream = tokio::time::timeout(PATIENCE, self.streams.recv()).await;
+        let mut stream = stream.expect("in time").expect("a stream");
+        let Message::Hello(hello) = stream.next().await else {
+            panic!("hello comes first");
+        };
+        (stream, hello_from_wire(hello).expect("hello"))
+    }
+}
+
+async fn controller(
+    at: Option<SocketAddr>,
+) -> (mpsc::Receiver<Stream>, JoinHandle<()>, SocketAddr) {
+    let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into()))
+        .await
+        .expect("listen");
+    let address = listener.local_addr().expect("address");
+    let (sender, streams) = mpsc::channel(4);
+    let server = tonic::transport::Server::builder()
+        .add_service(NodeSyncServer::new(Controller(sender)))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let server = tokio::spawn(async move { server.await.expect("served") });
+    (streams, server, address)
+}
+
+fn identity() -> Identity {
+    Identity {
+        node: Node {
+            name: NodeName::new("node-a").expect("name"),
+            labels: Labels::new([("rack".to_owned(), "3".to_owned())]).expect("labels"),
+            addresses: vec![[192, 0, 2, 7].into()],
+        },
+        capabilities: vec![Capability {
+            name: "ip_vs".to_owned(),
+            available: false,
+            detail: "load the module ip_vs".to_owned(),
+        }],
+    }
+}
+
+fn vip(last: u8) -> Item {
+    Item::Vip([10, 1, 0, last].into())
+}
+
+fn digest(items: &[Item]) -> Digest {
+    items.iter().cloned().collect::<NodeState>().digest()
+}
+
+fn snapshot(generation: u64, items: &[Item]) -> wire::Update {
+    wire::Update {
+        generation,
+        upserted: items.iter().map(item_to_wire).collect(),
+        digest: digest(items).to_bytes().to_vec(),
+        last: true,
+        ..wire::Update::default()
+    }
+}
+
+#[tokio::test]
+async fn an_agent_says_who_it_is_and_takes_what_it_is_given() {
+    let mut rig = Rig::start().await;
+    let (mut stream, hello) = rig.stream().await;
+    assert_eq!(
+        hello,
+        Hello {
+            node: identity().node,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            held: None,
+            capabilities: identity().capabilities,
+        }
+    );
+    stream.send(snapshot(5, &[vip(1), vip(2)])).await;
+    let accepted = Message::Accepted(wire::Accepted { generation: 5 });
+    assert_eq!(stream.next().await, accepted);
+    let change = rig.changes.recv().await.expect("a change").change;
+    assert_eq!(
+        change,
+        Change {
+            generation: Generation(5),
+            upserted: vec![vip(1), vip(2)],
+            removed: vec![],
+        }
+    );
+    let link = Link {
+        connected: true,
+        accepted: Generation(5),
+    };
+    rig.link.wait_for(|now| *now == link).await.expect("link");
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_in_the_journal() {
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    stream.send(snapshot(5, &[vip(1)])).await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    rig.session.abort();
+    let _ = rig.session.await;
+    let (_, remembered) = Journal::open(&rig.dir.path().join("journal")).expect("journal");
+    assert_eq!(remembered.held.generation, Generation(5));
+    assert_eq!(remembered.held.state.digest(), digest(&[vip(1)]));
+}
+
+#[tokio::test]
+async fn how_far_the_kernel_is_goes_to_the_controller() {
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    stream.send(snapshot(5, &[vip(1)])).await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    let failure = ItemFailure {
+        key: vip(1).key(),
+        errno: 19,
+        cause: "no link".to_owned(),
+        field: String::new(),
+    };
+    rig.status.send_replace(Status {
+        converged: Generation(5),
+        settled: true,
+        report: Report {
+            failures: vec![failure],
+            count: 1,
+        },
+        ..Status::default()
+    });
+    let said = Message::Converged(wire::Converged {
+        generation: 5,
+        failures: vec![wire::ItemFailure {
+            key: Some(item_key_to_wire(&vip(1).key())),
+            errno: 19,
+            cause: "no link".to_owned(),
+            field: String::new(),
+        }],
+        failure_count: 1,
+    });
+    assert_eq!(stream.next().await, said);
+}
+
+#[tokio::test]
+async fn an_update_that_does_not_fit_is_refused_with_what_is_held() {
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    stream.send(snapshot(5, &[vip(1)])).await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    let delta = wire::Update {
+        base_generation: 4,
+        ..snapshot(6, &[vip(2)])
+    };
+    stream.send(delta).await;
+    let refused = Message::Rejected(wire::Rejected {
+        generation: 6,
+        reason: wire::rejected::Reason::Base.into(),
+        cause: "the update changes generation 4, and this node holds 5".to_owned(),
+        items: vec![],
+        held_generation: 5,
+        held_digest: digest(&[vip(1)]).to_bytes().to_vec(),
+    });
+    assert_eq!(stream.next().await, refused);
+    for (update, reason) in [
+        (snapshot(4, &[vip(1)]), wire::rejected::Reason::Stale),
+        (snapshot(5, &[vip(2)]), wire::rejected::Reason::Conflict),
+        (
+            wire::Update {
+                digest: vec![0; 16],
+                ..snapshot(6, &[vip(1)])
+            },
+            wire::rejected::Reason::Digest,
+        ),
+        (
+            wire::Update {
+                upserted: vec![wire::Item::default()],
+                ..snapshot(6, &[])
+            },
+            wire::rejected::Reason::Invalid,
+        ),
+    ] {
+        stream.send(update).await;
+        let Message::Rejected(rejected) = stream.next().await else {
+            panic!("{reason:?}");
+        };
+        assert_eq!(rejected.reason(), reason);
+        assert_eq!(rejected.held_generation, 5);
+    }
+}
+
+#[tokio::test]
+async fn after_a_broken_stream_the_agent_comes_back_with_what_it_holds() {
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    stream.send(snapshot(5, &[vip(1)])).await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    drop(stream);
+    let (_stream, hello) = rig.stream().await;
+    assert_eq!(hello.held, Some((Generation(5), digest(&[vip(1)]))));
+}
+
+#[tokio::test]
+async fn after_a_lost_controller_the_agent_comes_back() {
+    let mut rig = Rig::start().await;
+    let (stream, _) = rig.stream().await;
+    rig.server.abort();
+    drop(stream);
+    let gone = |link: &Link| !link.connected;
+    let waited = tokio::time::timeout(PATIENCE, rig.link.wait_for(gone)).await;
+    waited.expect("in time").expect("link");
+    assert!(rig.changes.try_recv().is_err(), "nothing is taken away");
+}
+
+#[test]
+fn a_wait_is_between_half_and_all_of_itself() {
+    for _ in 0..1_000 {
+        let wait = jittered(LONGEST_BACKOFF);
+        assert!(
+            wait >= LONGEST_BACKOFF / 2 && wait <= LONGEST_BACKOFF,
+            "{wait:?}"
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The contract on the real kernel. Needs root, ip_vs, dummy links, ipset and a rule engine: it fails without.
+
+use weir_agent::kernel::contract;
+use weir_agent::kernel::linux::Linux;
+
+#[tokio::test]
+async fn the_real_kernel_keeps_the_contract() {
+    let mut kernel = Linux::open().await;
+    let passed = contract::run(&mut kernel).await;
+    assert_eq!(passed.len(), 13, "{passed:?}");
+}

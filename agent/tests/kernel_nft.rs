@@ -1,0 +1,2 @@
+//! The codecs against a real kernel.
+#![allow(missing_docs)]

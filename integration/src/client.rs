@@ -1,0 +1,170 @@
+//! One request to an address that a pod may stand behind, and what came back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// How a request travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proto {
+    /// An HTTP request on a connection of its own.
+    Tcp,
+    /// A datagram from a port of its own.
+    Udp,
+}
+
+/// Who answered a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// The name of the pod that answered.
+    pub pod: String,
+    /// The client's address as the pod sees it.
+    pub seen: IpAddr,
+}
+
+/// What became of many requests from one place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How often each pod answered.
+    pub answered: BTreeMap<String, usize>,
+    /// Why the others were not answered, in order.
+    pub failed: Vec<String>,
+}
+
+impl FromStr for Proto {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Proto, String> {
+        match text {
+            "tcp" => Ok(Proto::Tcp),
+            "udp" => Ok(Proto::Udp),
+            _ => Err(format!("'{text}' is neither tcp nor udp")),
+        }
+    }
+}
+
+impl Outcome {
+    /// Adds what became of one request.
+    pub fn count(&mut self, request: io::Result<Answer>) {
+        match request {
+            Ok(answer) => *self.answered.entry(answer.pod).or_default() += 1,
+            Err(error) => self.failed.push(error.to_string()),
+        }
+    }
+
+    /// The pods that answered at least once, by name.
+    pub fn pods(&self) -> Vec<&str> {
+        self.answered.keys().map(String::as_str).collect()
+    }
+
+    /// How many requests were made.
+    pub fn requests(&self) -> usize {
+        self.answered.values().sum::<usize>() + self.failed.len()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = self
+            .answered
+            .iter()
+            .map(|(pod, times)| format!("{pod} {times}"))
+            .collect();
+        if !self.failed.is_empty() {
+            parts.push(format!("no answer {}", self.failed.len()));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// Makes one request from where the calling thread is. Each step of it has `patience` of its own.
+pub fn request(proto: Proto, target: SocketAddr, patience: Duration) -> io::Result<Answer> {
+    let text = match proto {
+        Proto::Tcp => get(target, patience)?,
+        Proto::Udp => ask(target, patience)?,
+    };
+    parse(&text).ok_or_else(|| io::Error::other(format!("not a pod's answer: {text:?}")))
+}
+
+/// Makes `count` requests, one after the other.
+pub fn requests(proto: Proto, target: SocketAddr, count: usize, patience: Duration) -> Outcome {
+    let mut outcome = Outcome::default();
+    for _ in 0..count {
+        outcome.count(request(proto, target, patience));
+    }
+    outcome
+}
+
+fn get(target: SocketAddr, patience: Duration) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&target, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {target}\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(io::Error::other(format!(
+            "not a pod's answer: {response:?}"
+        )));
+    }
+    Ok(body.into())
+}
+
+fn ask(target: SocketAddr, patience: Duration) -> io::Result<String> {
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    // Connected, so that an answer from any other address does not count.
+    socket.connect(target)?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.send(b"who?")?;
+    let mut buffer = [0; 1500];
+    let length = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+fn parse(text: &str) -> Option<Answer> {
+    let mut words = text.split_whitespace();
+    Some(Answer {
+        pod: words.next()?.into(),
+        seen: words.next()?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_pod_and_the_address_it_saw() {
+        let answer = Answer {
+            pod: "pod-x".into(),
+            seen: IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        assert_eq!(parse("pod-x ::1 who?"), Some(answer));
+        assert_eq!(parse("pod-x"), None);
+        assert_eq!(parse("<html> <body>"), None);
+    }
+
+    #[test]
+    fn an_outcome_names_who_answered_and_counts_who_did_not() {
+        let mut outcome = Outcome::default();
+        for pod in ["pod-y", "pod-x", "pod-y"] {
+            outcome.count(Ok(Answer {
+                pod: pod.into(),
+                seen: Ipv4Addr::LOCALHOST.into(),
+            }));
+        }
+        outcome.count(Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(outcome.to_string(), "pod-x 1, pod-y 2, no answer 1");
+        assert_eq!(outcome.pods(), ["pod-x", "pod-y"]);
+        assert_eq!(outcome.requests(), 4);
+    }
+}

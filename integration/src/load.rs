@@ -1,0 +1,67 @@
+//! A client that does not stop asking while a test does something to the node under it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::client::{self, Outcome, Proto};
+use crate::eventually::eventually;
+use crate::netns::Netns;
+
+/// Between two requests: dense enough that any pause of the kernel's service would be seen.
+const EVERY: Duration = Duration::from_millis(10);
+/// A request that takes longer counts as failed: a lost SYN is sent again only after a second.
+const PATIENCE: Duration = Duration::from_millis(900);
+/// A request takes some milliseconds in the guest; a second each is ample.
+const PER_REQUEST: Duration = Duration::from_secs(1);
+
+/// Requests one after the other from a namespace, until stopped.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    made: Arc<AtomicUsize>,
+    thread: JoinHandle<Result<Outcome, nix::Error>>,
+}
+
+impl Load {
+    /// Starts asking `target` from inside `netns`.
+    pub fn start(netns: &Netns, proto: Proto, target: SocketAddr) -> Result<Load> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let made = Arc::new(AtomicUsize::new(0));
+        let (told, counter) = (Arc::clone(&stop), Arc::clone(&made));
+        let thread = netns.spawn(move || {
+            let mut outcome = Outcome::default();
+            while !told.load(Ordering::Relaxed) {
+                outcome.count(client::request(proto, target, PATIENCE));
+                counter.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(EVERY);
+            }
+            outcome
+        })?;
+        Ok(Load { stop, made, thread })
+    }
+
+    /// Waits until `count` more requests have been made.
+    pub fn more(&self, count: usize) -> Result<()> {
+        let goal = self.made.load(Ordering::Relaxed) + count;
+        let deadline = PER_REQUEST * u32::try_from(count)?;
+        eventually("the client's next requests", deadline, || {
+            let made = self.made.load(Ordering::Relaxed);
+            ensure!(made >= goal, "{made} of {goal} made");
+            Ok(())
+        })
+    }
+
+    /// Stops and tells what became of every request.
+    pub fn stop(self) -> Result<Outcome> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the client panicked"))?
+            .context("entering the client's namespace")
+    }
+}

@@ -1,0 +1,74 @@
+//! Programs: where ours are, and running any of them to the end.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// Finds one of this workspace's own programs, in the directory that the running one was built into.
+pub fn ours(name: &str) -> Result<PathBuf> {
+    let me = std::env::current_exe().context("finding the running program")?;
+    let mut dir = me.parent().context("a program without a directory")?;
+    if dir.ends_with("deps") {
+        dir = dir.parent().context("deps without a directory around it")?;
+    }
+    let path = dir.join(name);
+    ensure!(
+        path.is_file(),
+        "no {}: build it first (cargo build --workspace --bins)",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Runs a command to the end, with `input` as its standard input, and gives its standard output. A
+/// status other than 0 is an error that carries what it wrote.
+pub fn run(command: &mut Command, input: &str) -> Result<String> {
+    let told = told(command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {told}"))?;
+    let mut stdin = child.stdin.take().context("a child without its input")?;
+    // A program that ends without reading its input says why in its status.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child
+        .wait_with_output()
+        .with_context(|| format!("waiting for {told}"))?;
+    ensure!(
+        output.status.success(),
+        "{told}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Writes a command as a person would type it.
+pub fn told(command: &Command) -> String {
+    let mut line = vec![command.get_program().to_string_lossy()];
+    line.extend(command.get_args().map(|arg| arg.to_string_lossy()));
+    line.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_command_tells_its_line_its_status_and_its_words() {
+        let error = run(
+            Command::new("sh").args(["-c", "read x; echo $x >&2; exit 3"]),
+            "why\n",
+        )
+        .expect_err("status 3");
+        let words = error.to_string();
+        assert!(words.starts_with("sh -c read x;"), "{words}");
+        assert!(words.ends_with("exit status: 3\nwhy\n"), "{words}");
+    }
+}

@@ -1,0 +1,164 @@
+//! weir itself on a topology: one controller, an agent on each node, and the operator's command.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::daemon::Daemon;
+use crate::program;
+use crate::topology::{Node, Topology};
+
+/// Opening a database and a socket takes well under a second, even in the guest.
+const START: Duration = Duration::from_secs(20);
+/// How long a daemon may take to end when asked.
+const END: Duration = Duration::from_secs(10);
+
+/// The programs, running. What they keep lies in the directory given, which outlives them.
+#[derive(Debug)]
+pub struct Weir {
+    dir: PathBuf,
+    listen: SocketAddr,
+    controller: Option<Daemon>,
+    agents: BTreeMap<String, Daemon>,
+}
+
+impl Weir {
+    /// Starts a controller on node-a that listens on `listen`, and an agent on every node, and waits until
+    /// the controller knows them all.
+    pub fn start(topology: &Topology, dir: &Path, listen: SocketAddr) -> Result<Weir> {
+        let mut weir = Weir {
+            dir: dir.into(),
+            listen,
+            controller: None,
+            agents: BTreeMap::new(),
+        };
+        weir.start_controller(topology)?;
+        for node in &topology.nodes {
+            weir.start_agent(topology, &node.name)?;
+        }
+        Ok(weir)
+    }
+
+    /// Starts the controller, again or for the first time, and waits until it answers.
+    pub fn start_controller(&mut self, topology: &Topology) -> Result<()> {
+        let home = controller_home(topology)?;
+        let admin = SocketAddr::from(([127, 0, 0, 1], 7421));
+        let mut command = home.netns.command(program::ours("weir-controller")?);
+        command
+            .args(["--listen", &self.listen.to_string()])
+            .args(["--admin-listen", &admin.to_string()])
+            .arg("--data-dir")
+            .arg(self.dir.join("controller"));
+        let mut daemon = Daemon::start("weir-controller", command, &self.dir)?;
+        daemon.ready(START, || self.weirctl(topology, &["status"], "").map(drop))?;
+        self.controller = Some(daemon);
+        Ok(())
+    }
+
+    /// Kills the controller with SIGKILL.
+    pub fn kill_controller(&mut self) -> Result<()> {
+        self.controller.take().context("no controller runs")?.kill()
+    }
+
+    /// Starts a node's agent, again or for the first time, and waits until the controller lists the node.
+    pub fn start_agent(&mut self, topology: &Topology, node: &str) -> Result<()> {
+        let mut daemon = self.spawn_agent(topology.node(node)?)?;
+        daemon.ready(START, || {
+            let nodes = self.weirctl(topology, &["get", "nodes"], "")?;
+            ensure!(nodes.contains(node), "{node} is not among:\n{nodes}");
+            Ok(())
+        })?;
+        self.agents.insert(node.into(), daemon);
+        Ok(())
+    }
+
+    /// Starts a node's agent and waits for nothing: there may be no controller.
+    pub fn start_agent_alone(&mut self, topology: &Topology, node: &str) -> Result<()> {
+        let daemon = self.spawn_agent(topology.node(node)?)?;
+        self.agents.insert(node.into(), daemon);
+        Ok(())
+    }
+
+    /// Kills a node's agent with SIGKILL.
+    pub fn kill_agent(&mut self, node: &str) -> Result<()> {
+        self.take_agent(node)?.kill()
+    }
+
+    /// Asks a node's agent to end, and gives its status.
+    pub fn terminate_agent(&mut self, node: &str) -> Result<ExitStatus> {
+        self.take_agent(node)?.terminate(END)
+    }
+
+    /// Whether a node's agent, once started, still runs.
+    pub fn agent_runs(&mut self, node: &str) -> Result<bool> {
+        let agent = self.agents.get_mut(node);
+        agent.with_context(|| format!("no agent on {node}"))?.runs()
+    }
+
+    /// Takes away all that weir holds in a node's kernel. Its agent must have ended.
+    pub fn cleanup(&self, topology: &Topology, node: &str) -> Result<String> {
+        let node = topology.node(node)?;
+        let mut command = node.netns.command(program::ours("weir-agent")?);
+        command
+            .args(["cleanup", "--data-dir"])
+            .arg(self.agent_dir(node));
+        program::run(&mut command, "")
+    }
+
+    /// The operator's command, as it is run on node-a.
+    pub fn weirctl_command(&self, topology: &Topology) -> Result<Command> {
+        let home = controller_home(topology)?;
+        let mut command = home.netns.command(program::ours("weirctl")?);
+        command.args(["--controller", &self.url()]);
+        Ok(command)
+    }
+
+    /// Runs the operator's command to the end and gives what it printed.
+    pub fn weirctl(&self, topology: &Topology, args: &[&str], input: &str) -> Result<String> {
+        program::run(self.weirctl_command(topology)?.args(args), input)
+    }
+
+    /// Applies YAML and waits until every node it touches has converged.
+    pub fn apply(&self, topology: &Topology, yaml: &str) -> Result<()> {
+        self.weirctl(topology, &["apply", "-f", "-", "--wait"], yaml)?;
+        Ok(())
+    }
+
+    /// Shows the end of each log on standard error.
+    pub fn show_logs(&self) {
+        self.controller
+            .iter()
+            .chain(self.agents.values())
+            .for_each(Daemon::show);
+    }
+
+    fn spawn_agent(&self, node: &Node) -> Result<Daemon> {
+        let mut command = node.netns.command(program::ours("weir-agent")?);
+        command
+            .args(["--node", &node.name, "--controller", &self.url()])
+            .arg("--data-dir")
+            .arg(self.agent_dir(node));
+        Daemon::start(&format!("weir-agent-{}", node.name), command, &self.dir)
+    }
+
+    fn take_agent(&mut self, node: &str) -> Result<Daemon> {
+        let agent = self.agents.remove(node);
+        agent.with_context(|| format!("no agent on {node}"))
+    }
+
+    fn agent_dir(&self, node: &Node) -> PathBuf {
+        self.dir.join(format!("agent-{}", node.name))
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+}
+
+fn controller_home(topology: &Topology) -> Result<&Node> {
+    topology.nodes.first().context("a topology without nodes")
+}

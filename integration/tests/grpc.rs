@@ -1,0 +1,121 @@
+//! A client that was not built with weir: grpcurl knows of the controller only what its reflection says.
+//! `integration/run test grpc` gets grpcurl and gives its path in WEIR_GRPCURL.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_integration::daemon::Daemon;
+use weir_integration::program;
+
+const WEB: &str = include_str!("../../deploy/examples/two-pods.yaml");
+/// The controller listens well within a second.
+const START: Duration = Duration::from_secs(20);
+
+struct Controller {
+    address: SocketAddr,
+    _daemon: Daemon,
+    _dir: TempDir,
+}
+
+impl Controller {
+    fn start() -> Result<Controller> {
+        let dir = tempfile::tempdir()?;
+        let (address, admin) = free_addresses()?;
+        let mut command = Command::new(program::ours("weir-controller")?);
+        command
+            .args(["--listen", &address.to_string()])
+            .args(["--admin-listen", &admin.to_string()])
+            .arg("--data-dir")
+            .arg(dir.path().join("data"));
+        let mut daemon = Daemon::start("weir-controller", command, dir.path())?;
+        daemon.ready(START, || weirctl(address, &["status"], ""))?;
+        Ok(Controller {
+            address,
+            _daemon: daemon,
+            _dir: dir,
+        })
+    }
+
+    /// Runs grpcurl against it. `before` stands before the address, `after` behind it.
+    fn grpcurl(&self, before: &[&str], after: &[&str]) -> Result<String> {
+        let grpcurl = std::env::var_os("WEIR_GRPCURL")
+            .context("WEIR_GRPCURL names no grpcurl: use integration/run test grpc")?;
+        let mut command = Command::new(grpcurl);
+        command
+            .arg("-plaintext")
+            .args(before)
+            .arg(self.address.to_string())
+            .args(after);
+        program::run(&mut command, "")
+    }
+}
+
+fn weirctl(controller: SocketAddr, args: &[&str], input: &str) -> Result<()> {
+    let mut command = Command::new(program::ours("weirctl")?);
+    command.args(["--controller", &format!("http://{controller}")]);
+    program::run(command.args(args), input)?;
+    Ok(())
+}
+
+/// Two addresses on the loopback that nobody listened on a moment ago.
+fn free_addresses() -> Result<(SocketAddr, SocketAddr)> {
+    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok((one.local_addr()?, other.local_addr()?))
+}
+
+#[test]
+fn it_lists_the_services() -> Result<()> {
+    let services = Controller::start()?.grpcurl(&[], &["list"])?;
+    for service in [
+        "weir.v1.Operator",
+        "weir.v1.NodeSync",
+        "grpc.health.v1.Health",
+    ] {
+        ensure!(services.lines().any(|line| line == service), "{services}");
+    }
+    Ok(())
+}
+
+#[test]
+fn it_describes_a_service_and_a_message() -> Result<()> {
+    let controller = Controller::start()?;
+    let operator = controller.grpcurl(&[], &["describe", "weir.v1.Operator"])?;
+    ensure!(operator.contains("rpc Apply"), "{operator}");
+    let service = controller.grpcurl(&[], &["describe", "weir.v1.Service"])?;
+    ensure!(service.contains("scheduler"), "{service}");
+    Ok(())
+}
+
+#[test]
+fn it_reads_a_service_that_weirctl_applied() -> Result<()> {
+    let controller = Controller::start()?;
+    weirctl(controller.address, &["apply", "-f", "-"], WEB)?;
+    let question = json!({"ref": {"kind": "KIND_SERVICE", "name": "web"}}).to_string();
+    let answer = controller.grpcurl(&["-d", &question], &["weir.v1.Operator/Get"])?;
+    let resource: Value = serde_json::from_str(&answer)?;
+    ensure!(resource["service"]["name"] == "web", "{answer}");
+    ensure!(
+        resource["service"]["frontends"][0]["port"] == 8080,
+        "{answer}"
+    );
+    ensure!(
+        resource["service"]["backends"].as_array().map(Vec::len) == Some(2),
+        "{answer}"
+    );
+    Ok(())
+}
+
+#[test]
+fn it_is_told_what_is_not_there() -> Result<()> {
+    let question = json!({"ref": {"kind": "KIND_SERVICE", "name": "nowhere"}}).to_string();
+    let error = Controller::start()?
+        .grpcurl(&["-d", &question], &["weir.v1.Operator/Get"])
+        .expect_err("there is no such service");
+    ensure!(error.to_string().contains("NotFound"), "{error}");
+    Ok(())
+}
