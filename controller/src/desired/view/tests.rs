@@ -128,9 +128,15 @@ fn the_history_is_bounded_in_generations_and_in_changes() {
     }
     assert!(matches!(view.catch_up(Some(first)), CatchUp::Snapshot(_)));
 
-    view.changes = MOST_CHANGES;
+    let before = view.digest();
+    let many: Vec<Item> = (0..=MOST_CHANGES as u32)
+        .map(|number| Item::Vip(std::net::Ipv4Addr::from(number + 1).into()))
+        .collect();
+    change(&mut view, &[claim(&many)]);
+    assert!(matches!(view.catch_up(Some(before)), CatchUp::Snapshot(_)));
+    let before = view.digest();
     change(&mut view, &[claim(&two)]);
-    assert!(view.history.len() < LONGEST_HISTORY);
+    assert!(matches!(view.catch_up(Some(before)), CatchUp::Delta { .. }));
 }
 
 #[test]
