@@ -1,2 +1,11 @@
-//! The weir controller.
+//! The weir controller: it takes what operators declare, works out what every node must hold, and streams it
+//! there. The kernel forwards packets whether it runs or not.
+
+mod admin;
+pub mod app;
+mod cluster;
+pub mod config;
 pub mod ctl;
+mod desired;
+mod rpc;
+mod store;

@@ -1,0 +1,315 @@
+//! The one task that owns the cluster: its resources, what every node must hold, and how far each node is.
+//!
+//! Everybody else holds a `Cluster`, which asks the task through one bounded channel. The task never waits
+//! for any of them: an update goes into a channel that has room because one is under way at a time, a
+//! watcher that lags is dropped, and only the store is waited for, so that a write is durable before anybody
+//! sees it.
+
+mod log;
+mod nodes;
+mod owner;
+mod write;
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::Span;
+use weir_proto::convert::{FieldErrors, Hello};
+use weir_proto::model::{Generation, ItemFailure, Kind, NodeName, Resource, ResourceRef, Revision};
+
+use crate::admin::Metrics;
+use crate::desired::{NodeStatus, Outcome, Places, Rejected, Stored, Update};
+use crate::store::{Saved, Store, StoreError};
+pub(crate) use log::{Entry, Event};
+use owner::Owner;
+
+/// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
+/// reconnects at once; who comes later waits at the channel's door.
+const WAITING_COMMANDS: usize = 1_024;
+
+/// What asks the task that owns the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    commands: mpsc::Sender<Command>,
+    nodes_changed: watch::Receiver<u64>,
+}
+
+/// The cluster's task is gone: the controller stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the controller is stopping")]
+pub(crate) struct Stopped;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Fields(FieldErrors),
+    #[error("the cluster is at revision {actual}, not {expected}")]
+    Revision {
+        expected: Revision,
+        actual: Revision,
+    },
+    #[error("not found: {}", list(.0))]
+    NotFound(Vec<ResourceRef>),
+    #[error(
+        "the changes after revision {from} are no longer there, or not yet: list, and watch from there (the controller has those after {oldest}, up to {newest})"
+    )]
+    OutOfRange {
+        from: Revision,
+        oldest: Revision,
+        newest: Revision,
+    },
+    #[error("the write did not reach the store, nothing has changed")]
+    Store(#[source] StoreError),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// How a write is to be done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct WriteOptions {
+    /// Check and answer, and change nothing.
+    pub(crate) dry_run: bool,
+    /// Write only if this is the cluster's revision.
+    pub(crate) expected: Option<Revision>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) revision: Revision,
+    pub(crate) changes: Vec<(ResourceRef, Outcome)>,
+    pub(crate) targets: Vec<(NodeName, Generation)>,
+}
+
+/// One page of the resources of a kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) resources: Vec<Arc<Stored>>,
+    pub(crate) revision: Revision,
+}
+
+/// What a watcher gets: what happened so far, and a channel of what happens.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    pub(crate) past: Vec<Arc<Entry>>,
+    pub(crate) live: broadcast::Receiver<Arc<Entry>>,
+}
+
+/// The states of some nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statuses {
+    pub(crate) nodes: Vec<NodeStatus>,
+    pub(crate) revision: Revision,
+}
+
+/// One agent's stream.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    /// What to send, and at last why the stream ends.
+    pub(crate) outbox: mpsc::Receiver<Outgoing>,
+}
+
+/// Tells the streams of one node apart: a later one has a greater number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionId(u64);
+
+/// What goes to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    Update {
+        update: Update,
+        /// Of the change that made it.
+        traceparent: String,
+    },
+    /// The stream ends: a later one of this node took its place.
+    Replaced,
+    /// The stream ends: the node was deleted; it registers again if it says hello again.
+    Deleted,
+}
+
+/// What an agent says after its hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    Accepted(Generation),
+    Converged {
+        generation: Generation,
+        failures: Vec<ItemFailure>,
+        failure_count: u64,
+    },
+    Rejected(Rejected),
+    /// The stream ended.
+    Gone,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
+
+enum Command {
+    Apply {
+        resources: Vec<Resource>,
+        places: Places,
+        options: WriteOptions,
+        span: Span,
+        answer: Answer<Written>,
+    },
+    Delete {
+        refs: Vec<ResourceRef>,
+        options: WriteOptions,
+        span: Span,
+        answer: Answer<Written>,
+    },
+    Get {
+        reference: ResourceRef,
+        answer: Answer<Arc<Stored>>,
+    },
+    List {
+        kind: Kind,
+        after: String,
+        most: usize,
+        answer: Answer<Page>,
+    },
+    Watch {
+        from: Revision,
+        answer: Answer<Watching>,
+    },
+    Statuses {
+        names: Vec<NodeName>,
+        answer: Answer<Statuses>,
+    },
+    Hello {
+        hello: Hello,
+        answer: Answer<Session>,
+    },
+    Said {
+        node: NodeName,
+        session: SessionId,
+        said: Said,
+    },
+}
+
+impl Cluster {
+    /// Starts the task that owns the cluster, where it was left. The task ends when the last `Cluster` is
+    /// gone.
+    pub(crate) fn start<S: Store>(
+        store: S,
+        saved: Saved,
+        metrics: Metrics,
+    ) -> (Self, JoinHandle<()>) {
+        let (commands, inbox) = mpsc::channel(WAITING_COMMANDS);
+        let (bell, nodes_changed) = watch::channel(0);
+        let owner = Owner::new(store, saved, bell, metrics);
+        let task = tokio::spawn(owner.run(inbox));
+        let cluster = Self {
+            commands,
+            nodes_changed,
+        };
+        (cluster, task)
+    }
+
+    /// Writes resources: all of them, or none.
+    pub(crate) async fn apply(
+        &self,
+        resources: Vec<Resource>,
+        places: Places,
+        options: WriteOptions,
+    ) -> Result<Written, Refusal> {
+        let span = Span::current();
+        self.ask(|answer| Command::Apply {
+            resources,
+            places,
+            options,
+            span,
+            answer,
+        })
+        .await
+    }
+
+    /// Deletes resources: all of them, or none.
+    pub(crate) async fn delete(
+        &self,
+        refs: Vec<ResourceRef>,
+        options: WriteOptions,
+    ) -> Result<Written, Refusal> {
+        let span = Span::current();
+        self.ask(|answer| Command::Delete {
+            refs,
+            options,
+            span,
+            answer,
+        })
+        .await
+    }
+
+    /// Gives a resource.
+    pub(crate) async fn get(&self, reference: ResourceRef) -> Result<Arc<Stored>, Refusal> {
+        self.ask(|answer| Command::Get { reference, answer }).await
+    }
+
+    /// Gives at most `most` resources of a kind by name, those whose name comes after `after`.
+    pub(crate) async fn list(
+        &self,
+        kind: Kind,
+        after: String,
+        most: usize,
+    ) -> Result<Page, Refusal> {
+        self.ask(|answer| Command::List {
+            kind,
+            after,
+            most,
+            answer,
+        })
+        .await
+    }
+
+    /// Gives the changes after a revision, and a channel of what happens from here on.
+    pub(crate) async fn watch(&self, from: Revision) -> Result<Watching, Refusal> {
+        self.ask(|answer| Command::Watch { from, answer }).await
+    }
+
+    /// Gives the states of nodes by name; of all of them when none is named.
+    pub(crate) async fn statuses(&self, names: Vec<NodeName>) -> Result<Statuses, Refusal> {
+        self.ask(|answer| Command::Statuses { names, answer }).await
+    }
+
+    /// Gives a channel that rings when the state of any node changes.
+    pub(crate) fn nodes_changed(&self) -> watch::Receiver<u64> {
+        self.nodes_changed.clone()
+    }
+
+    /// Begins an agent's stream, in place of the one its node has.
+    pub(crate) async fn hello(&self, hello: Hello) -> Result<Session, Refusal> {
+        self.ask(|answer| Command::Hello { hello, answer }).await
+    }
+
+    /// Passes on what an agent says.
+    pub(crate) async fn said(
+        &self,
+        node: NodeName,
+        session: SessionId,
+        said: Said,
+    ) -> Result<(), Stopped> {
+        let command = Command::Said {
+            node,
+            session,
+            said,
+        };
+        self.commands.send(command).await.map_err(|_| Stopped)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(command(answer)).await;
+        sent.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)?
+    }
+}
+
+fn list(refs: &[ResourceRef]) -> String {
+    let names: Vec<String> = refs.iter().map(ResourceRef::to_string).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The agents' streams: who is connected, what each is sent, and what it said.
+
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+use weir_proto::convert::Hello;
+use weir_proto::model::{Node, NodeName};
+
+use super::owner::{Owner, now_unix_ms};
+use super::{Outgoing, Refusal, Said, Session, SessionId};
+use crate::desired::{Feed, NodeProgress, Rejected};
+use crate::store::Store;
+
+/// One update is under way at a time, and after it only why the stream ends can follow.
+const OUTBOX: usize = 2;
+
+/// What the task knows of a node beside what it must hold.
+#[derive(Debug, Default)]
+pub(super) struct NodeEntry {
+    pub(super) progress: NodeProgress,
+    pub(super) feed: Feed,
+    pub(super) session: Option<Open>,
+    /// Of the last change of what the node must hold.
+    pub(super) traceparent: String,
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+pub(super) struct Open {
+    id: SessionId,
+    outbox: mpsc::Sender<Outgoing>,
+}
+
+impl Open {
+    /// Ends the stream, saying why.
+    pub(super) fn end(self, why: Outgoing) {
+        // who reads nothing more needs no reason: it sees the end
+        let _ = self.outbox.try_send(why);
+    }
+}
+
+impl<S: Store> Owner<S> {
+    /// Begins a stream, in place of the one the node has. A node that is new, or says otherwise of itself
+    /// than is stored, is written first.
+    pub(super) async fn hello(&mut self, hello: Hello) -> Result<Session, Refusal> {
+        let name = hello.node.name.clone();
+        if !self.is_known(&hello.node) {
+            self.register(&hello).await?;
+        }
+        self.sessions += 1;
+        let id = SessionId(self.sessions);
+        let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let entry = self.nodes.entry(name.clone()).or_default();
+        if let Some(view) = self.desired.view_mut(&name) {
+            entry.feed = Feed::hello(hello.held, view);
+        }
+        entry.progress.hello(&hello, now_unix_ms());
+        if let Some(earlier) = entry.session.replace(Open { id, outbox }) {
+            info!(node = %name, "another stream of the node takes the place of this one");
+            earlier.end(Outgoing::Replaced);
+        }
+        info!(node = %name, version = hello.agent_version, held = ?hello.held, "node connected");
+        self.pump(&name);
+        self.measure();
+        self.ring();
+        Ok(Session { id, outbox: inbox })
+    }
+
+    /// Takes note of what an agent says. What an earlier stream of the node still says no longer counts.
+    pub(super) fn said(&mut self, name: &NodeName, session: SessionId, said: Said) {
+        let Some(entry) = self.nodes.get_mut(name) else {
+            return;
+        };
+        if entry.session.as_ref().is_none_or(|open| open.id != session) {
+            return;
+        }
+        let now = now_unix_ms();
+        match said {
+            Said::Accepted(generation) => {
+                if entry.feed.accepted(generation) {
+                    entry.progress.accepted(now);
+                } else {
+                    warn!(node = %name, %generation, "accepted what was not sent");
+                }
+            }
+            Said::Converged {
+                generation,
+                failures,
+                failure_count,
+            } => {
+                debug!(node = %name, %generation, failure_count, "node converged");
+                let progress = &mut entry.progress;
+                progress.converged(generation, failures, failure_count, now);
+            }
+            Said::Rejected(rejected) => {
+                let Rejected {
+                    generation,
+                    reason,
+                    cause,
+                    held: _,
+                } = &rejected;
+                let reason = reason.as_str();
+                warn!(node = %name, %generation, reason, cause, "node took no update");
+                if entry.feed.rejected(&rejected) {
+                    entry.progress.rejected(&rejected, now);
+                }
+                self.metrics.rejected(reason);
+            }
+            Said::Gone => {
+                info!(node = %name, "node disconnected");
+                entry.session = None;
+                entry.progress.disconnected();
+                self.measure();
+            }
+        }
+        self.pump(name);
+        self.ring();
+    }
+
+    /// Sends a node what it must have next, if it is connected and has taken what was sent before.
+    pub(super) fn pump(&mut self, name: &NodeName) {
+        if !self.served {
+            return;
+        }
+        let Some(entry) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let (Some(session), Some(view)) = (&entry.session, self.desired.view_mut(name)) else {
+            return;
+        };
+        let Some(update) = entry.feed.next(view) else {
+            return;
+        };
+        let whole = update.base.is_none();
+        debug!(
+            node = %name, generation = %update.generation, base = ?update.base,
+            upserted = update.upserted.len(), removed = update.removed.len(), "update"
+        );
+        let sent = session.outbox.try_send(Outgoing::Update {
+            update,
+            traceparent: entry.traceparent.clone(),
+        });
+        match sent {
+            Ok(()) => self.metrics.update_sent(whole),
+            // it accepts what it has not read, or is on its way out: its stream ends, and it comes again
+            Err(_) => {
+                entry.session = None;
+                entry.progress.disconnected();
+            }
+        }
+    }
+
+    fn is_known(&self, node: &Node) -> bool {
+        self.desired.resources().node(&node.name) == Some(node)
+    }
+}

@@ -1,0 +1,222 @@
+//! The task's state and its loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tracing::Instrument as _;
+use weir_proto::model::{Kind, NodeName, ResourceRef, Revision};
+
+use super::log::{ChangeLog, Entry, as_created};
+use super::nodes::NodeEntry;
+use super::{Command, Page, Refusal, Statuses, Watching, WriteOptions, Written};
+use crate::admin::Metrics;
+use crate::desired::{Desired, Outcome, Stored, reference};
+use crate::store::{Saved, Store};
+
+/// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
+/// still in the log when it comes back.
+const WATCH_DEPTH: usize = 1_024;
+
+/// All that the task owns.
+pub(super) struct Owner<S> {
+    pub(super) store: S,
+    pub(super) desired: Desired,
+    pub(super) revision: Revision,
+    /// Whether there is, or ever was, a service. While there was none nothing is sent to any node: a
+    /// controller that lost its store, or has yet to be told, empties no node.
+    pub(super) served: bool,
+    pub(super) nodes: BTreeMap<NodeName, NodeEntry>,
+    pub(super) log: ChangeLog,
+    pub(super) live: broadcast::Sender<Arc<Entry>>,
+    /// Rings when the state of any node changes.
+    pub(super) bell: watch::Sender<u64>,
+    pub(super) sessions: u64,
+    pub(super) metrics: Metrics,
+}
+
+impl<S: Store> Owner<S> {
+    /// Takes up the cluster where it was left.
+    pub(super) fn new(store: S, saved: Saved, bell: watch::Sender<u64>, metrics: Metrics) -> Self {
+        let Saved {
+            revision,
+            resources,
+            nodes,
+            served,
+        } = saved;
+        let desired = Desired::restore(resources, &nodes);
+        let entries = desired.views().keys();
+        let entries = entries.map(|name| (name.clone(), NodeEntry::default()));
+        let owner = Self {
+            store,
+            revision,
+            served,
+            nodes: entries.collect(),
+            desired,
+            log: ChangeLog::new(revision),
+            live: broadcast::channel(WATCH_DEPTH).0,
+            bell,
+            sessions: 0,
+            metrics,
+        };
+        owner.measure();
+        owner
+    }
+
+    /// Serves until nobody is left who could ask.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.recv().await {
+            self.serve(command).await;
+        }
+    }
+
+    async fn serve(&mut self, command: Command) {
+        // whoever no longer waits for an answer gets none
+        match command {
+            Command::Apply {
+                resources,
+                places,
+                options,
+                span,
+                answer,
+            } => {
+                let written = self.apply(resources, &places, options);
+                let written = written.instrument(span).await;
+                self.metrics.applied(how_it_ended(&written, options));
+                let _ = answer.send(written);
+            }
+            Command::Delete {
+                refs,
+                options,
+                span,
+                answer,
+            } => {
+                let written = self.delete(&refs, options);
+                let written = written.instrument(span).await;
+                self.metrics.applied(how_it_ended(&written, options));
+                let _ = answer.send(written);
+            }
+            Command::Get { reference, answer } => {
+                let _ = answer.send(self.get(reference));
+            }
+            Command::List {
+                kind,
+                after,
+                most,
+                answer,
+            } => {
+                let all = self.desired.resources().after(kind, &after);
+                let _ = answer.send(Ok(Page {
+                    resources: all.take(most).cloned().collect(),
+                    revision: self.revision,
+                }));
+            }
+            Command::Watch { from, answer } => {
+                let _ = answer.send(self.watch(from));
+            }
+            Command::Statuses { names, answer } => {
+                let _ = answer.send(self.statuses(&names));
+            }
+            Command::Hello { hello, answer } => {
+                let session = self.hello(hello).await;
+                let _ = answer.send(session);
+            }
+            Command::Said {
+                node,
+                session,
+                said,
+            } => self.said(&node, session, said),
+        }
+    }
+
+    fn get(&self, reference: ResourceRef) -> Result<Arc<Stored>, Refusal> {
+        match self.desired.resources().get(&reference) {
+            Some(stored) => Ok(stored.clone()),
+            None => Err(Refusal::NotFound(vec![reference])),
+        }
+    }
+
+    fn watch(&self, from: Revision) -> Result<Watching, Refusal> {
+        let past = if from == Revision(0) {
+            Some(as_created(self.desired.resources().all()))
+        } else {
+            self.log.after(from)
+        };
+        let past = past.ok_or(Refusal::OutOfRange {
+            from,
+            oldest: self.log.oldest(),
+            newest: self.revision,
+        })?;
+        Ok(Watching {
+            past,
+            live: self.live.subscribe(),
+        })
+    }
+
+    fn statuses(&self, names: &[NodeName]) -> Result<Statuses, Refusal> {
+        let known = |name: &&NodeName| self.desired.view(name).is_some();
+        let missing: Vec<ResourceRef> = names
+            .iter()
+            .filter(|name| !known(name))
+            .map(|name| reference(Kind::Node, name.as_str()))
+            .collect();
+        if !missing.is_empty() {
+            return Err(Refusal::NotFound(missing));
+        }
+        let views = self.desired.views().iter();
+        let wanted = views.filter(|(name, _)| names.is_empty() || names.contains(name));
+        let nodes = wanted.filter_map(|(name, view)| {
+            let entry = self.nodes.get(name)?;
+            Some(entry.progress.status(name, view, &entry.feed))
+        });
+        Ok(Statuses {
+            nodes: nodes.collect(),
+            revision: self.revision,
+        })
+    }
+
+    pub(super) fn ring(&self) {
+        self.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
+    }
+
+    pub(super) fn measure(&self) {
+        let connected = self.nodes.values();
+        let connected = connected.filter(|node| node.progress.is_connected());
+        self.metrics.revision(self.revision);
+        self.metrics.sizes(
+            self.desired.services(),
+            self.desired.resources().backends(),
+            self.desired.views().len(),
+        );
+        self.metrics.connected(connected.count());
+        self.metrics.compilations(self.desired.compilations());
+    }
+}
+
+fn how_it_ended(written: &Result<Written, Refusal>, options: WriteOptions) -> &'static str {
+    match written {
+        Ok(_) if options.dry_run => "dry_run",
+        Ok(written) => {
+            let mut outcomes = written.changes.iter().map(|(_, outcome)| outcome);
+            if outcomes.all(|outcome| *outcome == Outcome::Unchanged) {
+                "unchanged"
+            } else {
+                "written"
+            }
+        }
+        Err(Refusal::Store(_) | Refusal::Stopped(_)) => "failed",
+        Err(
+            Refusal::Fields(_)
+            | Refusal::Revision { .. }
+            | Refusal::NotFound(_)
+            | Refusal::OutOfRange { .. },
+        ) => "refused",
+    }
+}
+
+/// Gives the time for people to read; a clock before 1970 is 0.
+pub(super) fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
+}

@@ -1,0 +1,156 @@
+//! How the cluster changes: checked, prepared, made durable, and only then true.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+use weir_proto::convert::Hello;
+use weir_proto::model::{Kind, NodeName, Resource, ResourceRef};
+use weir_proto::trace::traceparent;
+
+use super::log::{Entry, Event};
+use super::owner::Owner;
+use super::{Outgoing, Refusal, WriteOptions, Written};
+use crate::desired::{Batch, Change, Outcome, Places};
+use crate::store::{Store, Write};
+
+impl<S: Store> Owner<S> {
+    /// Writes resources: all of them, or none. Gives what became of each, in the order given.
+    pub(super) async fn apply(
+        &mut self,
+        resources: Vec<Resource>,
+        places: &Places,
+        options: WriteOptions,
+    ) -> Result<Written, Refusal> {
+        let order: Vec<ResourceRef> = resources.iter().map(Resource::reference).collect();
+        let batch: Batch = order
+            .iter()
+            .cloned()
+            .zip(resources.into_iter().map(Some))
+            .collect();
+        self.expect(options)?;
+        self.desired
+            .check(&batch, places)
+            .map_err(Refusal::Fields)?;
+        let mut written = self.write(batch, options).await?;
+        let outcomes: BTreeMap<ResourceRef, Outcome> = written.changes.into_iter().collect();
+        let in_order = order.into_iter().filter_map(|reference| {
+            let outcome = *outcomes.get(&reference)?;
+            Some((reference, outcome))
+        });
+        written.changes = in_order.collect();
+        Ok(written)
+    }
+
+    /// Deletes resources: all of them, or none.
+    pub(super) async fn delete(
+        &mut self,
+        refs: &[ResourceRef],
+        options: WriteOptions,
+    ) -> Result<Written, Refusal> {
+        self.expect(options)?;
+        let batch = self.desired.deletion(refs).map_err(Refusal::NotFound)?;
+        self.write(batch, options).await
+    }
+
+    /// Registers a node that says hello, or writes what it says otherwise than before.
+    pub(super) async fn register(&mut self, hello: &Hello) -> Result<(), Refusal> {
+        let node = Resource::Node(hello.node.clone());
+        let batch = Batch::from([(node.reference(), Some(node))]);
+        self.write(batch, WriteOptions::default()).await?;
+        Ok(())
+    }
+
+    fn expect(&self, options: WriteOptions) -> Result<(), Refusal> {
+        match options.expected {
+            Some(expected) if expected != self.revision => Err(Refusal::Revision {
+                expected,
+                actual: self.revision,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn write(&mut self, batch: Batch, options: WriteOptions) -> Result<Written, Refusal> {
+        let change = self.desired.prepare(batch);
+        let changes = change.outcomes.iter();
+        let changes = changes.map(|(reference, outcome)| (reference.clone(), *outcome));
+        let mut written = Written {
+            revision: self.revision,
+            changes: changes.collect(),
+            targets: change.targets().into_iter().collect(),
+        };
+        if options.dry_run || change.writes.is_empty() {
+            return Ok(written);
+        }
+        let revision = self.revision.next();
+        let nodes = change.nodes();
+        let write = Write {
+            revision,
+            resources: change.writes.clone(),
+            nodes: nodes.clone(),
+            served: self.served || names_a_service(&change),
+        };
+        let served = write.served;
+        if let Err(error) = self.store.commit(write).await {
+            warn!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
+            return Err(Refusal::Store(error));
+        }
+        self.revision = revision;
+        written.revision = revision;
+        self.publish(change);
+        let first = served && !self.served;
+        self.served = served;
+        info!(%revision, changes = written.changes.len(), nodes = nodes.len(), "cluster written");
+
+        let traceparent = traceparent();
+        for (name, node) in nodes {
+            match node {
+                None => self.forget(&name),
+                Some(_) => {
+                    self.nodes.entry(name.clone()).or_default().traceparent = traceparent.clone();
+                    self.pump(&name);
+                }
+            }
+        }
+        if first {
+            // the nodes that said hello before there was anything to say
+            let names: Vec<NodeName> = self.nodes.keys().cloned().collect();
+            for name in names {
+                self.pump(&name);
+            }
+        }
+        self.measure();
+        self.ring();
+        Ok(written)
+    }
+
+    fn publish(&mut self, change: Change) {
+        let events = self.desired.take(change, self.revision).into_iter();
+        let events = events.map(|(reference, outcome, resource)| Event {
+            reference,
+            outcome,
+            resource,
+        });
+        let entry = Arc::new(Entry {
+            revision: self.revision,
+            events: events.collect(),
+        });
+        self.log.push(entry.clone());
+        // an error only says that nobody watches
+        let _ = self.live.send(entry);
+    }
+
+    fn forget(&mut self, name: &NodeName) {
+        if let Some(entry) = self.nodes.remove(name)
+            && let Some(session) = entry.session
+        {
+            session.end(Outgoing::Deleted);
+        }
+    }
+}
+
+fn names_a_service(change: &Change) -> bool {
+    let kinds = change.writes.keys().map(|reference| reference.kind);
+    kinds.into_iter().any(|kind| kind == Kind::Service)
+}

@@ -1,0 +1,131 @@
+//! What can be set from outside: flags, each with an environment variable of the same name.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// What holds where nothing is said.
+struct Defaults {
+    listen: SocketAddr,
+    admin_listen: SocketAddr,
+    data_dir: &'static str,
+    log_format: LogFormat,
+}
+
+const DEFAULTS: Defaults = Defaults {
+    listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7420),
+    admin_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7421),
+    data_dir: "/var/lib/weir/controller",
+    log_format: LogFormat::Text,
+};
+
+/// Decides what every node must hold, and streams it to the agents there.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "weir-controller", version)]
+pub struct Config {
+    /// Address and port for operators and agents (gRPC)
+    #[arg(long, env = "WEIR_CONTROLLER_LISTEN", value_name = "ADDRESS:PORT", default_value_t = DEFAULTS.listen)]
+    pub listen: SocketAddr,
+
+    /// Address and port of /livez, /readyz and /metrics (HTTP)
+    #[arg(long, env = "WEIR_CONTROLLER_ADMIN_LISTEN", value_name = "ADDRESS:PORT", default_value_t = DEFAULTS.admin_listen)]
+    pub admin_listen: SocketAddr,
+
+    /// Directory in which the cluster is kept
+    #[arg(long, env = "WEIR_CONTROLLER_DATA_DIR", value_name = "DIR", default_value = DEFAULTS.data_dir)]
+    pub data_dir: PathBuf,
+
+    /// Serve without encryption or authentication on an address that other machines reach: whoever reaches it
+    /// can change the cluster
+    #[arg(long, env = "WEIR_CONTROLLER_INSECURE")]
+    pub insecure: bool,
+
+    /// How log lines look
+    #[arg(long, env = "WEIR_CONTROLLER_LOG_FORMAT", value_enum, default_value_t = DEFAULTS.log_format)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// Why the controller cannot run with these settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Everybody on the network could change the cluster.
+    #[error(
+        "--listen {0} is reached by other machines, and what is said there is neither encrypted nor authenticated: listen on a loopback address, or say --insecure"
+    )]
+    Insecure(SocketAddr),
+    /// Two servers cannot share one address and port.
+    #[error("--listen and --admin-listen are both {0}")]
+    Same(SocketAddr),
+}
+
+impl Config {
+    /// Finds settings that must not be run with.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !self.listen.ip().is_loopback() && !self.insecure {
+            return Err(ConfigError::Insecure(self.listen));
+        }
+        // port 0 is any that is free, and so never the same
+        if self.listen == self.admin_listen && self.listen.port() != 0 {
+            return Err(ConfigError::Same(self.listen));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Config {
+        let program = ["weir-controller"];
+        Config::parse_from(program.iter().chain(arguments))
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable_of_its_name() {
+        let command = Config::command();
+        let flags = command
+            .get_arguments()
+            .filter(|flag| !["help", "version"].contains(&flag.get_id().as_str()));
+        for flag in flags {
+            let name = flag.get_id().as_str().to_uppercase();
+            let variable = flag.get_env().and_then(|variable| variable.to_str());
+            assert_eq!(variable, Some(format!("WEIR_CONTROLLER_{name}").as_str()));
+        }
+        command.debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_can_be_run_with() {
+        assert_eq!(config(&[]).check(), Ok(()));
+    }
+
+    #[test]
+    fn plaintext_beyond_this_machine_must_be_asked_for_by_name() {
+        let open = config(&["--listen", "0.0.0.0:7420"]);
+        assert_eq!(open.check(), Err(ConfigError::Insecure(open.listen)));
+        let open = config(&["--listen", "0.0.0.0:7420", "--insecure"]);
+        assert_eq!(open.check(), Ok(()));
+        assert_eq!(config(&["--listen", "[::1]:7420"]).check(), Ok(()));
+    }
+
+    #[test]
+    fn two_servers_do_not_share_a_port() {
+        let same = config(&["--admin-listen", "127.0.0.1:7420"]);
+        assert_eq!(same.check(), Err(ConfigError::Same(same.listen)));
+        let any = config(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        assert_eq!(any.check(), Ok(()));
+    }
+}

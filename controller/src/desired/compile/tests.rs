@@ -1,0 +1,154 @@
+use super::super::samples::{
+    backend, entry, labels, node_name, service, set, vip, virtual_service,
+};
+use super::*;
+use weir_proto::model::{Protocol, Weight};
+
+fn items(compiled: &Compiled, node: &str) -> Vec<Item> {
+    let node = node_name(node);
+    let mut items: Vec<Item> = compiled.items_for(&node).cloned().collect();
+    items.sort_by_key(Item::key);
+    items
+}
+
+#[test]
+fn a_node_holds_a_vip_a_virtual_service_a_backend_and_a_loopback_entry() {
+    let web = service("web", &["10.1.0.1:80"], &["10.0.0.1:8080@a"]);
+    let compiled = compile(&web, [].into_iter());
+    assert_eq!(
+        items(&compiled, "a"),
+        [
+            entry(Protocol::Tcp, "10.0.0.1:8080"),
+            virtual_service("10.1.0.1:80", "web"),
+            backend("10.1.0.1:80", "10.0.0.1:8080", 1),
+            vip("10.1.0.1"),
+        ]
+    );
+}
+
+#[test]
+fn a_loopback_entry_is_only_where_the_backend_lives() {
+    let web = service("web", &["10.1.0.1:80"], &["10.0.0.1:80@a", "10.0.0.2:80"]);
+    let compiled = compile(&web, [].into_iter());
+    let entries = |node: &str| {
+        let mut items = items(&compiled, node);
+        items.retain(|item| matches!(item, Item::LoopbackEntry(_)));
+        items
+    };
+    let (one, two) = (
+        entry(Protocol::Tcp, "10.0.0.1:80"),
+        entry(Protocol::Tcp, "10.0.0.2:80"),
+    );
+    assert_eq!(entries("a"), [one, two.clone()]);
+    assert_eq!(entries("b"), [two]);
+}
+
+#[test]
+fn a_loopback_entry_has_the_protocol_of_each_frontend() {
+    let dns = service(
+        "dns",
+        &["10.1.0.1:53", "10.1.0.1:53/udp"],
+        &["10.0.0.1:5353"],
+    );
+    let compiled = compile(&dns, [].into_iter());
+    let items = items(&compiled, "a");
+    assert!(items.contains(&entry(Protocol::Tcp, "10.0.0.1:5353")));
+    assert!(items.contains(&entry(Protocol::Udp, "10.0.0.1:5353")));
+    // two entries, two virtual services with a backend each, one vip
+    assert_eq!(items.len(), 7);
+}
+
+#[test]
+fn only_masqueraded_backends_of_a_hairpin_service_get_a_loopback_entry() {
+    let web = service("web", &["10.1.0.1:80"], &["10.0.0.1:80"]);
+    let plain = Service {
+        hairpin: false,
+        ..web.clone()
+    };
+    let direct = Service {
+        forwarding: Forwarding::DirectRoute,
+        ..web
+    };
+    for service in [plain, direct] {
+        let compiled = compile(&service, [].into_iter());
+        let entry = |item: &Item| matches!(item, Item::LoopbackEntry(_));
+        assert!(!items(&compiled, "a").iter().any(entry), "{service:?}");
+    }
+}
+
+#[test]
+fn the_backends_of_its_sets_stand_behind_a_service_and_its_own_count_first() {
+    let web = service("web", &["10.1.0.1:80"], &["10.0.0.1:80*5"]);
+    let sets = [
+        set("one", "web", &["10.0.0.1:80*9", "10.0.0.2:80*2"]),
+        set("two", "web", &["10.0.0.3:80*3"]),
+    ];
+    let compiled = compile(&web, sets.iter());
+    let weights: Vec<Weight> = items(&compiled, "a")
+        .into_iter()
+        .filter_map(|item| match item {
+            Item::Backend(backend) => Some(backend.weight),
+            _ => None,
+        })
+        .collect();
+    let wanted = [5, 2, 3].map(|weight| Weight::new(weight).expect("a weight"));
+    assert_eq!(weights, wanted);
+}
+
+#[test]
+fn a_service_is_held_where_all_the_labels_it_wants_are() {
+    let web = Service {
+        node_selector: labels(&[("rack", "3")]),
+        ..service("web", &["10.1.0.1:80"], &[])
+    };
+    let compiled = compile(&web, [].into_iter());
+    assert!(compiled.selects(&labels(&[("rack", "3"), ("tier", "edge")])));
+    assert!(!compiled.selects(&labels(&[("rack", "4")])));
+}
+
+#[test]
+fn a_changed_weight_is_one_edit() {
+    let before = compile(
+        &service("web", &["10.1.0.1:80"], &["10.0.0.1:80", "10.0.0.2:80"]),
+        [].into_iter(),
+    );
+    let after = compile(
+        &service("web", &["10.1.0.1:80"], &["10.0.0.1:80*0", "10.0.0.2:80"]),
+        [].into_iter(),
+    );
+    let difference = before.difference(&after);
+    let edit = backend("10.1.0.1:80", "10.0.0.1:80", 0);
+    assert_eq!(
+        difference.everywhere,
+        Part {
+            edited: vec![&edit],
+            ..Part::default()
+        }
+    );
+    assert!(difference.only_at.is_empty());
+}
+
+#[test]
+fn a_backend_that_moves_takes_its_loopback_entry_along() {
+    let before = service("web", &["10.1.0.1:80"], &["10.0.0.1:80@a"]);
+    let after = service("web", &["10.1.0.1:80"], &["10.0.0.1:80@b"]);
+    let before = compile(&before, [].into_iter());
+    let after = compile(&after, [].into_iter());
+    let difference = before.difference(&after);
+    let entry = entry(Protocol::Tcp, "10.0.0.1:80");
+    assert!(difference.everywhere.is_empty());
+    assert_eq!(
+        difference.only_at.get(&node_name("a")),
+        Some(&Part {
+            released: vec![entry.key()],
+            ..Part::default()
+        })
+    );
+    assert_eq!(
+        difference.only_at.get(&node_name("b")),
+        Some(&Part {
+            claimed: vec![&entry],
+            ..Part::default()
+        })
+    );
+}

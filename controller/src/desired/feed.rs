@@ -1,0 +1,175 @@
+//! What one node is sent, and when. PURE
+//!
+//! - One update is under way at a time. What changes meanwhile waits, and goes as one update.
+//! - Generations never go back: each update is above everything the node holds.
+//! - Content that a node refused is sent to it once more, whole, if the node asks for that; then it waits
+//!   until the content is another.
+
+use weir_proto::digest::Digest;
+use weir_proto::model::{Generation, Item, ItemKey};
+
+use super::view::{CatchUp, View};
+
+/// How many times one content is sent: as a delta, and whole. A third time would meet the same answer.
+const MOST_TRIES: u32 = 2;
+
+/// A node's next state, as a change to an earlier one or whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Update {
+    pub(crate) generation: Generation,
+    /// What it is a change to; none: it is whole.
+    pub(crate) base: Option<Generation>,
+    pub(crate) upserted: Vec<Item>,
+    pub(crate) removed: Vec<ItemKey>,
+    /// Of the state that results.
+    pub(crate) digest: Digest,
+}
+
+/// Why a node did not take a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RejectedReason {
+    Stale,
+    Conflict,
+    Base,
+    Digest,
+    Invalid,
+    Journal,
+}
+
+/// What a node says when it does not take a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) generation: Generation,
+    pub(crate) reason: RejectedReason,
+    pub(crate) cause: String,
+    /// What it holds instead.
+    pub(crate) held: Option<(Generation, Digest)>,
+}
+
+/// What one node holds, and what is on its way there.
+#[derive(Debug, Default)]
+pub(crate) struct Feed {
+    held: Option<(Generation, Digest)>,
+    in_flight: Option<(Generation, Digest)>,
+    /// The content refused last, and how many times.
+    refused: Option<(Digest, u32)>,
+    /// The node cannot build on what it holds.
+    whole: bool,
+}
+
+impl Feed {
+    /// Begins with what a node says it holds. Lifts the view's generation to that: a controller that lost
+    /// its count takes it up again.
+    pub(crate) fn hello(held: Option<(Generation, Digest)>, view: &mut View) -> Self {
+        view.raise(held.map_or(Generation(0), |(generation, _)| generation));
+        Self::holding(held)
+    }
+
+    fn holding(held: Option<(Generation, Digest)>) -> Self {
+        Self {
+            held,
+            ..Self::default()
+        }
+    }
+
+    /// Gives what the node holds.
+    pub(crate) fn held(&self) -> Option<(Generation, Digest)> {
+        self.held
+    }
+
+    /// Says whether the node holds what it must, by whatever generation it knows it.
+    pub(crate) fn is_current(&self, view: &View) -> bool {
+        view.is(self.held_digest())
+    }
+
+    /// Gives the update to send now, if there is one; it is under way from here on.
+    pub(crate) fn next(&mut self, view: &mut View) -> Option<Update> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let digest = view.digest();
+        let spent = |(refused, times): (Digest, u32)| refused == digest && times >= MOST_TRIES;
+        if self.refused.is_some_and(spent) {
+            return None;
+        }
+        let catch_up = match view.catch_up(self.held_digest()) {
+            CatchUp::Delta { .. } if self.whole => view.snapshot(),
+            catch_up => catch_up,
+        };
+        let (base, upserted, removed) = match catch_up {
+            CatchUp::Nothing => return None,
+            CatchUp::Snapshot(items) => (None, items, Vec::new()),
+            CatchUp::Delta { upserted, removed } => {
+                let base = self.held.map(|(generation, _)| generation);
+                (base, upserted, removed)
+            }
+        };
+        // what it holds is not this content, so this is a later generation; and 0 would mean none
+        let held = self.held.map_or(Generation(0), |(held, _)| held);
+        view.raise(held.next());
+        let generation = view.generation();
+        self.in_flight = Some((generation, digest));
+        Some(Update {
+            generation,
+            base,
+            upserted,
+            removed,
+            digest,
+        })
+    }
+
+    /// Notes that a generation is durable on the node. Says whether it was the one under way.
+    pub(crate) fn accepted(&mut self, generation: Generation) -> bool {
+        match self.in_flight {
+            Some(sent) if sent.0 == generation => {
+                *self = Self::holding(Some(sent));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that a generation was not taken. Says whether it was the one under way.
+    pub(crate) fn rejected(&mut self, rejected: &Rejected) -> bool {
+        let Some((_, digest)) = self.in_flight.take_if(|sent| sent.0 == rejected.generation) else {
+            return false;
+        };
+        self.held = rejected.held;
+        let times = match self.refused {
+            Some((refused, times)) if refused == digest => times,
+            _ => 0,
+        };
+        let (tries, whole) = match rejected.reason {
+            RejectedReason::Stale
+            | RejectedReason::Conflict
+            | RejectedReason::Base
+            | RejectedReason::Digest => (times + 1, true),
+            // the same bytes would meet the same answer
+            RejectedReason::Invalid | RejectedReason::Journal => (MOST_TRIES, self.whole),
+        };
+        self.refused = Some((digest, tries));
+        self.whole = whole;
+        true
+    }
+
+    fn held_digest(&self) -> Option<Digest> {
+        self.held.map(|(_, digest)| digest)
+    }
+}
+
+impl RejectedReason {
+    /// Gives the reason as the node writes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "STALE",
+            Self::Conflict => "CONFLICT",
+            Self::Base => "BASE",
+            Self::Digest => "DIGEST",
+            Self::Invalid => "INVALID",
+            Self::Journal => "JOURNAL",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+//! The resources of the cluster, and the indices that make checking a small change cheap. PURE
+//!
+//! A batch is laid over the resources as they are: `Proposed` answers as if it had been written, so that
+//! checks and compilation see the outcome before anything changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use weir_proto::model::{
+    Backend, BackendSet, BackendSetName, Endpoint, Frontend, Kind, Node, NodeName, Port, Protocol,
+    Resource, ResourceRef, Revision, Service, ServiceName,
+};
+
+/// What a batch makes of each resource it names; none: it is deleted.
+pub(crate) type Batch = BTreeMap<ResourceRef, Option<Resource>>;
+
+/// A resource with the revision of its last change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) resource: Resource,
+    pub(crate) revision: Revision,
+}
+
+/// Every resource.
+#[derive(Debug, Default)]
+pub(crate) struct Resources {
+    all: BTreeMap<ResourceRef, Arc<Stored>>,
+    sets_of: BTreeMap<ServiceName, BTreeSet<BackendSetName>>,
+    claims: BTreeMap<Frontend, ServiceName>,
+    /// Which resources have a backend at an address.
+    standing: BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
+    /// Of services and backend sets together; one that is in both counts twice.
+    backends: usize,
+}
+
+/// The resources as a batch would leave them.
+#[derive(Debug)]
+pub(crate) struct Proposed<'a> {
+    now: &'a Resources,
+    batch: &'a Batch,
+    sets_of: BTreeMap<&'a ServiceName, Vec<&'a BackendSet>>,
+    claims: BTreeMap<Frontend, Vec<&'a ServiceName>>,
+    standing: BTreeMap<IpAddr, BTreeSet<&'a ResourceRef>>,
+}
+
+impl Resources {
+    /// Writes a resource over the one of its kind and name.
+    pub(crate) fn put(&mut self, resource: Resource, revision: Revision) -> Arc<Stored> {
+        let reference = resource.reference();
+        self.remove(&reference);
+        self.index(&reference, &resource);
+        let stored = Arc::new(Stored { resource, revision });
+        self.all.insert(reference, stored.clone());
+        stored
+    }
+
+    /// Removes a resource, if it is there.
+    pub(crate) fn remove(&mut self, reference: &ResourceRef) {
+        if let Some(stored) = self.all.remove(reference) {
+            self.unindex(reference, &stored.resource);
+        }
+    }
+
+    /// Gives a resource.
+    pub(crate) fn get(&self, reference: &ResourceRef) -> Option<&Arc<Stored>> {
+        self.all.get(reference)
+    }
+
+    /// Gives every resource, kind by kind and by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        self.all.values()
+    }
+
+    /// Gives the resources of a kind by name, those whose name comes after `after`.
+    pub(crate) fn after(&self, kind: Kind, after: &str) -> impl Iterator<Item = &Arc<Stored>> {
+        let from = ResourceRef {
+            kind,
+            name: after.to_owned(),
+        };
+        self.all
+            .range((Bound::Excluded(from), Bound::Unbounded))
+            .take_while(move |(reference, _)| reference.kind == kind)
+            .map(|(_, stored)| stored)
+    }
+
+    /// Gives the nodes by name.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        // no name is empty, so this leaves none out
+        self.after(Kind::Node, "")
+            .filter_map(|stored| match &stored.resource {
+                Resource::Node(node) => Some(node),
+                Resource::Service(_) | Resource::BackendSet(_) => None,
+            })
+    }
+
+    /// Gives a node.
+    pub(crate) fn node(&self, name: &NodeName) -> Option<&Node> {
+        match &self.get(&reference(Kind::Node, name.as_str()))?.resource {
+            Resource::Node(node) => Some(node),
+            Resource::Service(_) | Resource::BackendSet(_) => None,
+        }
+    }
+
+    /// Gives the names of a service's backend sets.
+    pub(crate) fn sets_of(&self, service: &str) -> impl Iterator<Item = &BackendSetName> {
+        // by text: whoever deletes has a name that was never checked
+        ServiceName::new(service)
+            .ok()
+            .and_then(|name| self.sets_of.get(&name))
+            .into_iter()
+            .flatten()
+    }
+
+    /// Counts the backends of services and backend sets.
+    pub(crate) fn backends(&self) -> usize {
+        self.backends
+    }
+
+    fn index(&mut self, reference: &ResourceRef, resource: &Resource) {
+        match resource {
+            Resource::Node(_) => {}
+            Resource::Service(service) => {
+                for frontend in &service.frontends {
+                    self.claims.insert(*frontend, service.name.clone());
+                }
+                self.stand(reference, &service.backends);
+            }
+            Resource::BackendSet(set) => {
+                let sets = self.sets_of.entry(set.service.clone()).or_default();
+                sets.insert(set.name.clone());
+                self.stand(reference, &set.backends);
+            }
+        }
+    }
+
+    fn unindex(&mut self, reference: &ResourceRef, resource: &Resource) {
+        match resource {
+            Resource::Node(_) => {}
+            Resource::Service(service) => {
+                for frontend in &service.frontends {
+                    // in one batch a frontend may have moved to a service that was written before
+                    if self.claims.get(frontend) == Some(&service.name) {
+                        self.claims.remove(frontend);
+                    }
+                }
+                self.leave(reference, &service.backends);
+            }
+            Resource::BackendSet(set) => {
+                if let Some(sets) = self.sets_of.get_mut(&set.service) {
+                    sets.remove(&set.name);
+                    if sets.is_empty() {
+                        self.sets_of.remove(&set.service);
+                    }
+                }
+                self.leave(reference, &set.backends);
+            }
+        }
+    }
+
+    fn stand(&mut self, reference: &ResourceRef, backends: &BTreeMap<Endpoint, Backend>) {
+        self.backends += backends.len();
+        for endpoint in backends.keys() {
+            let here = self.standing.entry(endpoint.address).or_default();
+            here.insert(reference.clone());
+        }
+    }
+
+    fn leave(&mut self, reference: &ResourceRef, backends: &BTreeMap<Endpoint, Backend>) {
+        self.backends -= backends.len();
+        for endpoint in backends.keys() {
+            if let Some(here) = self.standing.get_mut(&endpoint.address) {
+                here.remove(reference);
+                if here.is_empty() {
+                    self.standing.remove(&endpoint.address);
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Proposed<'a> {
+    /// Lays a batch over the resources as they are.
+    pub(crate) fn new(now: &'a Resources, batch: &'a Batch) -> Self {
+        let mut proposed = Self {
+            now,
+            batch,
+            sets_of: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            standing: BTreeMap::new(),
+        };
+        for (reference, resource) in batch {
+            let backends = match resource {
+                None | Some(Resource::Node(_)) => continue,
+                Some(Resource::Service(service)) => {
+                    for frontend in &service.frontends {
+                        let claims = proposed.claims.entry(*frontend).or_default();
+                        claims.push(&service.name);
+                    }
+                    &service.backends
+                }
+                Some(Resource::BackendSet(set)) => {
+                    proposed.sets_of.entry(&set.service).or_default().push(set);
+                    &set.backends
+                }
+            };
+            for endpoint in backends.keys() {
+                let here = proposed.standing.entry(endpoint.address).or_default();
+                here.insert(reference);
+            }
+        }
+        proposed
+    }
+
+    /// Gives a resource.
+    pub(crate) fn get(&self, reference: &ResourceRef) -> Option<&'a Resource> {
+        match self.batch.get(reference) {
+            Some(proposed) => proposed.as_ref(),
+            None => self.now.get(reference).map(|stored| &stored.resource),
+        }
+    }
+
+    /// Gives a service.
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<&'a Service> {
+        match self.get(&reference(Kind::Service, name.as_str()))? {
+            Resource::Service(service) => Some(service),
+            Resource::Node(_) | Resource::BackendSet(_) => None,
+        }
+    }
+
+    /// Gives the backend sets of a service that the batch does not name.
+    pub(crate) fn kept_sets_of(
+        &self,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = &'a BackendSet> {
+        let now = self.now.sets_of.get(service).into_iter().flatten();
+        now.filter_map(|name| {
+            let reference = reference(Kind::BackendSet, name.as_str());
+            if self.batch.contains_key(&reference) {
+                return None;
+            }
+            match &self.now.get(&reference)?.resource {
+                Resource::BackendSet(set) => Some(set),
+                Resource::Node(_) | Resource::Service(_) => None,
+            }
+        })
+    }
+
+    /// Gives the backend sets of a service.
+    pub(crate) fn sets_of(&self, service: &ServiceName) -> impl Iterator<Item = &'a BackendSet> {
+        let new = self.sets_of.get(service).into_iter().flatten().copied();
+        self.kept_sets_of(service).chain(new)
+    }
+
+    /// Gives a service other than `except` that claims a frontend.
+    pub(crate) fn other_claimant(
+        &self,
+        frontend: &Frontend,
+        except: &ServiceName,
+    ) -> Option<&'a ServiceName> {
+        let new = self.claims.get(frontend).into_iter().flatten().copied();
+        let kept = self.now.claims.get(frontend);
+        new.chain(kept.filter(|name| self.keeps(name)))
+            .find(|name| *name != except)
+    }
+
+    /// Gives a service that has an address as a VIP.
+    pub(crate) fn service_at(&self, vip: IpAddr) -> Option<&'a ServiceName> {
+        let (first, last) = frontends_at(vip)?;
+        let new = self.claims.range(first..=last).flat_map(|(_, names)| names);
+        let kept = self.now.claims.range(first..=last).map(|(_, name)| name);
+        new.copied()
+            .chain(kept.filter(|name| self.keeps(name)))
+            .next()
+    }
+
+    /// Gives a resource that has a backend at an address.
+    pub(crate) fn backend_at(&self, address: IpAddr) -> Option<&'a ResourceRef> {
+        let new = self.standing.get(&address).into_iter().flatten().copied();
+        let kept = self.now.standing.get(&address).into_iter().flatten();
+        new.chain(kept.filter(|reference| !self.batch.contains_key(reference)))
+            .next()
+    }
+
+    fn keeps(&self, service: &ServiceName) -> bool {
+        let reference = reference(Kind::Service, service.as_str());
+        !self.batch.contains_key(&reference)
+    }
+}
+
+/// Names a resource.
+pub(crate) fn reference(kind: Kind, name: &str) -> ResourceRef {
+    ResourceRef {
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+/// Gives the least and the greatest frontend that an address can have.
+fn frontends_at(address: IpAddr) -> Option<(Frontend, Frontend)> {
+    let at = |port: u16, protocol| {
+        let port = Port::new(port.into()).ok()?;
+        Some(Frontend {
+            address,
+            port,
+            protocol,
+        })
+    };
+    Some((at(1, Protocol::Tcp)?, at(u16::MAX, Protocol::Sctp)?))
+}

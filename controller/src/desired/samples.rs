@@ -1,0 +1,137 @@
+//! Short ways to write resources in tests.
+
+use std::collections::BTreeMap;
+
+use weir_proto::model::{
+    Backend, BackendKey, BackendSet, BackendSetName, Endpoint, Forwarding, Frontend, Item, Labels,
+    LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol, Resource, Scheduler, Service,
+    ServiceName, VirtualService, Weight,
+};
+
+/// "10.0.0.1:80"
+pub(crate) fn endpoint(text: &str) -> Endpoint {
+    let (address, port) = text.rsplit_once(':').expect("address:port");
+    Endpoint {
+        address: address.parse().expect("an address"),
+        port: Port::new(port.parse().expect("a number")).expect("a port"),
+    }
+}
+
+/// "10.1.0.1:80", TCP; "10.1.0.1:53/udp"
+pub(crate) fn frontend(text: &str) -> Frontend {
+    let (at, protocol) = match text.split_once('/') {
+        None => (text, Protocol::Tcp),
+        Some((at, "udp")) => (at, Protocol::Udp),
+        Some((_, other)) => panic!("{other}"),
+    };
+    let Endpoint { address, port } = endpoint(at);
+    Frontend {
+        address,
+        port,
+        protocol,
+    }
+}
+
+/// "10.0.0.1:80", "10.0.0.1:80@node", "10.0.0.1:80@node*3" for weight 3
+pub(crate) fn backends(texts: &[&str]) -> BTreeMap<Endpoint, Backend> {
+    let backend = |text: &&str| {
+        let (text, weight) = text.split_once('*').unwrap_or((text, "1"));
+        let (at, node) = match text.split_once('@') {
+            None => (text, None),
+            Some((at, node)) => (at, Some(node_name(node))),
+        };
+        let backend = Backend {
+            endpoint: endpoint(at),
+            weight: Weight::new(weight.parse().expect("a number")).expect("a weight"),
+            node,
+        };
+        (backend.endpoint, backend)
+    };
+    texts.iter().map(backend).collect()
+}
+
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let pairs = pairs.iter();
+    Labels::new(pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))).expect("labels")
+}
+
+pub(crate) fn node_name(name: &str) -> NodeName {
+    NodeName::new(name).expect("a name")
+}
+
+pub(crate) fn service_name(name: &str) -> ServiceName {
+    ServiceName::new(name).expect("a name")
+}
+
+pub(crate) fn service(name: &str, frontends: &[&str], behind: &[&str]) -> Service {
+    Service {
+        name: service_name(name),
+        labels: Labels::default(),
+        frontends: frontends.iter().map(|text| frontend(text)).collect(),
+        scheduler: Scheduler::DEFAULT,
+        forwarding: Forwarding::Masquerade,
+        backends: backends(behind),
+        affinity: None,
+        hairpin: true,
+        node_selector: Labels::default(),
+    }
+}
+
+pub(crate) fn set(name: &str, service: &str, behind: &[&str]) -> BackendSet {
+    BackendSet {
+        name: BackendSetName::new(name).expect("a name"),
+        labels: Labels::default(),
+        service: service_name(service),
+        backends: backends(behind),
+    }
+}
+
+pub(crate) fn node(name: &str, pairs: &[(&str, &str)]) -> Node {
+    Node {
+        name: node_name(name),
+        labels: labels(pairs),
+        addresses: Vec::new(),
+    }
+}
+
+/// Makes a batch.
+pub(crate) fn batch(resources: Vec<Resource>) -> super::Batch {
+    let resources = resources.into_iter();
+    resources
+        .map(|resource| (resource.reference(), Some(resource)))
+        .collect()
+}
+
+pub(crate) fn vip(address: &str) -> Item {
+    Item::Vip(address.parse().expect("an address"))
+}
+
+pub(crate) fn virtual_service(at: &str, service: &str) -> Item {
+    Item::VirtualService(VirtualService {
+        frontend: frontend(at),
+        scheduler: Scheduler::DEFAULT,
+        affinity: None,
+        service: service_name(service),
+    })
+}
+
+pub(crate) fn backend(of: &str, at: &str, weight: u32) -> Item {
+    Item::Backend(NodeBackend {
+        key: BackendKey {
+            frontend: frontend(of),
+            endpoint: endpoint(at),
+        },
+        weight: Weight::new(weight).expect("a weight"),
+        forwarding: Forwarding::Masquerade,
+    })
+}
+
+pub(crate) fn entry(protocol: Protocol, at: &str) -> Item {
+    let Endpoint { address, port } = endpoint(at);
+    Item::LoopbackEntry(LoopbackEntry {
+        address,
+        protocol,
+        port,
+        source: address,
+    })
+}

@@ -1,0 +1,253 @@
+use proptest::prelude::*;
+use weir_proto::model::ItemKey;
+use weir_proto::state::NodeState;
+
+use super::samples::{batch, endpoint, labels, node, node_name, service, service_name, set};
+use super::view::CatchUp;
+use super::*;
+
+fn write(desired: &mut Desired, batch: Batch, revision: u64) {
+    let change = desired.prepare(batch);
+    desired.take(change, Revision(revision));
+}
+
+/// Services a, b and c with a backend each, on nodes x and y.
+fn three() -> Desired {
+    let mut desired = Desired::default();
+    let all = batch(vec![
+        Resource::Node(node("x", &[])),
+        Resource::Node(node("y", &[("rack", "3")])),
+        Resource::Service(service("a", &["10.1.0.1:80"], &["10.0.0.1:80"])),
+        Resource::Service(service("b", &["10.1.0.2:80"], &["10.0.0.2:80"])),
+        Resource::Service(weir_proto::model::Service {
+            node_selector: labels(&[("rack", "3")]),
+            ..service("c", &["10.1.0.3:80"], &["10.0.0.3:80"])
+        }),
+    ]);
+    write(&mut desired, all, 1);
+    desired
+}
+
+fn generations(desired: &Desired) -> [u64; 2] {
+    ["x", "y"].map(|name| {
+        let view = desired.view(&node_name(name)).expect("a view");
+        view.generation().0
+    })
+}
+
+#[test]
+fn a_change_compiles_only_the_services_it_touches() {
+    let mut desired = three();
+    assert_eq!(desired.compilations(), 3);
+    let set = Resource::BackendSet(set("pods", "a", &["10.0.0.9:80"]));
+    write(&mut desired, batch(vec![set]), 2);
+    assert_eq!(desired.compilations(), 4);
+    let node = Resource::Node(node("z", &[("rack", "3")]));
+    write(&mut desired, batch(vec![node]), 3);
+    assert_eq!(desired.compilations(), 4, "nodes need no compiling");
+}
+
+#[test]
+fn a_node_that_a_change_does_not_touch_keeps_its_generation() {
+    let mut desired = three();
+    assert_eq!(generations(&desired), [1, 1]);
+    let heavier = Resource::Service(weir_proto::model::Service {
+        node_selector: labels(&[("rack", "3")]),
+        ..service("c", &["10.1.0.3:80"], &["10.0.0.3:80*5"])
+    });
+    let change = desired.prepare(batch(vec![heavier]));
+    let targets = BTreeMap::from([(node_name("y"), Generation(2))]);
+    assert_eq!(change.targets(), targets);
+    desired.take(change, Revision(2));
+    assert_eq!(generations(&desired), [1, 2]);
+}
+
+#[test]
+fn what_nodes_do_not_see_changes_no_generation() {
+    let mut desired = three();
+    let labelled = Resource::Service(weir_proto::model::Service {
+        labels: labels(&[("tier", "front")]),
+        ..service("a", &["10.1.0.1:80"], &["10.0.0.1:80"])
+    });
+    let change = desired.prepare(batch(vec![labelled]));
+    assert_eq!(change.writes.len(), 1);
+    assert_eq!(change.targets(), BTreeMap::new());
+    desired.take(change, Revision(2));
+    assert_eq!(generations(&desired), [1, 1]);
+}
+
+#[test]
+fn an_unchanged_service_names_the_nodes_that_hold_it() {
+    let desired = three();
+    let same = Resource::Service(service("a", &["10.1.0.1:80"], &["10.0.0.1:80"]));
+    let change = desired.prepare(batch(vec![same.clone()]));
+    assert!(change.writes.is_empty());
+    assert_eq!(
+        change.outcomes,
+        BTreeMap::from([(same.reference(), Outcome::Unchanged)])
+    );
+    let both = BTreeMap::from([
+        (node_name("x"), Generation(1)),
+        (node_name("y"), Generation(1)),
+    ]);
+    assert_eq!(change.targets(), both);
+}
+
+#[test]
+fn a_service_takes_its_backend_sets_with_it() {
+    let mut desired = three();
+    let pods = Resource::BackendSet(set("pods", "a", &["10.0.0.9:80"]));
+    write(&mut desired, batch(vec![pods]), 2);
+    let web = reference(Kind::Service, "a");
+    let deletion = desired.deletion(std::slice::from_ref(&web)).expect("there");
+    assert_eq!(
+        deletion,
+        Batch::from([
+            (web.clone(), None),
+            (reference(Kind::BackendSet, "pods"), None)
+        ])
+    );
+    write(&mut desired, deletion, 3);
+    assert_eq!(desired.services(), 2);
+    assert_eq!(desired.resources().backends(), 2);
+    assert_eq!(desired.deletion(std::slice::from_ref(&web)), Err(vec![web]));
+}
+
+#[test]
+fn a_node_whose_labels_change_holds_other_services() {
+    let mut desired = three();
+    let moved = Resource::Node(node("x", &[("rack", "3")]));
+    write(&mut desired, batch(vec![moved]), 2);
+    let view = desired.view(&node_name("x")).expect("a view");
+    let vip = ItemKey::Vip(endpoint("10.1.0.3:80").address);
+    assert!(view.state().get(&vip).is_some());
+    assert_eq!(generations(&desired), [2, 1]);
+}
+
+#[test]
+fn a_cluster_goes_on_where_it_was_left() {
+    let mut desired = three();
+    let more = Resource::Service(service("a", &["10.1.0.1:80"], &["10.0.0.1:80*7"]));
+    write(&mut desired, batch(vec![more]), 2);
+    let left = desired.views().iter();
+    let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
+    let all = desired.resources().all();
+    let all = all.map(|stored| (stored.resource.clone(), stored.revision));
+    let restored = Desired::restore(all, &left.collect());
+    assert_eq!(generations(&restored), [2, 2]);
+    for (name, view) in desired.views() {
+        let again = restored.view(name).expect("a view");
+        assert_eq!(again.state(), view.state());
+    }
+    assert!(restored.compiled.contains_key(&service_name("a")));
+}
+
+/// One thing an operator may do; most clash with something, and are refused.
+fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource>)> {
+    let pick = |from: &'static [&'static str], most| proptest::sample::subsequence(from, 0..=most);
+    const FRONTENDS: &[&str] = &[
+        "10.1.0.1:80",
+        "10.1.0.1:81",
+        "10.1.0.2:80",
+        "10.1.0.1:53/udp",
+    ];
+    const BACKENDS: &[&str] = &[
+        "10.0.0.1:80",
+        "10.0.0.1:80*3",
+        "10.0.0.2:80@x",
+        "10.0.0.2:80@y",
+        "10.0.0.3:80@x",
+        "10.1.0.2:80",
+    ];
+    const NODES: &[&str] = &["x", "y"];
+    const NAMES: &[&str] = &["a", "b"];
+    let name = proptest::sample::select(NAMES);
+    let service = (
+        name.clone(),
+        pick(FRONTENDS, 2),
+        pick(BACKENDS, 3),
+        any::<(bool, bool)>(),
+    )
+        .prop_map(|(name, frontends, behind, (hairpin, everywhere))| {
+            let rack: &[(&str, &str)] = if everywhere { &[] } else { &[("rack", "3")] };
+            Resource::Service(weir_proto::model::Service {
+                hairpin,
+                node_selector: labels(rack),
+                ..service(name, &frontends, &behind)
+            })
+        });
+    let set = (
+        proptest::sample::select(&["p", "q"][..]),
+        name,
+        pick(BACKENDS, 3),
+    )
+        .prop_map(|(name, of, behind)| Resource::BackendSet(set(name, of, &behind)));
+    let node = (proptest::sample::select(NODES), any::<bool>()).prop_map(|(name, racked)| {
+        let rack: &[(&str, &str)] = if racked { &[("rack", "3")] } else { &[] };
+        Resource::Node(node(name, rack))
+    });
+    (prop_oneof![4 => service, 3 => set, 1 => node], 0..5_u8).prop_map(|(resource, delete)| {
+        let reference = resource.reference();
+        (reference, (delete != 0).then_some(resource))
+    })
+}
+
+fn fold(state: &mut NodeState, catch_up: CatchUp) {
+    match catch_up {
+        CatchUp::Nothing => {}
+        CatchUp::Snapshot(items) => *state = items.into_iter().collect(),
+        CatchUp::Delta { upserted, removed } => {
+            upserted.into_iter().for_each(|item| state.insert(item));
+            for key in removed {
+                state.remove(&key);
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever operators do, one small change after the other: the views are what a compilation of the
+    /// final cluster gives, and a node that hears of some of the generations has the same in the end.
+    #[test]
+    fn deltas_lead_where_a_full_compilation_does(
+        batches in proptest::collection::vec(
+            (proptest::collection::vec(operation(), 1..4), any::<bool>()),
+            1..40,
+        )
+    ) {
+        let mut desired = Desired::default();
+        let mut nodes: BTreeMap<NodeName, NodeState> = BTreeMap::new();
+        for (revision, (operations, heard)) in (1..).zip(batches) {
+            let (deletions, puts): (Batch, Batch) =
+                operations.into_iter().partition(|(_, resource)| resource.is_none());
+            let mut refs: Vec<ResourceRef> = deletions.into_keys().collect();
+            refs.retain(|reference| !puts.contains_key(reference));
+            if let Ok(batch) = desired.deletion(&refs) {
+                write(&mut desired, batch, revision);
+            }
+            if desired.check(&puts, &Places::default()).is_ok() {
+                write(&mut desired, puts, revision);
+            }
+            nodes.retain(|name, _| desired.view(name).is_some());
+            for (name, view) in desired.views() {
+                let state = nodes.entry(name.clone()).or_default();
+                if heard {
+                    fold(state, view.catch_up(Some(state.digest())));
+                    prop_assert_eq!(&*state, view.state());
+                }
+            }
+        }
+        let all = desired.resources().all();
+        let all = all.map(|stored| (stored.resource.clone(), stored.revision));
+        let compiled = Desired::restore(all, &BTreeMap::new());
+        prop_assert_eq!(&compiled.compiled, &desired.compiled);
+        for (name, view) in desired.views() {
+            let whole = compiled.view(name).expect("a view");
+            prop_assert_eq!(whole.state(), view.state());
+            prop_assert_eq!(whole.digest(), view.digest());
+            let state = nodes.entry(name.clone()).or_default();
+            fold(state, view.catch_up(Some(state.digest())));
+            prop_assert_eq!(&*state, whole.state());
+        }
+    }
+}

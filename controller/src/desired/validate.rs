@@ -1,0 +1,169 @@
+//! What a batch must not do to the cluster, all of it found in one go and named by its path. PURE
+//!
+//! `convert` has checked each resource by itself; here they meet. Which nodes there are is not checked: a
+//! backend may name a node that registers later, and may outlive one.
+
+use std::collections::BTreeMap;
+
+use weir_proto::convert::{FieldErrors, Problems};
+use weir_proto::model::{
+    Backend, BackendSet, Endpoint, Frontend, Kind, Refused, Resource, ResourceRef, Service,
+};
+
+use super::resources::{Batch, Proposed, Resources, reference};
+
+/// Where in the request each frontend and backend stood, so that a path points at what was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    frontends: BTreeMap<ResourceRef, BTreeMap<Frontend, usize>>,
+    backends: BTreeMap<ResourceRef, BTreeMap<Endpoint, usize>>,
+}
+
+/// Finds everything that keeps a batch from being written.
+pub(crate) fn check(now: &Resources, batch: &Batch, places: &Places) -> Result<(), FieldErrors> {
+    let check = Check {
+        proposed: Proposed::new(now, batch),
+        batch,
+        places,
+    };
+    let mut problems = Problems::default();
+    for (reference, resource) in batch {
+        match resource {
+            None | Some(Resource::Node(_)) => {}
+            Some(Resource::Service(service)) => check.service(reference, service, &mut problems),
+            Some(Resource::BackendSet(set)) => check.backend_set(reference, set, &mut problems),
+        }
+    }
+    problems.finish(Some(()))
+}
+
+struct Check<'a> {
+    proposed: Proposed<'a>,
+    batch: &'a Batch,
+    places: &'a Places,
+}
+
+impl Places {
+    /// Notes where a frontend of a service stood.
+    pub(crate) fn frontend(&mut self, of: &ResourceRef, frontend: Frontend, place: usize) {
+        let frontends = self.frontends.entry(of.clone()).or_default();
+        frontends.insert(frontend, place);
+    }
+
+    /// Notes where a backend of a service or backend set stood.
+    pub(crate) fn backend(&mut self, of: &ResourceRef, endpoint: Endpoint, place: usize) {
+        let backends = self.backends.entry(of.clone()).or_default();
+        backends.insert(endpoint, place);
+    }
+
+    fn frontend_path(&self, of: &ResourceRef, frontend: &Frontend) -> String {
+        match self.frontends.get(of).and_then(|all| all.get(frontend)) {
+            Some(place) => format!("{of}.frontends[{place}]"),
+            None => format!("{of}.frontends[{frontend}]"),
+        }
+    }
+
+    /// A backend that is not in the request is named by where it listens.
+    fn backend_path(&self, of: &ResourceRef, endpoint: &Endpoint) -> String {
+        match self.backends.get(of).and_then(|all| all.get(endpoint)) {
+            Some(place) => format!("{of}.backends[{place}]"),
+            None => format!("{of}.backends[{endpoint}]"),
+        }
+    }
+}
+
+impl Check<'_> {
+    fn service(&self, of: &ResourceRef, service: &Service, problems: &mut Problems) {
+        for frontend in &service.frontends {
+            let path = || self.places.frontend_path(of, frontend);
+            if let Some(other) = self.proposed.other_claimant(frontend, &service.name) {
+                let other = reference(Kind::Service, other.as_str());
+                let problem = format!("{frontend} is claimed by {other}");
+                problems.add(path(), Refused::Other(problem));
+            }
+            if let Some(other) = self.proposed.backend_at(frontend.address) {
+                let address = frontend.address;
+                let problem = format!(
+                    "{address} is the address of a backend in {other}: its traffic would come back to the VIP for ever"
+                );
+                problems.add(path(), Refused::Other(problem));
+            }
+        }
+        self.backends(of, &service.backends, problems);
+        // those that the batch names are checked where they stand
+        for set in self.proposed.kept_sets_of(&service.name) {
+            let of = reference(Kind::BackendSet, set.name.as_str());
+            self.misfits(&of, service, &set.backends, problems);
+        }
+    }
+
+    fn backend_set(&self, of: &ResourceRef, set: &BackendSet, problems: &mut Problems) {
+        match self.proposed.service(&set.service) {
+            Some(service) => self.misfits(of, service, &set.backends, problems),
+            None => {
+                let problem = format!("there is no service {}", set.service);
+                problems.add(format!("{of}.service"), Refused::Other(problem));
+            }
+        }
+        self.backends(of, &set.backends, problems);
+        for other in self.proposed.sets_of(&set.service) {
+            let other_name = reference(Kind::BackendSet, other.name.as_str());
+            // two sets of one batch: said once, of the later one
+            if other.name == set.name
+                || (other.name > set.name && self.batch.contains_key(&other_name))
+            {
+                continue;
+            }
+            for endpoint in set.backends.keys() {
+                if other.backends.contains_key(endpoint) {
+                    let problem = format!(
+                        "{endpoint} stands behind service {} already, in {other_name}",
+                        set.service
+                    );
+                    problems.add(
+                        self.places.backend_path(of, endpoint),
+                        Refused::Other(problem),
+                    );
+                }
+            }
+        }
+    }
+
+    fn backends(
+        &self,
+        of: &ResourceRef,
+        backends: &BTreeMap<Endpoint, Backend>,
+        problems: &mut Problems,
+    ) {
+        for endpoint in backends.keys() {
+            if let Some(other) = self.proposed.service_at(endpoint.address) {
+                let other = reference(Kind::Service, other.as_str());
+                let problem = format!(
+                    "{} is a VIP of {other}: its traffic would come back to the VIP for ever",
+                    endpoint.address
+                );
+                problems.add(
+                    self.places.backend_path(of, endpoint),
+                    Refused::Other(problem),
+                );
+            }
+        }
+    }
+
+    fn misfits(
+        &self,
+        of: &ResourceRef,
+        service: &Service,
+        backends: &BTreeMap<Endpoint, Backend>,
+        problems: &mut Problems,
+    ) {
+        for (endpoint, backend) in backends {
+            for misfit in service.misfits(backend) {
+                problems.add(self.places.backend_path(of, endpoint), misfit);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use super::super::samples::{backend, vip, virtual_service};
+use super::*;
+
+fn claim(items: &[Item]) -> Part<'_> {
+    Part {
+        claimed: items.iter().collect(),
+        ..Part::default()
+    }
+}
+
+fn release(items: &[Item]) -> Part<'static> {
+    Part {
+        released: items.iter().map(Item::key).collect(),
+        ..Part::default()
+    }
+}
+
+fn edit(item: &Item) -> Part<'_> {
+    Part {
+        edited: vec![item],
+        ..Part::default()
+    }
+}
+
+fn change(view: &mut View, parts: &[Part<'_>]) {
+    let prepared = view.prepare(parts).expect("a change");
+    view.take(prepared);
+}
+
+fn view(items: &[Item]) -> View {
+    View::restore(items.iter(), None)
+}
+
+#[test]
+fn preparing_changes_nothing() {
+    let view = view(&[vip("10.1.0.1")]);
+    let before = (view.generation(), view.digest());
+    assert!(view.prepare(&[claim(&[vip("10.1.0.2")])]).is_some());
+    assert_eq!((view.generation(), view.digest()), before);
+}
+
+#[test]
+fn an_item_is_held_as_long_as_one_service_claims_it() {
+    let shared = [vip("10.1.0.1")];
+    let mut view = View::default();
+    change(&mut view, &[claim(&shared)]);
+    assert_eq!(view.generation(), Generation(1));
+    change(&mut view, &[claim(&shared)]);
+    change(&mut view, &[release(&shared)]);
+    assert_eq!(
+        view.generation(),
+        Generation(1),
+        "nothing changed for the node"
+    );
+    assert!(view.state().get(&shared[0].key()).is_some());
+    change(&mut view, &[release(&shared)]);
+    assert_eq!(view.generation(), Generation(2));
+    assert!(view.state().items().is_empty());
+}
+
+#[test]
+fn an_item_that_passes_from_one_service_to_another_never_goes() {
+    let mine = [virtual_service("10.1.0.1:80", "web")];
+    let yours = [virtual_service("10.1.0.1:80", "shop")];
+    let mut view = view(&mine);
+    change(&mut view, &[claim(&yours), release(&mine)]);
+    assert_eq!(view.state().get(&mine[0].key()), Some(&yours[0]));
+    assert_eq!(view.generation(), Generation(2));
+}
+
+#[test]
+fn a_view_is_restored_with_its_generation_if_it_is_what_it_was() {
+    let items = [vip("10.1.0.1"), vip("10.1.0.1"), vip("10.1.0.2")];
+    let digest = view(&items).digest();
+    let same = View::restore(items.iter(), Some((Generation(7), digest)));
+    assert_eq!(same.generation(), Generation(7));
+    let other = View::restore(items[..1].iter(), Some((Generation(7), digest)));
+    assert_eq!(other.generation(), Generation(8));
+    let new = View::restore([].iter(), None);
+    assert_eq!(new.generation(), Generation(0));
+}
+
+#[test]
+fn a_node_catches_up_by_what_changed_since() {
+    let one = backend("10.1.0.1:80", "10.0.0.1:80", 1);
+    let two = backend("10.1.0.1:80", "10.0.0.2:80", 1);
+    let gone = [vip("10.1.0.9")];
+    let heavier = backend("10.1.0.1:80", "10.0.0.1:80", 9);
+    let mut view = view(&[one, gone[0].clone()]);
+    let held = view.digest();
+    change(&mut view, &[claim(std::slice::from_ref(&two))]);
+    change(&mut view, &[release(&gone), edit(&heavier)]);
+    assert_eq!(
+        view.catch_up(Some(held)),
+        CatchUp::Delta {
+            upserted: vec![heavier, two],
+            removed: vec![gone[0].key()],
+        }
+    );
+    assert_eq!(view.catch_up(Some(view.digest())), CatchUp::Nothing);
+}
+
+#[test]
+fn a_node_that_holds_what_nobody_remembers_gets_a_snapshot() {
+    let items = [vip("10.1.0.1")];
+    let view = view(&items);
+    let unknown = Some(Digest::from_bytes([9; 16]));
+    assert_eq!(view.catch_up(unknown), CatchUp::Snapshot(items.to_vec()));
+    assert_eq!(view.catch_up(None), CatchUp::Snapshot(items.to_vec()));
+    assert_eq!(View::default().catch_up(None), CatchUp::Nothing);
+}
+
+#[test]
+fn the_history_is_bounded_in_generations_and_in_changes() {
+    let (one, two) = ([vip("10.1.0.1")], [vip("10.1.0.2")]);
+    let mut view = view(&one);
+    let first = view.digest();
+    // a state that comes back is known by its newest generation, so make each one new
+    for weight in 0..LONGEST_HISTORY as u32 {
+        let item = [backend("10.1.0.1:80", "10.0.0.1:80", weight + 1)];
+        let part = if weight == 0 {
+            claim(&item)
+        } else {
+            edit(&item[0])
+        };
+        change(&mut view, &[part]);
+        assert!(view.history.len() <= LONGEST_HISTORY);
+    }
+    assert!(matches!(view.catch_up(Some(first)), CatchUp::Snapshot(_)));
+
+    let before = view.digest();
+    let many: Vec<Item> = (0..=MOST_CHANGES as u32)
+        .map(|number| Item::Vip(std::net::Ipv4Addr::from(number + 1).into()))
+        .collect();
+    change(&mut view, &[claim(&many)]);
+    assert!(matches!(view.catch_up(Some(before)), CatchUp::Snapshot(_)));
+    let before = view.digest();
+    change(&mut view, &[claim(&two)]);
+    assert!(matches!(view.catch_up(Some(before)), CatchUp::Delta { .. }));
+}
+
+#[test]
+fn a_generation_is_lifted_and_never_lowered() {
+    let mut view = view(&[vip("10.1.0.1")]);
+    view.raise(Generation(9));
+    view.raise(Generation(3));
+    assert_eq!(view.generation(), Generation(9));
+    change(&mut view, &[claim(&[vip("10.1.0.2")])]);
+    assert_eq!(view.generation(), Generation(10));
+}

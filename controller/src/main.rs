@@ -1,0 +1,27 @@
+//! The weir controller as a program.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use weir_controller::app;
+use weir_controller::config::{Config, LogFormat};
+use weir_proto::trace;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Config::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-controller: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    config.check()?;
+    let json = config.log_format == LogFormat::Json;
+    let _telling = trace::start("weir-controller", json).context("cannot start to log")?;
+    app::run(config).await
+}

@@ -1,0 +1,111 @@
+//! The gRPC server: it decodes, asks the cluster, and encodes. Nothing is decided here.
+
+mod chunks;
+mod encode;
+mod limits;
+mod node_reports;
+mod node_sync;
+mod operator;
+mod places;
+mod status;
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::codegen::http::Request;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::server::HealthReporter;
+use tonic_reflection::server::Builder;
+use tracing::{Span, info_span};
+use weir_proto::trace::set_parent;
+use weir_proto::wire;
+use weir_proto::wire::node_reports_server::NodeReportsServer;
+use weir_proto::wire::node_sync_server::NodeSyncServer;
+use weir_proto::wire::operator_server::OperatorServer;
+
+use crate::admin::Metrics;
+use crate::cluster::Cluster;
+use limits::UnaryTimeout;
+use node_reports::NodeReportsService;
+use node_sync::NodeSyncService;
+use operator::OperatorService;
+
+/// The largest batch an operator sends, as operator.proto says: what most gRPC clients send at most anyway.
+const LARGEST_APPLY: usize = 4 << 20;
+/// The largest message of an agent: 1,000 verdicts of some 200 bytes each, and room for long causes.
+const LARGEST_FROM_AGENT: usize = 1 << 20;
+/// Calls under way on one connection; a well-behaved client has a handful, and what is beyond is refused at
+/// once rather than queued.
+const MOST_CALLS: usize = 256;
+/// A peer that lost its power is found after 10 + 5 seconds: before anybody asks why its node is "connected".
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(5);
+
+type Operators = OperatorServer<OperatorService>;
+type Syncs = NodeSyncServer<NodeSyncService>;
+type Reports = NodeReportsServer<NodeReportsService>;
+
+/// Serves operators and agents until the controller stops.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    cluster: Cluster,
+    metrics: Metrics,
+    stopping: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<Operators>().await;
+    health.set_serving::<Syncs>().await;
+    health.set_serving::<Reports>().await;
+
+    let operators = OperatorService::new(cluster.clone(), stopping.clone());
+    let syncs = NodeSyncService::new(cluster, stopping.clone());
+    let reports = NodeReportsService::new(metrics, stopping.clone());
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
+        .concurrency_limit_per_connection(MOST_CALLS)
+        .load_shed(true)
+        .trace_fn(span)
+        .layer(UnaryTimeout)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(OperatorServer::new(operators).max_decoding_message_size(LARGEST_APPLY))
+        .add_service(NodeSyncServer::new(syncs).max_decoding_message_size(LARGEST_FROM_AGENT))
+        .add_service(NodeReportsServer::new(reports).max_decoding_message_size(LARGEST_FROM_AGENT))
+        .serve_with_incoming_shutdown(incoming, stop(stopping, health))
+        .await?;
+    Ok(())
+}
+
+fn reflection() -> Builder<'static> {
+    Builder::configure()
+        .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Opens the span of a call, in the trace of its caller if it names one.
+fn span(request: &Request<()>) -> Span {
+    let span = info_span!("rpc", path = request.uri().path());
+    let parent = request.headers().get("traceparent");
+    if let Some(parent) = parent.and_then(|parent| parent.to_str().ok()) {
+        set_parent(&span, parent);
+    }
+    span
+}
+
+async fn stop(stopping: watch::Receiver<bool>, health: HealthReporter) {
+    stopped(stopping).await;
+    health.set_not_serving::<Operators>().await;
+    health.set_not_serving::<Syncs>().await;
+    health.set_not_serving::<Reports>().await;
+}
+
+/// Waits until the controller stops.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // an error says that nobody is left who could stop it: it is being torn down
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}

@@ -1,0 +1,228 @@
+//! The agents' streams.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, Span, warn};
+use weir_proto::convert::{Hello, digest_from_wire, failure_from_wire, hello_from_wire};
+use weir_proto::model::{Generation, NodeName, Refused};
+use weir_proto::wire;
+use weir_proto::wire::node_sync_server::NodeSync;
+use weir_proto::wire::sync_request::Message;
+
+use super::chunks::Chunks;
+use super::status::{invalid, refusal};
+use super::stopped;
+use crate::cluster::{Cluster, Outgoing, Said, SessionId};
+use crate::desired::{MOST_FAILURES, Rejected, RejectedReason};
+
+/// Hello is the first thing an agent says; it has it ready when it connects.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+/// One chunk is on its way while the next is made.
+const CHUNKS: usize = 1;
+
+/// Serves agents.
+#[derive(Debug)]
+pub(super) struct NodeSyncService {
+    cluster: Cluster,
+    stopping: watch::Receiver<bool>,
+}
+
+/// One agent's stream.
+struct Stream {
+    cluster: Cluster,
+    requests: Streaming<wire::SyncRequest>,
+    answers: Answers,
+}
+
+type Answers = mpsc::Sender<Result<wire::SyncResponse, Status>>;
+
+impl NodeSyncService {
+    /// Asks a cluster, until the controller stops.
+    pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
+        Self { cluster, stopping }
+    }
+}
+
+#[tonic::async_trait]
+impl NodeSync for NodeSyncService {
+    type SyncStream = ReceiverStream<Result<wire::SyncResponse, Status>>;
+
+    /// Answers at once, before the agent has said anything: some clients wait for the answer to begin.
+    async fn sync(
+        &self,
+        request: Request<Streaming<wire::SyncRequest>>,
+    ) -> Result<Response<Self::SyncStream>, Status> {
+        let (answers, responses) = mpsc::channel(CHUNKS);
+        let stream = Stream {
+            cluster: self.cluster.clone(),
+            requests: request.into_inner(),
+            answers: answers.clone(),
+        };
+        let stopping = self.stopping.clone();
+        let serving = async move {
+            let end = tokio::select! {
+                end = stream.run() => end,
+                () = stopped(stopping) => Err(Status::unavailable("the controller is stopping")),
+            };
+            if let Err(status) = end {
+                let _ = answers.send(Err(status)).await;
+            }
+        };
+        tokio::spawn(serving.instrument(Span::current()));
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+impl Stream {
+    async fn run(mut self) -> Result<(), Status> {
+        let hello = self.hello().await?;
+        let node = hello.node.name.clone();
+        let session = self.cluster.hello(hello).await.map_err(refusal)?;
+        let cluster = self.cluster.clone();
+        let ended = self.converse(&node, session.id, session.outbox).await;
+        // an error says that the controller stops, and nobody keeps count any more
+        let _ = cluster.said(node, session.id, Said::Gone).await;
+        ended
+    }
+
+    async fn hello(&mut self) -> Result<Hello, Status> {
+        let first = timeout(HELLO_PATIENCE, self.requests.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??;
+        match first.and_then(|request| request.message) {
+            Some(Message::Hello(hello)) => {
+                hello_from_wire(hello).map_err(|errors| invalid(&errors))
+            }
+            _ => Err(Status::invalid_argument(
+                "hello: missing, and it comes first",
+            )),
+        }
+    }
+
+    async fn converse(
+        mut self,
+        node: &NodeName,
+        session: SessionId,
+        mut outbox: mpsc::Receiver<Outgoing>,
+    ) -> Result<(), Status> {
+        loop {
+            tokio::select! {
+                request = self.requests.message() => {
+                    let Ok(Some(request)) = request else {
+                        return Ok(());
+                    };
+                    let said = match said(request) {
+                        Ok(said) => said,
+                        Err(status) => {
+                            warn!(%node, error = status.message(), "an agent says what cannot be read");
+                            return Err(status);
+                        }
+                    };
+                    if self.cluster.said(node.clone(), session, said).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                outgoing = outbox.recv() => match outgoing {
+                    Some(Outgoing::Update { update, traceparent }) => {
+                        if !self.send(Chunks::new(update, traceparent)).await {
+                            return Ok(());
+                        }
+                    }
+                    Some(Outgoing::Replaced) => {
+                        return Err(Status::aborted(format!("another stream of {node} took the place of this one")));
+                    }
+                    Some(Outgoing::Deleted) => {
+                        return Err(Status::aborted(format!("{node} was deleted; it registers again with its next hello")));
+                    }
+                    None => {
+                        return Err(Status::aborted("updates were accepted before they were read"));
+                    }
+                },
+                () = self.answers.closed() => return Ok(()),
+            }
+        }
+    }
+
+    /// Says whether the agent still reads.
+    async fn send(&self, chunks: Chunks) -> bool {
+        for update in chunks {
+            let response = wire::SyncResponse {
+                message: Some(wire::sync_response::Message::Update(update)),
+            };
+            if self.answers.send(Ok(response)).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn said(request: wire::SyncRequest) -> Result<Said, Status> {
+    match request.message {
+        Some(Message::Accepted(wire::Accepted { generation })) => {
+            Ok(Said::Accepted(Generation(generation)))
+        }
+        Some(Message::Converged(converged)) => Ok(read_converged(converged)),
+        Some(Message::Rejected(rejected)) => read_rejected(rejected).map(Said::Rejected),
+        Some(Message::Hello(_)) => Err(Status::invalid_argument("hello: it is said once")),
+        None => Err(Status::invalid_argument("message: missing")),
+    }
+}
+
+/// Reads a verdict. A failure that cannot be read still counts: it does not cut the stream that all others
+/// come by.
+fn read_converged(converged: wire::Converged) -> Said {
+    let wire::Converged {
+        generation,
+        failures,
+        failure_count,
+    } = converged;
+    let failure_count = failure_count.max(failures.len() as u64);
+    let mut read = Vec::with_capacity(failures.len().min(MOST_FAILURES));
+    for (place, failure) in failures.into_iter().take(MOST_FAILURES).enumerate() {
+        match failure_from_wire(failure, &format!("converged.failures[{place}]")) {
+            Ok(failure) => read.push(failure),
+            Err(errors) => warn!(%errors, "a failure cannot be read"),
+        }
+    }
+    Said::Converged {
+        generation: Generation(generation),
+        failures: read,
+        failure_count,
+    }
+}
+
+fn read_rejected(rejected: wire::Rejected) -> Result<Rejected, Status> {
+    use wire::rejected::Reason;
+    let bad = |path: &str, problem: Refused| {
+        Status::invalid_argument(format!("rejected.{path}: {problem}"))
+    };
+    let number = rejected.reason;
+    let reason = match Reason::try_from(number) {
+        Ok(Reason::Stale) => RejectedReason::Stale,
+        Ok(Reason::Conflict) => RejectedReason::Conflict,
+        Ok(Reason::Base) => RejectedReason::Base,
+        Ok(Reason::Digest) => RejectedReason::Digest,
+        Ok(Reason::Invalid) => RejectedReason::Invalid,
+        Ok(Reason::Journal) => RejectedReason::Journal,
+        Ok(Reason::Unspecified) => return Err(bad("reason", Refused::Missing)),
+        Err(_) => return Err(bad("reason", Refused::Enum(number, "reason"))),
+    };
+    let held = match rejected.held_generation {
+        0 => None,
+        generation => {
+            let digest = digest_from_wire(&rejected.held_digest);
+            let digest = digest.map_err(|problem| bad("held_digest", problem))?;
+            Some((Generation(generation), digest))
+        }
+    };
+    Ok(Rejected {
+        generation: Generation(rejected.generation),
+        reason,
+        cause: rejected.cause,
+        held,
+    })
+}

@@ -1,0 +1,138 @@
+//! The answers that go on: what changes, and how far the nodes are.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, watch};
+use tonic::Status;
+use weir_proto::model::{Kind, NodeName, Revision};
+use weir_proto::wire;
+
+use crate::cluster::{Cluster, Statuses, Watching};
+use crate::rpc::status::refusal;
+use crate::rpc::{encode, stopped};
+
+/// How often the states of nodes are told at most: a fleet that converges rings a thousand times, and people
+/// see ten times a second.
+const AT_MOST_EVERY: Duration = Duration::from_millis(100);
+
+type Answers<T> = mpsc::Sender<Result<T, Status>>;
+
+/// Tells a watcher what happened and what happens, until it leaves, lags, or the controller stops.
+pub(super) async fn watch(
+    watching: Watching,
+    kinds: Vec<Kind>,
+    answers: Answers<wire::WatchResponse>,
+    stopping: watch::Receiver<bool>,
+) {
+    let end = tokio::select! {
+        end = tell_changes(watching, &kinds, &answers) => end,
+        () = stopped(stopping) => Some(Status::unavailable("the controller is stopping")),
+        () = answers.closed() => None,
+    };
+    if let Some(end) = end {
+        let _ = answers.send(Err(end)).await;
+    }
+}
+
+/// Gives why it ended; none: nobody listens.
+async fn tell_changes(
+    watching: Watching,
+    kinds: &[Kind],
+    answers: &Answers<wire::WatchResponse>,
+) -> Option<Status> {
+    let Watching { past, mut live } = watching;
+    let tell = async |entry: &crate::cluster::Entry| {
+        let sees = |reference: &weir_proto::model::ResourceRef| {
+            kinds.is_empty() || kinds.contains(&reference.kind)
+        };
+        match encode::entry(entry, sees) {
+            Some(response) => answers.send(Ok(response)).await.is_ok(),
+            None => true,
+        }
+    };
+    let mut told = Revision(0);
+    for entry in past {
+        told = entry.revision;
+        if !tell(&entry).await {
+            return None;
+        }
+    }
+    loop {
+        match live.recv().await {
+            Ok(entry) => {
+                told = entry.revision;
+                if !tell(&entry).await {
+                    return None;
+                }
+            }
+            Err(RecvError::Lagged(missed)) => {
+                return Some(Status::out_of_range(format!(
+                    "{missed} revisions after {told} went by unread: list, and watch from there"
+                )));
+            }
+            Err(RecvError::Closed) => {
+                return Some(Status::unavailable("the controller is stopping"));
+            }
+        }
+    }
+}
+
+/// The states of some nodes, told once, or again at each change.
+#[derive(Debug)]
+pub(super) struct NodeStatuses {
+    pub(super) cluster: Cluster,
+    pub(super) names: Vec<NodeName>,
+    pub(super) bell: watch::Receiver<u64>,
+    pub(super) watch: bool,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+impl NodeStatuses {
+    /// Tells until the reader leaves or the controller stops.
+    pub(super) async fn run(mut self, first: Statuses, answers: Answers<wire::NodeStatusResponse>) {
+        let stopping = self.stopping.clone();
+        let end = tokio::select! {
+            end = self.tell(first, &answers) => end,
+            () = stopped(stopping) => Some(Status::unavailable("the controller is stopping")),
+            () = answers.closed() => None,
+        };
+        if let Some(end) = end {
+            let _ = answers.send(Err(end)).await;
+        }
+    }
+
+    async fn tell(
+        &mut self,
+        first: Statuses,
+        answers: &Answers<wire::NodeStatusResponse>,
+    ) -> Option<Status> {
+        let mut told = first;
+        if answers.send(Ok(response(&told))).await.is_err() || !self.watch {
+            return None;
+        }
+        loop {
+            tokio::time::sleep(AT_MOST_EVERY).await;
+            if self.bell.changed().await.is_err() {
+                return Some(Status::unavailable("the controller is stopping"));
+            }
+            match self.cluster.statuses(self.names.clone()).await {
+                Ok(now) if now.nodes == told.nodes => {}
+                Ok(now) => {
+                    told = now;
+                    if answers.send(Ok(response(&told))).await.is_err() {
+                        return None;
+                    }
+                }
+                Err(gone) => return Some(refusal(gone)),
+            }
+        }
+    }
+}
+
+fn response(statuses: &Statuses) -> wire::NodeStatusResponse {
+    wire::NodeStatusResponse {
+        nodes: statuses.nodes.iter().map(encode::node_state).collect(),
+        revision: statuses.revision.0,
+    }
+}

@@ -1,0 +1,63 @@
+//! The durable state of the cluster, behind one narrow trait that knows nothing of any database.
+//!
+//! One commit is one write of the cluster: all of it survives a power cut, or, after an error, none of it
+//! counts and the cluster in memory stays as it was.
+
+mod disk;
+#[cfg(test)]
+pub(crate) mod memory;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+pub(crate) use disk::DiskStore;
+use weir_proto::digest::Digest;
+use weir_proto::model::{Generation, NodeName, Resource, ResourceRef, Revision};
+
+/// Where the cluster is kept.
+pub(crate) trait Store: Send + Sync + 'static {
+    /// Makes a write durable: when this returns, all of it survives a power cut.
+    fn commit(&self, write: Write) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// One write of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Write {
+    /// The cluster's revision after it, and that of every resource in it.
+    pub(crate) revision: Revision,
+    /// What each resource becomes; none: it goes.
+    pub(crate) resources: BTreeMap<ResourceRef, Option<Resource>>,
+    /// The generation and digest that each node's state gets; none: the node goes.
+    pub(crate) nodes: BTreeMap<NodeName, Option<(Generation, Digest)>>,
+    /// Whether there is, or ever was, a service.
+    pub(crate) served: bool,
+}
+
+/// What was kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Saved {
+    pub(crate) revision: Revision,
+    /// Each with the revision of its last change.
+    pub(crate) resources: Vec<(Resource, Revision)>,
+    pub(crate) nodes: BTreeMap<NodeName, (Generation, Digest)>,
+    pub(crate) served: bool,
+}
+
+/// The store did what it could not: the cause says what.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// A write cannot be made durable.
+    #[error("cannot make the change durable")]
+    Commit(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was kept cannot be had.
+    #[error("cannot open the store")]
+    Open(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A record is not what this version writes.
+    #[error("record {key:?} cannot be read")]
+    Record {
+        /// Which.
+        key: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,132 @@
+//! The store in a directory of this machine.
+//!
+//! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision included;
+//! `meta/revision` is the cluster's revision (8 bytes, big-endian); `meta/served` is there once there was a
+//! service; `node/<name>` is the generation and digest of a node's state (8 and 16 bytes, big-endian).
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prost::Message as _;
+use tokio::task::spawn_blocking;
+use weir_proto::convert::{resource_from_wire, resource_to_wire};
+use weir_proto::digest::Digest;
+use weir_proto::disk::{Batch, Disk, Records};
+use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
+use weir_proto::wire;
+
+use super::{Saved, Store, StoreError, Write};
+
+/// Grows when a record's meaning changes, with a migration beside it.
+const SCHEMA: u8 = 1;
+const REVISION: &[u8] = b"meta/revision";
+const SERVED: &[u8] = b"meta/served";
+const RESOURCE: &str = "resource/";
+const NODE: &str = "node/";
+
+/// The store in a directory.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskStore(Arc<Disk>);
+
+type Cause = Box<dyn Error + Send + Sync>;
+
+impl DiskStore {
+    /// Opens the store in a directory, made if it is not there, and gives what was kept in it.
+    pub(crate) async fn open(directory: PathBuf) -> Result<(Self, Saved), StoreError> {
+        let opened = spawn_blocking(move || Disk::open(&directory, SCHEMA)).await;
+        let (disk, records) = opened
+            .map_err(|error| StoreError::Open(error.into()))?
+            .map_err(|error| StoreError::Open(error.into()))?;
+        Ok((Self(Arc::new(disk)), read(&records)?))
+    }
+}
+
+impl Store for DiskStore {
+    async fn commit(&self, write: Write) -> Result<(), StoreError> {
+        let disk = self.0.clone();
+        let batch = batch(write);
+        spawn_blocking(move || disk.commit(&batch))
+            .await
+            .map_err(|error| StoreError::Commit(error.into()))?
+            .map_err(|error| StoreError::Commit(error.into()))
+    }
+}
+
+fn batch(write: Write) -> Batch {
+    let Write {
+        revision,
+        resources,
+        nodes,
+        served,
+    } = write;
+    let mut batch = Batch::default();
+    batch.put(REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
+    if served {
+        batch.put(SERVED.to_vec(), Vec::new());
+    }
+    for (reference, resource) in resources {
+        let key = resource_key(&reference);
+        match resource {
+            Some(resource) => {
+                batch.put(key, resource_to_wire(&resource, revision).encode_to_vec());
+            }
+            None => batch.delete(key),
+        }
+    }
+    for (name, node) in nodes {
+        let key = format!("{NODE}{name}").into_bytes();
+        match node {
+            Some((generation, digest)) => {
+                let mut bytes = generation.0.to_be_bytes().to_vec();
+                bytes.extend(digest.to_bytes());
+                batch.put(key, bytes);
+            }
+            None => batch.delete(key),
+        }
+    }
+    batch
+}
+
+fn resource_key(reference: &ResourceRef) -> Vec<u8> {
+    format!("{RESOURCE}{}/{}", reference.kind.plural(), reference.name).into_bytes()
+}
+
+fn read(records: &Records) -> Result<Saved, StoreError> {
+    let mut saved = Saved::default();
+    for (key, payload) in records {
+        let key = String::from_utf8_lossy(key);
+        read_record(&key, payload, &mut saved).map_err(|source| StoreError::Record {
+            key: key.into_owned(),
+            source,
+        })?;
+    }
+    Ok(saved)
+}
+
+fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause> {
+    if key.as_bytes() == REVISION {
+        saved.revision = Revision(u64::from_be_bytes(payload.try_into()?));
+    } else if key.as_bytes() == SERVED {
+        saved.served = true;
+    } else if key.starts_with(RESOURCE) {
+        let resource = wire::Resource::decode(payload)?;
+        let revision = Revision(resource.revision);
+        saved
+            .resources
+            .push((resource_from_wire(resource)?, revision));
+    } else if let Some(name) = key.strip_prefix(NODE) {
+        let (generation, digest) = payload.split_at_checked(8).ok_or("it is too short")?;
+        let generation = Generation(u64::from_be_bytes(generation.try_into()?));
+        let digest = Digest::from_bytes(digest.try_into()?);
+        saved
+            .nodes
+            .insert(NodeName::new(name)?, (generation, digest));
+    } else {
+        return Err("no record has such a key".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use weir_proto::model::{Kind, Resource};
+
+use super::*;
+use crate::desired::reference;
+use crate::desired::samples::{node, node_name, service, set};
+
+fn resources() -> Vec<Resource> {
+    vec![
+        Resource::Service(service("web", &["10.1.0.1:80"], &["10.0.0.1:80@a*3"])),
+        Resource::BackendSet(set("pods", "web", &["10.0.0.2:80"])),
+        Resource::Node(node("a", &[("rack", "3")])),
+    ]
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_when_the_store_is_opened_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = || DiskStore::open(directory.path().to_owned());
+    let digest = Digest::from_bytes([7; 16]);
+    {
+        let (store, saved) = open().await.expect("a store");
+        assert_eq!(saved, Saved::default());
+        let resources = resources().into_iter();
+        let write = Write {
+            revision: Revision(4),
+            resources: resources
+                .map(|resource| (resource.reference(), Some(resource)))
+                .collect(),
+            nodes: BTreeMap::from([
+                (node_name("a"), Some((Generation(9), digest))),
+                (node_name("b"), Some((Generation(1), digest))),
+            ]),
+            served: true,
+        };
+        store.commit(write).await.expect("durable");
+        let write = Write {
+            revision: Revision(5),
+            resources: BTreeMap::from([(reference(Kind::BackendSet, "pods"), None)]),
+            nodes: BTreeMap::from([(node_name("b"), None)]),
+            served: true,
+        };
+        store.commit(write).await.expect("durable");
+    }
+    let (_, mut saved) = open().await.expect("a store");
+    saved
+        .resources
+        .sort_by_key(|(resource, _)| resource.reference());
+    let mut kept = resources();
+    kept.retain(|resource| resource.reference().kind != Kind::BackendSet);
+    kept.sort_by_key(Resource::reference);
+    let kept = kept.into_iter().map(|resource| (resource, Revision(4)));
+    assert_eq!(
+        saved,
+        Saved {
+            revision: Revision(5),
+            resources: kept.collect(),
+            nodes: BTreeMap::from([(node_name("a"), (Generation(9), digest))]),
+            served: true,
+        }
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_named() {
+    for (key, payload) in [
+        ("meta/revision", &b"short"[..]),
+        ("node/a", b"short"),
+        ("node/A B", &[0; 24]),
+        ("resource/services/web", b"\xff\xff"),
+        ("something/else", b""),
+    ] {
+        let records = Records::from([(key.as_bytes().to_vec(), payload.to_vec())]);
+        let error = read(&records).expect_err(key);
+        assert_eq!(error.to_string(), format!("record {key:?} cannot be read"));
+    }
+}

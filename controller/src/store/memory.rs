@@ -1,0 +1,51 @@
+//! The store of tests: in memory, refusing on demand.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Saved, Store, StoreError, Write};
+
+/// A store whose clones are one; what it kept outlives the cluster that wrote it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryStore {
+    saved: Arc<Mutex<Saved>>,
+    refuses: Arc<AtomicBool>,
+}
+
+impl MemoryStore {
+    /// Gives what was kept.
+    pub(crate) fn saved(&self) -> Saved {
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        saved.clone()
+    }
+
+    /// Makes every commit fail from here on, or no longer.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::Relaxed);
+    }
+}
+
+impl Store for MemoryStore {
+    async fn commit(&self, write: Write) -> Result<(), StoreError> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(StoreError::Commit("the test says no".into()));
+        }
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        saved.revision = write.revision;
+        saved.served |= write.served;
+        for (reference, resource) in write.resources {
+            saved
+                .resources
+                .retain(|(kept, _)| kept.reference() != reference);
+            let kept = resource.map(|resource| (resource, write.revision));
+            saved.resources.extend(kept);
+        }
+        for (name, node) in write.nodes {
+            match node {
+                Some(node) => saved.nodes.insert(name, node),
+                None => saved.nodes.remove(&name),
+            };
+        }
+        Ok(())
+    }
+}
