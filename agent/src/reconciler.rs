@@ -262,6 +262,10 @@ impl<K: Kernel> Reconciler<K> {
         };
         self.problems.retain(|key, _| !scope.has(*key));
         let (taken, change) = self.judge(&plan, &verdicts);
+        if taken != Taken::default() {
+            let Taken { steps, refused } = taken;
+            info!(generation = %self.held.generation, steps, refused, "kernel changed");
+        }
         self.write_down(&change).await?;
         Ok(taken)
     }
@@ -275,7 +279,7 @@ impl<K: Kernel> Reconciler<K> {
                 Ok(()) => {
                     taken.steps += 1;
                     self.ledger.after(step, true, &mut change);
-                    info!(key = %step.key(), verb = verb(step), "changed");
+                    debug!(key = %step.key(), verb = verb(step), "changed");
                 }
                 Err(error) => {
                     taken.refused += 1;
@@ -304,7 +308,7 @@ impl<K: Kernel> Reconciler<K> {
 }
 
 /// What one pass did.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Taken {
     steps: u64,
     refused: u64,

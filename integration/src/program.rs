@@ -1,7 +1,8 @@
 //! Programs: where ours are, and running any of them to the end.
 
+use std::ffi::OsStr;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -51,9 +52,17 @@ pub fn run(command: &mut Command, input: &str) -> Result<String> {
 
 /// Writes a command as a person would type it.
 pub fn told(command: &Command) -> String {
-    let mut line = vec![command.get_program().to_string_lossy()];
-    line.extend(command.get_args().map(|arg| arg.to_string_lossy()));
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<String> = words.map(word).collect();
     line.join(" ")
+}
+
+/// Our own programs are told by their names, as if they were on the PATH.
+fn word(word: &OsStr) -> String {
+    let own = Path::new(word)
+        .file_name()
+        .filter(|name| name.to_string_lossy().starts_with("weir") && word.len() > name.len());
+    own.unwrap_or(word).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

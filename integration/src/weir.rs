@@ -17,6 +17,9 @@ const START: Duration = Duration::from_secs(20);
 /// How long a daemon may take to end when asked.
 const END: Duration = Duration::from_secs(10);
 
+/// What a scenario takes out of a kernel stays out until it has looked: no audit puts it back meanwhile.
+const AUDIT_SECONDS: &str = "3600";
+
 /// The programs, running. What they keep lies in the directory given, which outlives them.
 #[derive(Debug)]
 pub struct Weir {
@@ -53,6 +56,10 @@ impl Weir {
             .args(["--admin-listen", &admin.to_string()])
             .arg("--data-dir")
             .arg(self.dir.join("controller"));
+        if !self.listen.ip().is_loopback() {
+            // the topology's own fabric: nobody else is on it
+            command.arg("--insecure");
+        }
         let mut daemon = Daemon::start("weir-controller", command, &self.dir)?;
         daemon.ready(START, || self.weirctl(topology, &["status"], "").map(drop))?;
         self.controller = Some(daemon);
@@ -140,6 +147,7 @@ impl Weir {
         let mut command = node.netns.command(program::ours("weir-agent")?);
         command
             .args(["--node", &node.name, "--controller", &self.url()])
+            .args(["--audit-interval", AUDIT_SECONDS])
             .arg("--data-dir")
             .arg(self.agent_dir(node));
         Daemon::start(&format!("weir-agent-{}", node.name), command, &self.dir)

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -50,11 +49,10 @@ fn main() -> Result<()> {
 fn demonstrate(topology: &Topology, weir: &Weir, node: &Netns) -> Result<()> {
     say("A controller and an agent run. The operator applies a file:");
     println!("{}", fs::read_to_string(EXAMPLE).context(EXAMPLE)?);
-    let example = Path::new(EXAMPLE).canonicalize()?;
     show(
         weir.weirctl_command(topology)?
-            .args(["apply", "--wait", "-f"])
-            .arg(example),
+            .args(["apply", "--wait", "-f", "deploy/examples/two-pods.yaml"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")),
     )?;
 
     say("Who answers at the virtual address, from where:");
