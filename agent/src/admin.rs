@@ -76,25 +76,62 @@ impl Collector for Sources {
             repairs,
         } = counts;
         for (name, help, value) in [
-            ("weir_agent_connected", "1 while the controller is connected", u64::from(connected)),
-            ("weir_agent_accepted_generation", "Newest generation durably taken", accepted.0),
-            ("weir_agent_converged_generation", "Newest generation the kernel was brought to", converged.0),
-            ("weir_agent_failed_items", "Items the kernel does not hold as wanted", report.count),
+            (
+                "weir_agent_connected",
+                "1 while the controller is connected",
+                u64::from(connected),
+            ),
+            (
+                "weir_agent_accepted_generation",
+                "Newest generation durably taken",
+                accepted.0,
+            ),
+            (
+                "weir_agent_converged_generation",
+                "Newest generation the kernel was brought to",
+                converged.0,
+            ),
+            (
+                "weir_agent_failed_items",
+                "Items the kernel does not hold as wanted",
+                report.count,
+            ),
         ] {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         for (name, help, value) in [
-            ("weir_agent_passes", "Passes over what a change touched", passes),
+            (
+                "weir_agent_passes",
+                "Passes over what a change touched",
+                passes,
+            ),
             ("weir_agent_audits", "Passes over everything", audits),
-            ("weir_agent_failed_passes", "Passes that could not read the kernel or write the journal", failed_passes),
+            (
+                "weir_agent_failed_passes",
+                "Passes that could not read the kernel or write the journal",
+                failed_passes,
+            ),
             ("weir_agent_steps", "Changes the kernel took", steps),
-            ("weir_agent_refused_steps", "Changes the kernel refused", refused_steps),
-            ("weir_agent_repairs", "Changes that an audit found somebody else had made, and undid", repairs),
+            (
+                "weir_agent_refused_steps",
+                "Changes the kernel refused",
+                refused_steps,
+            ),
+            (
+                "weir_agent_repairs",
+                "Changes that an audit found somebody else had made, and undid",
+                repairs,
+            ),
         ] {
             let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
         }
         Ok(())
     }

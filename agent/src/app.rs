@@ -16,7 +16,7 @@ use crate::cleanup::{self, Outcome};
 use crate::config::{Config, Storage};
 use crate::journal::{Journal, Remembered};
 use crate::kernel::Kernel;
-use crate::kernel::linux::{self, Linux};
+use crate::kernel::linux::Linux;
 use crate::reconciler::Reconciler;
 use crate::session::{self, Identity, Link, Session};
 
@@ -50,8 +50,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         audit_interval_s = config.audit_interval,
         "starting"
     );
-    let mut kernel = Linux::open().await;
-    let capabilities = linux::capabilities::probe().await;
+    let (mut kernel, capabilities) = Linux::open().await;
     for capability in capabilities
         .iter()
         .filter(|capability| !capability.available)
@@ -93,7 +92,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
 /// Takes everything that is ours out of this machine's kernel.
 pub async fn clean_up(storage: Storage) -> anyhow::Result<Outcome> {
     let (journal, remembered) = open_journal(&journal_in(&storage.data_dir)).await?;
-    let mut kernel = Linux::open().await;
+    let (mut kernel, _) = Linux::open().await;
     let outcome = cleanup::cleanup(&mut kernel, &journal, remembered).await?;
     Ok(outcome)
 }

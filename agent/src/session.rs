@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, info, info_span, warn};
 use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire};
 use weir_proto::model::{Capability, Generation, Node};
-use weir_proto::trace::set_parent;
+use weir_proto::trace::{chain, set_parent};
 use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
 
@@ -281,17 +281,6 @@ fn converged(status: &Status) -> wire::Converged {
         failures: status.report.failures.iter().map(failure_to_wire).collect(),
         failure_count: status.report.count,
     }
-}
-
-/// Gives an error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// Gives between half and all of a wait, so that a fleet does not come back in one instant.

@@ -5,7 +5,12 @@ use weir_agent::kernel::linux::Linux;
 
 #[tokio::test]
 async fn the_real_kernel_keeps_the_contract() {
-    let mut kernel = Linux::open().await;
+    let (mut kernel, capabilities) = Linux::open().await;
+    let missing: Vec<_> = capabilities
+        .iter()
+        .filter(|capability| !capability.available)
+        .collect();
+    assert!(missing.is_empty(), "this kernel lacks {missing:?}");
     let passed = contract::run(&mut kernel).await;
     assert_eq!(passed.len(), 13, "{passed:?}");
 }

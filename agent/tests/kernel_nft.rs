@@ -1,2 +1,264 @@
-//! The codecs against a real kernel.
-#![allow(missing_docs)]
+//! The loopback rule over nf_tables against a real kernel and real packets, each test in network namespaces
+//! of its own. Needs root, `nf_tables`, `nft_compat`, `xt_set` and `ip_set`; says which is missing.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{
+    future::Future,
+    io::Read,
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    process::Command as Process,
+    sync::mpsc,
+    time::Duration,
+};
+
+use nix::sched::{CloneFlags, unshare};
+use weir_agent::kernel::linux::{
+    ipset::{Command as Ask, Element, Family, Ipset},
+    loopback::{Iptables, NftCompat, NftError, RuleEngine, nft_compat::Counter},
+};
+
+/// Runs a test on a thread of its own in a new network namespace with its loopback up.
+fn in_new_netns<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace: this test needs root");
+        sh("ip link set lo up");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let limited = async { tokio::time::timeout(Duration::from_secs(60), test()).await };
+        runtime
+            .unwrap()
+            .block_on(limited)
+            .expect("the test within a minute");
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn sh(line: &str) -> String {
+    let output = Process::new("sh").args(["-c", line]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn nft(family: Family) -> NftCompat {
+    let mut nft = NftCompat::open().unwrap();
+    if let Err(error) = nft.probe(family).await {
+        panic!(
+            "the kernel cannot hold the rule: {error}: {:?}",
+            std::error::Error::source(&error)
+        );
+    }
+    nft
+}
+
+#[test]
+fn the_rule_is_there_once_and_gone_without_a_trace() {
+    in_new_netns(|| async {
+        let mut sets = Ipset::open().unwrap();
+        for family in [Family::Inet, Family::Inet6] {
+            let (name, ip) = match family {
+                Family::Inet => ("weir4", "ip"),
+                Family::Inet6 => ("weir6", "ip6"),
+            };
+            sets.create(name, family, 100)
+                .await
+                .expect("the module ip_set_hash_ipportip");
+            let index = sets.index(name).await.unwrap().expect("the set");
+            let mut nft = nft(family).await;
+            assert_eq!(sh("nft list tables"), "");
+            assert!(!nft.present(family, index).await.unwrap());
+            nft.remove(family).await.unwrap();
+
+            nft.install(family, index).await.unwrap();
+            nft.install(family, index).await.unwrap();
+            assert!(nft.present(family, index).await.unwrap());
+            assert!(!nft.present(family, index + 1).await.unwrap());
+            let shown = sh(&format!("nft list table {ip} weir"));
+            assert!(
+                shown.contains("type nat hook postrouting priority srcnat"),
+                "{shown}"
+            );
+            assert_eq!(
+                shown.matches("weir: loopback backends").count(),
+                1,
+                "{shown}"
+            );
+            assert!(shown.contains("masquerade fully-random"), "{shown}");
+            // while the rule refers to the set it cannot go
+            let busy = sets.run(&Ask::Destroy(name)).await;
+            assert_eq!(busy.err().and_then(|error| error.errno()), Some(4100));
+
+            // the rule follows to another set
+            sets.create("weir-other", family, 100).await.unwrap();
+            let other = sets.index("weir-other").await.unwrap().expect("the set");
+            nft.install(family, other).await.unwrap();
+            assert!(nft.present(family, other).await.unwrap());
+            assert!(!nft.present(family, index).await.unwrap());
+
+            // what somebody else put into the table stays, and so does the table
+            sh(&format!("nft add chain {ip} weir mine"));
+            assert!(matches!(nft.remove(family).await, Err(NftError::Foreign)));
+            sh(&format!("nft delete chain {ip} weir mine"));
+            sh(&format!(
+                "nft add set {ip} weir mine '{{ type inet_service; }}'"
+            ));
+            assert!(matches!(nft.remove(family).await, Err(NftError::Foreign)));
+            sh(&format!("nft delete set {ip} weir mine"));
+            sh(&format!("nft add rule {ip} weir loopback counter"));
+            assert!(matches!(nft.remove(family).await, Err(NftError::Foreign)));
+            assert!(matches!(
+                nft.install(family, index).await,
+                Err(NftError::Foreign)
+            ));
+            sh(&format!("nft flush chain {ip} weir loopback"));
+            nft.remove(family).await.unwrap();
+            assert_eq!(sh("nft list tables"), "");
+            sets.run(&Ask::Destroy(name)).await.unwrap();
+            sets.run(&Ask::Destroy("weir-other")).await.unwrap();
+        }
+    });
+}
+
+/// Listens in a namespace and gives the address of whoever connects, one after the other.
+fn listen(netns: &str, at: &str) -> mpsc::Receiver<SocketAddr> {
+    let file = std::fs::File::open(format!("/run/netns/{netns}")).unwrap();
+    let at: SocketAddr = at.parse().unwrap();
+    let (ready, wait) = mpsc::channel();
+    let (peers, received) = mpsc::channel();
+    std::thread::spawn(move || {
+        nix::sched::setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+        let listener = TcpListener::bind(at).unwrap();
+        ready.send(()).unwrap();
+        for stream in listener.incoming() {
+            if peers.send(stream.unwrap().peer_addr().unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    wait.recv_timeout(Duration::from_secs(10)).unwrap();
+    received
+}
+
+/// Connects from a namespace and waits until the other end closes.
+fn connect(netns: &str, to: &str) {
+    let file = std::fs::File::open(format!("/run/netns/{netns}")).unwrap();
+    let to: SocketAddr = to.parse().unwrap();
+    let connected = std::thread::spawn(move || {
+        nix::sched::setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    connected.join().unwrap();
+}
+
+/// Deletes the named namespaces when a test ends, however it ends.
+struct Named(Vec<String>);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            let _ = Process::new("ip").args(["netns", "del", name]).status();
+        }
+    }
+}
+
+#[test]
+fn exactly_the_packet_of_an_element_is_counted_and_masqueraded() {
+    in_new_netns(|| async {
+        // this namespace routes between a client and a backend
+        let id = std::process::id();
+        let (client, backend) = (format!("weir-c{id}"), format!("weir-b{id}"));
+        let _named = Named(vec![client.clone(), backend.clone()]);
+        sh("sysctl -qw net.ipv4.ip_forward=1");
+        for (name, net) in [(&client, "10.1.0"), (&backend, "10.2.0")] {
+            sh(&format!(
+                "ip netns add {name} && ip link add r-{net} type veth peer name eth0 netns {name} && \
+                 ip addr add {net}.1/24 dev r-{net} && ip link set r-{net} up && \
+                 ip -n {name} addr add {net}.2/24 dev eth0 && ip -n {name} link set eth0 up && \
+                 ip -n {name} route add default via {net}.1"
+            ));
+        }
+        let mut sets = Ipset::open().unwrap();
+        sets.create("weir4", Family::Inet, 100).await.unwrap();
+        let index = sets.index("weir4").await.unwrap().expect("the set");
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let element = Element {
+            ip: ip("10.2.0.2"),
+            proto: 6,
+            port: 8080,
+            ip2: ip("10.1.0.2"),
+        };
+        let near = [
+            element.clone(),
+            Element {
+                ip2: ip("10.1.0.3"),
+                port: 8081,
+                ..element.clone()
+            },
+            Element {
+                proto: 17,
+                port: 8081,
+                ..element
+            },
+        ];
+        assert!(sets.add("weir4", &near).await.iter().all(Result::is_ok));
+        let mut nft = nft(Family::Inet).await;
+        nft.install(Family::Inet, index).await.unwrap();
+
+        let eighty = listen(&backend, "10.2.0.2:8080");
+        let other = listen(&backend, "10.2.0.2:8081");
+        connect(&client, "10.2.0.2:8080");
+        connect(&client, "10.2.0.2:8081");
+        connect(&client, "10.2.0.2:8081");
+        let wait = Duration::from_secs(10);
+        assert_eq!(
+            eighty.recv_timeout(wait).unwrap().ip(),
+            ip("10.2.0.1"),
+            "masqueraded"
+        );
+        for _ in 0..2 {
+            assert_eq!(
+                other.recv_timeout(wait).unwrap().ip(),
+                ip("10.1.0.2"),
+                "left alone"
+            );
+        }
+        let counted = nft.counter(Family::Inet, index).await.unwrap();
+        assert_eq!(
+            counted,
+            Some(Counter {
+                packets: 1,
+                bytes: 60
+            })
+        );
+        nft.remove(Family::Inet).await.unwrap();
+    });
+}
+
+#[test]
+fn nf_tables_is_chosen_where_it_works_and_iptables_says_the_same_of_the_rule() {
+    in_new_netns(|| async {
+        let choice = RuleEngine::choose().await;
+        assert!(
+            matches!(choice.engine, Some(RuleEngine::NftCompat(_))),
+            "{}",
+            choice.reason
+        );
+        let mut sets = Ipset::open().unwrap();
+        sets.create("weir4", Family::Inet, 100).await.unwrap();
+        let mut iptables = Iptables::find().await.expect("some iptables");
+        assert!(!iptables.present(Family::Inet, "weir4").await.unwrap());
+        iptables.install(Family::Inet, "weir4").await.unwrap();
+        iptables.install(Family::Inet, "weir4").await.unwrap();
+        assert!(iptables.present(Family::Inet, "weir4").await.unwrap());
+        iptables.remove(Family::Inet, "weir4").await.unwrap();
+        iptables.remove(Family::Inet, "weir4").await.unwrap();
+        assert!(!iptables.present(Family::Inet, "weir4").await.unwrap());
+    });
+}

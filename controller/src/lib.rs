@@ -5,6 +5,7 @@ mod admin;
 pub mod app;
 mod cluster;
 pub mod config;
+pub mod ctl;
 mod desired;
 mod rpc;
 mod store;

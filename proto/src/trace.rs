@@ -95,6 +95,12 @@ pub fn set_parent(span: &Span, traceparent: &str) {
     }
 }
 
+/// Writes an error and all its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(provider) = &self.provider {

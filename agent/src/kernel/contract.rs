@@ -243,7 +243,14 @@ async fn services_and_backends_are_edited_in_place<K: Kernel>(kernel: &mut K) {
         let found = objects(kernel).await;
         assert_eq!(found[&service], scheduled("wrr", 300));
         assert_eq!(found[&backend], weighing(0));
-        must(kernel, &[edit(service, scheduled("rr", 0)), edit(backend, weighing(65_535))]).await;
+        must(
+            kernel,
+            &[
+                edit(service, scheduled("rr", 0)),
+                edit(backend, weighing(65_535)),
+            ],
+        )
+        .await;
         let found = objects(kernel).await;
         assert_eq!(found[&service], scheduled("rr", 0));
         assert_eq!(found[&backend], weighing(65_535));
@@ -266,7 +273,11 @@ async fn what_is_there_already_is_refused<K: Kernel>(kernel: &mut K) {
         ];
         must(kernel, &steps).await;
         let verdicts = kernel.apply(&steps[1..3]).await;
-        assert_eq!(verdicts.iter().map(errno).collect::<Vec<_>>(), [17, 17], "EEXIST");
+        assert_eq!(
+            verdicts.iter().map(errno).collect::<Vec<_>>(),
+            [17, 17],
+            "EEXIST"
+        );
         let verdicts = kernel.apply(&steps[3..]).await;
         assert_eq!(errno(&verdicts[0]), 17, "EEXIST");
         take_down(kernel).await;
@@ -277,11 +288,23 @@ async fn what_is_not_there_cannot_be_edited_or_removed<K: Kernel>(kernel: &mut K
     let net = &NETS[0];
     let (service, backend) = (net.service(Protocol::Tcp), net.backend(0, Protocol::Tcp));
     let remove = |key| Step::Remove { key };
-    let verdicts = kernel.apply(&[edit(service, scheduled("rr", 0)), remove(service)]).await;
-    assert_eq!(verdicts.iter().map(errno).collect::<Vec<_>>(), [3, 3], "ESRCH");
+    let verdicts = kernel
+        .apply(&[edit(service, scheduled("rr", 0)), remove(service)])
+        .await;
+    assert_eq!(
+        verdicts.iter().map(errno).collect::<Vec<_>>(),
+        [3, 3],
+        "ESRCH"
+    );
     must(kernel, &[add(service, scheduled("rr", 0))]).await;
-    let verdicts = kernel.apply(&[edit(backend, weighing(1)), remove(backend)]).await;
-    assert_eq!(verdicts.iter().map(errno).collect::<Vec<_>>(), [2, 2], "ENOENT");
+    let verdicts = kernel
+        .apply(&[edit(backend, weighing(1)), remove(backend)])
+        .await;
+    assert_eq!(
+        verdicts.iter().map(errno).collect::<Vec<_>>(),
+        [2, 2],
+        "ENOENT"
+    );
 }
 
 async fn an_unknown_scheduler_is_refused_and_its_backends_with_it<K: Kernel>(kernel: &mut K) {
@@ -313,11 +336,19 @@ async fn one_refused_step_does_not_stop_the_others<K: Kernel>(kernel: &mut K) {
 async fn a_set_that_a_rule_uses_stays<K: Kernel>(kernel: &mut K) {
     for family in Family::ALL {
         let (set, rule) = (Key::LoopbackSet(family), Key::LoopbackRule(family));
-        must(kernel, &[add(set, Object::Present), add(rule, Object::Present)]).await;
+        must(
+            kernel,
+            &[add(set, Object::Present), add(rule, Object::Present)],
+        )
+        .await;
         let verdicts = kernel.apply(&[Step::Remove { key: set }]).await;
         // EBUSY in memory, IPSET_ERR_BUSY from ipset
         assert!([16, 4100].contains(&errno(&verdicts[0])), "{verdicts:?}");
-        must(kernel, &[Step::Remove { key: rule }, Step::Remove { key: set }]).await;
+        must(
+            kernel,
+            &[Step::Remove { key: rule }, Step::Remove { key: set }],
+        )
+        .await;
     }
 }
 
@@ -372,7 +403,10 @@ async fn many_objects_at_once_are_all_there<K: Kernel>(kernel: &mut K) {
             let backend = BackendKey { frontend, endpoint };
             wanted.extend([
                 (Key::Item(ItemKey::LoopbackEntry(entry)), Object::Present),
-                (Key::Item(ItemKey::VirtualService(frontend)), scheduled("wrr", 0)),
+                (
+                    Key::Item(ItemKey::VirtualService(frontend)),
+                    scheduled("wrr", 0),
+                ),
                 (Key::Item(ItemKey::Backend(backend)), weighing(3)),
             ]);
         }

@@ -11,6 +11,7 @@ pub mod ipvs;
 pub mod link;
 pub mod loopback;
 pub mod netlink;
+mod rules;
 mod services;
 pub mod sets;
 mod settings;
@@ -20,9 +21,10 @@ pub mod vips;
 
 use std::net::IpAddr;
 
-use weir_proto::model::ItemKey;
+use weir_proto::model::{Capability, ItemKey};
 
-use self::loopback::Rules;
+use self::capabilities::Probed;
+use self::rules::Rules;
 use self::services::Services;
 use self::sets::Sets;
 use self::settings::Settings;
@@ -53,15 +55,21 @@ enum Part {
 }
 
 impl Linux {
-    /// Opens this thread's network namespace. What the kernel lacks shows when it is needed.
-    pub async fn open() -> Self {
-        Self {
+    /// Opens this thread's network namespace, and says what its kernel can do. What it lacks shows again when it is
+    /// needed.
+    pub async fn open() -> (Self, Vec<Capability>) {
+        let Probed {
+            capabilities,
+            engine,
+        } = capabilities::probe().await;
+        let kernel = Self {
             settings: Settings::default(),
             vips: Vips::default(),
             sets: Sets::default(),
-            rules: Rules::choose().await,
+            rules: Rules::new(engine),
             services: Services::default(),
-        }
+        };
+        (kernel, capabilities)
     }
 
     /// Gives the addresses this node can be reached at: those of all links but loopback and our own.

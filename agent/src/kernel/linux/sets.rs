@@ -209,7 +209,7 @@ fn object(header: &Header, family: Family) -> Object {
     }
 }
 
-fn netlink_family(family: Family) -> netlink::Family {
+pub(super) fn netlink_family(family: Family) -> netlink::Family {
     match family {
         Family::V4 => netlink::Family::Inet,
         Family::V6 => netlink::Family::Inet6,

@@ -14,8 +14,8 @@ pub(super) fn of(
 ) -> Verdict {
     answer.map_err(|error| match error {
         NlError::Errno(number) => {
-            let (cause, field) = explain(Errno::from_raw(number))
-                .unwrap_or_else(|| (sentence(number), ""));
+            let (cause, field) =
+                explain(Errno::from_raw(number)).unwrap_or_else(|| (sentence(number), ""));
             StepError::Refused(Problem {
                 errno: number,
                 cause,

@@ -51,6 +51,9 @@ pub struct Create {
     /// Buckets to begin with, rounded up to a power of two; `None` is 1024. It grows by itself.
     pub hash_size: Option<u32>,
     /// Most elements; `None` is 65,536. It does not grow.
+    ///
+    /// Not exact: beyond 1024 buckets the kernel counts by regions of the table (`mtype_add` in
+    /// `ip_set_hash_gen.h`), and a set for 5000 was seen to take 5001.
     pub max_elements: Option<u32>,
     /// Elements of a bucket, from revision 6 on; `None` is 12.
     pub bucket_size: Option<u8>,

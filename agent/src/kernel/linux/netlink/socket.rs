@@ -231,7 +231,9 @@ impl NetlinkSocket {
     /// Sends as many requests as one window takes and waits for all their verdicts.
     ///
     /// Waiting costs nothing: the kernel handles a request inside the send call, so its answer is there
-    /// when the call returns. On failure the verdicts that did come are kept, up to the first gap.
+    /// when the call returns. It answers in order, so one without an answer before one with an answer never
+    /// gets any: `netlink_rcv_skb` acknowledges nothing that ends in `EINTR` (for one, a sync daemon stopped
+    /// before it first ran). On failure the verdicts that did come are kept, up to the first gap.
     async fn window(
         &mut self,
         requests: &[Request],
@@ -252,6 +254,7 @@ impl NetlinkSocket {
                 pending.push(None);
             }
         }
+        let mut settled = 0;
         let mut missing = pending.iter().filter(|verdict| verdict.is_none()).count();
         let mut outcome = Ok(());
         if missing > 0 {
@@ -260,11 +263,20 @@ impl NetlinkSocket {
         while missing > 0 && outcome.is_ok() {
             outcome = self
                 .receive(|message| {
-                    let slot = pending.get_mut(message.seq.wrapping_sub(first) as usize);
-                    if let (NLMSG_ERROR, Some(slot @ None)) = (message.kind, slot) {
-                        *slot = Some(verdict(&message));
+                    let place = message.seq.wrapping_sub(first) as usize;
+                    if message.kind != NLMSG_ERROR || !matches!(pending.get(place), Some(None)) {
+                        return;
+                    }
+                    pending[place] = Some(verdict(&message));
+                    missing -= 1;
+                    for slot in pending[settled..place]
+                        .iter_mut()
+                        .filter(|slot| slot.is_none())
+                    {
+                        *slot = Some(Err(NlError::Errno(Errno::EINTR as i32)));
                         missing -= 1;
                     }
+                    settled = place;
                 })
                 .await;
         }

@@ -1,0 +1,216 @@
+//! What this node's kernel can do for weir, found by trying.
+//!
+//! Each probe leaves the kernel as it found it. What is missing comes with a sentence that says how to get
+//! it. Modules are loaded at most once, here, at start: an agent without the right to load them only finds
+//! what is there.
+
+use std::{fs, path::Path};
+
+use nix::errno::Errno;
+use tokio::process::Command;
+use weir_proto::model::Capability;
+use weir_proto::trace::chain;
+
+use super::{
+    ipset::{HASH_IP_PORT_IP, Ipset},
+    ipvs::Ipvs,
+    link::Links,
+    loopback::{Choice, RuleEngine},
+    netlink::{Family, NlError},
+};
+
+/// The bit of `CAP_NET_ADMIN` in `include/uapi/linux/capability.h`.
+const CAP_NET_ADMIN: u32 = 12;
+/// A link that exists only while it is probed; at most 15 bytes.
+const PROBE_LINK: &str = "weir-probe";
+
+/// The capabilities of this node, and the rule engine that the probe chose.
+pub struct Probed {
+    /// One entry for each, always all of them, in a fixed order.
+    pub capabilities: Vec<Capability>,
+    /// What puts the loopback rule into the kernel.
+    pub engine: Option<RuleEngine>,
+}
+
+/// Probes everything in this thread's network namespace.
+pub async fn probe() -> Probed {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let net_admin = net_admin(&status);
+    let ipvs = ipvs().await;
+    let dummy = dummy().await;
+    let ip_set = ip_set().await;
+    let hash = hash_ip_port_ip().await;
+    // the rule needs these two beside nf_tables or iptables; the kernel does not always ask for them itself
+    modprobe("xt_set").await;
+    modprobe("nft_compat").await;
+    let Choice { engine, reason } = RuleEngine::choose().await;
+    let rules = match &engine {
+        Some(_) => Ok(reason),
+        None => Err(format!(
+            "{reason}; install iptables, or load nft_compat, nft_chain_nat and xt_set"
+        )),
+    };
+    let found = [
+        ("net_admin", net_admin),
+        ("ip_vs", ipvs),
+        ("dummy", dummy),
+        ("ip_set", ip_set),
+        ("ip_set_hash_ipportip", hash),
+        ("loopback_rule", rules),
+    ];
+    let capability = |(name, found): (&'static str, Result<String, String>)| {
+        let available = found.is_ok();
+        Capability {
+            name: name.to_owned(),
+            available,
+            detail: found.unwrap_or_else(|missing| missing),
+        }
+    };
+    Probed {
+        capabilities: found.into_iter().map(capability).collect(),
+        engine,
+    }
+}
+
+/// Reads whether `CAP_NET_ADMIN` is effective from a `/proc/PID/status`.
+fn net_admin(status: &str) -> Result<String, String> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    match bits {
+        Some(bits) if bits >> CAP_NET_ADMIN & 1 == 1 => Ok("CAP_NET_ADMIN is effective".to_owned()),
+        Some(_) => Err("CAP_NET_ADMIN is not effective: run as root, or set \
+                        AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in the systemd unit"
+            .to_owned()),
+        None => Err("/proc/self/status has no CapEff line: mount /proc".to_owned()),
+    }
+}
+
+async fn ipvs() -> Result<String, String> {
+    let missing = |error: &dyn std::error::Error| {
+        format!(
+            "no IPVS ({}): load the module ip_vs, with a kernel built with CONFIG_IP_VS",
+            chain(error)
+        )
+    };
+    let mut opened = Ipvs::open().await;
+    if opened.is_err() && modprobe("ip_vs").await {
+        opened = Ipvs::open().await;
+    }
+    let info = match opened {
+        Ok(mut ipvs) => ipvs.info().await,
+        Err(error) => return Err(missing(&error)),
+    };
+    match info {
+        Ok(info) => {
+            let [_, major, minor, patch] = info.version.to_be_bytes();
+            let buckets = info.connection_table_size;
+            Ok(format!(
+                "IPVS {major}.{minor}.{patch}, {buckets} connection buckets"
+            ))
+        }
+        Err(NlError::Errno(errno)) if errno == Errno::EPERM as i32 => {
+            Err("IPVS is there but out of reach: CAP_NET_ADMIN is missing".to_owned())
+        }
+        Err(error) => Err(missing(&error)),
+    }
+}
+
+async fn dummy() -> Result<String, String> {
+    let tried = match try_dummy().await {
+        Err(_) if modprobe("dummy").await => try_dummy().await,
+        tried => tried,
+    };
+    match tried {
+        Ok(()) => Ok("dummy links can be made".to_owned()),
+        Err(error) => Err(format!(
+            "no dummy links ({error}): load the module dummy (CONFIG_DUMMY)"
+        )),
+    }
+}
+
+async fn try_dummy() -> Result<(), String> {
+    let mut links = Links::open().map_err(|error| chain(&error))?;
+    links
+        .ensure_dummy(PROBE_LINK)
+        .await
+        .map_err(|error| chain(&error))?;
+    links
+        .delete_dummy(PROBE_LINK)
+        .await
+        .map_err(|error| chain(&error))
+}
+
+async fn ip_set() -> Result<String, String> {
+    let tried = match try_protocol().await {
+        Err(_) if modprobe("ip_set").await => try_protocol().await,
+        tried => tried,
+    };
+    match tried {
+        Ok((_, newest)) if newest >= 7 => Ok(format!("ipset protocol {newest}")),
+        Ok((_, newest)) => Err(format!(
+            "ipset protocol {newest} is too old: weir needs Linux 4.20"
+        )),
+        Err(error) => Err(format!(
+            "no IP sets ({}): load the module ip_set (CONFIG_IP_SET)",
+            chain(&error)
+        )),
+    }
+}
+
+async fn try_protocol() -> Result<(u8, u8), NlError> {
+    Ipset::open()?.protocol().await
+}
+
+async fn hash_ip_port_ip() -> Result<String, String> {
+    let tried = match try_type().await {
+        Err(_) if modprobe("ip_set_hash_ipportip").await => try_type().await,
+        tried => tried,
+    };
+    match tried {
+        Ok(newest) => Ok(format!("{HASH_IP_PORT_IP} up to revision {newest}")),
+        Err(error) => Err(format!(
+            "no {HASH_IP_PORT_IP} sets ({}): load the module ip_set_hash_ipportip",
+            chain(&error)
+        )),
+    }
+}
+
+async fn try_type() -> Result<u8, NlError> {
+    Ok(Ipset::open()?
+        .revisions(HASH_IP_PORT_IP, Family::Inet)
+        .await?
+        .max)
+}
+
+/// Loads a module and says whether that went well; where no module can be loaded it does nothing.
+async fn modprobe(module: &str) -> bool {
+    if Path::new("/sys/module").join(module).exists() {
+        return false;
+    }
+    let ran = Command::new("modprobe")
+        .args(["-q", "--", module])
+        .kill_on_drop(true)
+        .status()
+        .await;
+    ran.is_ok_and(|status| status.success())
+}
+
+/// Writes an error and all its causes in one line, an errno of netlink with its text.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn net_admin_is_read_from_the_effective_set() {
+        let status =
+            |bits: &str| format!("Name:\tweir\nCapPrm:\t0000000000001000\nCapEff:\t{bits}\n");
+        assert!(net_admin(&status("0000000000001000")).is_ok());
+        assert!(net_admin(&status("000001ffffffffff")).is_ok());
+        let missing = net_admin(&status("0000000000000fff")).expect_err("bit 12 is not set");
+        assert!(
+            missing.contains("AmbientCapabilities=CAP_NET_ADMIN"),
+            "{missing}"
+        );
+        assert!(net_admin("").expect_err("no line").contains("/proc"));
+    }
+}

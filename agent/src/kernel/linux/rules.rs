@@ -1,0 +1,125 @@
+//! The one rule of each family that masquerades what its loopback set matches.
+
+use nix::errno::Errno;
+use weir_proto::model::Family;
+use weir_proto::trace::chain;
+
+use super::ipset::Ipset;
+use super::loopback::{RuleEngine, RuleError, SetRef};
+use super::netlink::NlError;
+use super::sets::{netlink_family, set_name};
+use super::verdict;
+use crate::kernel::{KernelError, StepError, Verdict};
+use crate::plan::{Key, Object, Scope, Step, Table, Unit};
+
+/// The rules of one network namespace, through the engine that works there.
+pub(super) struct Rules {
+    engine: Option<RuleEngine>,
+    ipset: Option<Ipset>,
+}
+
+/// Why a rule cannot be seen or changed.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("the loopback set cannot be asked for")]
+    Set(#[from] NlError),
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+}
+
+impl Rules {
+    /// Takes the engine that the probe found, if it found one.
+    pub(super) fn new(engine: Option<RuleEngine>) -> Self {
+        Self {
+            engine,
+            ipset: None,
+        }
+    }
+
+    /// Reads which rules are there, if the scope has them.
+    pub(super) async fn read(
+        &mut self,
+        scope: &Scope,
+        table: &mut Table,
+    ) -> Result<(), KernelError> {
+        let base = match scope {
+            Scope::All => true,
+            Scope::Units(units) => units.contains(&Unit::Base),
+        };
+        for family in Family::ALL.into_iter().filter(|_| base) {
+            let present = self.present(family).await;
+            if present.map_err(|fault| verdict::unreadable("a loopback rule", fault))? {
+                table.insert(Key::LoopbackRule(family), Object::Present);
+            }
+        }
+        Ok(())
+    }
+
+    /// A rule refers to its set: without the set there is none.
+    async fn present(&mut self, family: Family) -> Result<bool, Fault> {
+        let Some(index) = self.index(family).await? else {
+            return Ok(false);
+        };
+        match &mut self.engine {
+            Some(engine) => Ok(engine.present(set(family, index)).await?),
+            None => Ok(false),
+        }
+    }
+
+    /// Puts rules up and takes them down.
+    pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(steps.len());
+        for step in steps {
+            verdicts.push(self.take(step).await);
+        }
+        verdicts
+    }
+
+    async fn take(&mut self, step: &Step) -> Verdict {
+        let Key::LoopbackRule(family) = step.key() else {
+            return Err(verdict::refused(Errno::EINVAL, "not a loopback rule"));
+        };
+        let index = match self.index(family).await {
+            Ok(Some(index)) => index,
+            Ok(None) => {
+                return Err(verdict::refused(
+                    Errno::ENOENT,
+                    "the loopback set is not there",
+                ));
+            }
+            Err(error) => return Err(StepError::Unknown(error.to_string())),
+        };
+        let Some(engine) = &mut self.engine else {
+            return Err(verdict::refused(
+                Errno::EOPNOTSUPP,
+                "neither nf_tables nor iptables works here: see the capability loopback_rule",
+            ));
+        };
+        let set = set(family, index);
+        let done = match step {
+            Step::Add { .. } | Step::Edit { .. } => engine.install(set).await,
+            Step::Remove { .. } => engine.remove(set).await,
+        };
+        done.map_err(|error| verdict::refused(Errno::EIO, chain(&error)))
+    }
+
+    /// Gives the index of a family's set. A kernel without ipset has none.
+    async fn index(&mut self, family: Family) -> Result<Option<u16>, NlError> {
+        let ipset = match &mut self.ipset {
+            Some(ipset) => ipset,
+            none => none.insert(Ipset::open()?),
+        };
+        match ipset.index(set_name(family)).await {
+            Err(NlError::Errno(_)) => Ok(None),
+            index => index,
+        }
+    }
+}
+
+fn set(family: Family, index: u16) -> SetRef<'static> {
+    SetRef {
+        family: netlink_family(family),
+        name: set_name(family),
+        index,
+    }
+}

@@ -1,0 +1,62 @@
+//! weirctl, the operator's command: a client of `operator.proto` and nothing else.
+//!
+//! Files are read and checked before the controller is called; what it answers is set as text. The rooms
+//! that read, judge and set text are pure; this one, `connect`, `files` and the commands act.
+//! Standard output carries what was asked for, standard error everything else.
+
+mod apply;
+mod args;
+mod connect;
+mod delete;
+mod files;
+mod get;
+mod manifest;
+mod names;
+mod outcome;
+mod render;
+mod status;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use outcome::print;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) => {
+            // Help goes to standard output and succeeds, a usage error does neither. Nobody is left to
+            // tell if it cannot be printed.
+            let _ = help.print();
+            return ExitCode::from(u8::try_from(help.exit_code()).unwrap_or(outcome::USAGE));
+        }
+    };
+    // One call at a time: a thread is enough, and starting no others is quicker.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot start")),
+    };
+    outcome::conclude(done)
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { to, command } = cli;
+    match command {
+        Command::Apply(args) => apply::run(&to, &args).await,
+        Command::Get(args) => get::run(&to, &args).await,
+        Command::Delete(args) => delete::run(&to, &args).await,
+        Command::Status(args) => status::run(&to, &args).await,
+        Command::Version => print(&format!(
+            "weirctl {} ({})\n",
+            env!("CARGO_PKG_VERSION"),
+            manifest::API_VERSION
+        )),
+    }
+}

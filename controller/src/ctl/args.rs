@@ -1,0 +1,230 @@
+//! The command line: what can be asked, and the words of its help.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::render::parse_span;
+
+/// The widest a line of help gets.
+const HELP_WIDTH: usize = 100;
+
+const EXIT: &str = "\
+Exit status:
+  0  what was asked for was done
+  1  the controller cannot be reached or refuses, a file is wrong, or a node refuses
+  2  the command line is wrong";
+
+/// Says what the weir load balancer shall do, and shows what it does.
+#[derive(Debug, Parser)]
+#[command(name = "weirctl", version, max_term_width = HELP_WIDTH, after_help = EXIT)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) to: To,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Whom to call.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct To {
+    /// Where the controller listens
+    #[arg(long, global = true, value_name = "URL")]
+    #[arg(env = "WEIR_CONTROLLER", hide_env_values = true)]
+    #[arg(default_value = "http://127.0.0.1:7420", value_parser = url)]
+    pub(crate) controller: String,
+    /// How long to wait for a connection, and for each answer
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create and replace resources from files
+    Apply(ApplyArgs),
+    /// Show resources
+    Get(GetArgs),
+    /// Delete resources
+    Delete(DeleteArgs),
+    /// Show how far each node is, and what is in its way
+    Status(StatusArgs),
+    /// Show the version of weirctl
+    Version,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every file is checked first, and everything wrong in any of them is said at once.
+The resources of all files are applied together: all of them, or none.
+
+Examples:
+  # Apply one file, and all files of a directory (*.yaml, *.yml, *.json)
+  weirctl apply -f web.yaml -f services/
+
+  # Return when every node that is touched forwards accordingly
+  weirctl apply -f web.yaml --wait
+
+  # Check a file from standard input and change nothing
+  weirctl apply -f - --dry-run < web.yaml")]
+pub(crate) struct ApplyArgs {
+    /// A file, a directory, or - for standard input; may be given several times
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
+/// What all writes have.
+#[derive(Debug, Args)]
+pub(crate) struct Write {
+    /// Let the controller check it, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only if this is still the cluster's revision
+    #[arg(long, value_name = "N")]
+    pub(crate) expected_revision: Option<u64>,
+    /// Return when every node that is touched has converged
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) wait: bool,
+    /// How long to wait for the nodes
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_span)]
+    pub(crate) wait_timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "weirctl get [OPTIONS] KIND [NAME]...\n       weirctl get [OPTIONS] KIND/NAME..."
+)]
+#[command(after_help = "\
+Kinds:
+  services (svc), backends (be), backendsets (bs), nodes (no)
+
+Backends are shown by service, whether it lists them itself or a backend set does.
+
+Examples:
+  # All services
+  weirctl get services
+
+  # Two services with everything about them
+  weirctl get svc web dns -o wide
+
+  # The backends of one service
+  weirctl get backends web
+
+  # A service as a file that can be applied again
+  weirctl get service/web -o yaml > web.yaml")]
+pub(crate) struct GetArgs {
+    /// A kind and names of it (none: all), or KIND/NAME
+    #[arg(value_name = "KIND", required = true)]
+    pub(crate) what: Vec<String>,
+    /// How to write it: table, wide, json, yaml or name
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Table)]
+    #[arg(hide_possible_values = true)]
+    pub(crate) output: Form,
+}
+
+/// How `get` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// One line each
+    Table,
+    /// One line each, with more columns
+    Wide,
+    /// As JSON that can be applied
+    Json,
+    /// As YAML that can be applied
+    Yaml,
+    /// KIND/NAME
+    Name,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "weirctl delete [OPTIONS] KIND NAME...\n       weirctl delete [OPTIONS] KIND/NAME...\n       weirctl delete [OPTIONS] -f FILE"
+)]
+#[command(after_help = "\
+A service takes its backend sets with it. If one of the resources is not there, none is deleted.
+
+Examples:
+  # Two services
+  weirctl delete services web dns
+
+  # Resources of several kinds
+  weirctl delete service/web node/node-a
+
+  # What a file names
+  weirctl delete -f web.yaml --wait")]
+pub(crate) struct DeleteArgs {
+    /// A kind and names of it, or KIND/NAME
+    #[arg(value_name = "KIND", required_unless_present = "files")]
+    pub(crate) what: Vec<String>,
+    /// A file, a directory, or - for standard input, whose resources are deleted
+    #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "what")]
+    pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Wanted, accepted and converged are generations of a node's state: what it must hold,
+what it has taken durably, and what its kernel has been brought to.
+
+Exit status:
+  0  every node has converged
+  1  a node has not, or the controller cannot be reached
+  2  the command line is wrong
+
+Examples:
+  # How far is each node?
+  weirctl status
+
+  # Show it again at each change
+  weirctl status --watch")]
+pub(crate) struct StatusArgs {
+    /// Show it again each time a node's state changes
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+/// Takes a URL that weirctl can call.
+fn url(text: &str) -> Result<String, String> {
+    let parsed: Result<tonic::transport::Uri, _> = text.parse();
+    match parsed.as_ref().map(|uri| (uri.scheme_str(), uri.host())) {
+        Ok((Some("http"), Some(_))) => Ok(text.trim_end_matches('/').to_owned()),
+        Ok((Some("https"), Some(_))) => {
+            Err("weir speaks plain HTTP/2; write http://HOST:PORT".to_owned())
+        }
+        _ => Err("write it like http://HOST:PORT".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_url_is_one_that_can_be_called() {
+        for (text, taken) in [
+            ("http://lb:7420", Ok("http://lb:7420")),
+            ("http://[fd00::1]:7420/", Ok("http://[fd00::1]:7420")),
+            (
+                "https://lb:7420",
+                Err("weir speaks plain HTTP/2; write http://HOST:PORT"),
+            ),
+            ("lb:7420", Err("write it like http://HOST:PORT")),
+            ("", Err("write it like http://HOST:PORT")),
+        ] {
+            let expected = taken.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(url(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The connection to the controller.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Response, Status};
+use weir_proto::wire;
+use weir_proto::wire::operator_client::OperatorClient;
+
+use super::args::To;
+use super::outcome::plain;
+use super::render::human;
+
+/// The largest answer that is read: the state of 1,000 nodes with 100 failures each is some 20 MB.
+const LARGEST_ANSWER: usize = 64 << 20;
+/// Resources asked for at a time; the most a page can hold.
+const PAGE: u32 = 1000;
+
+/// A controller that can be called.
+pub(crate) struct Controller {
+    pub(crate) client: OperatorClient<Channel>,
+    url: String,
+    timeout: Duration,
+}
+
+impl Controller {
+    /// Connects.
+    pub(crate) async fn connect(to: &To) -> Result<Self> {
+        let To {
+            controller: url,
+            timeout,
+        } = to;
+        let endpoint = Endpoint::from_shared(url.clone())?.connect_timeout(*timeout);
+        let channel = match tokio::time::timeout(*timeout, endpoint.connect()).await {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(error)) => return Err(unreachable(url, &plain(&error))),
+            Err(_) => return Err(unreachable(url, &silence(*timeout))),
+        };
+        Ok(Self {
+            client: OperatorClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),
+            url: url.clone(),
+            timeout: *timeout,
+        })
+    }
+
+    /// Waits for the answer to a call, at most as long as the operator wants to.
+    pub(crate) async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T> {
+        self.attempt(call)
+            .await
+            .map_err(|error| self.refusal(&error))
+    }
+
+    /// As [`Self::answer`], for callers that have words of their own for some refusals.
+    pub(crate) async fn attempt<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Status> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => answer.map(Response::into_inner),
+            Err(_) => Err(Status::deadline_exceeded(silence(self.timeout))),
+        }
+    }
+
+    /// Puts a refusal into words.
+    pub(crate) fn refusal(&self, status: &Status) -> anyhow::Error {
+        let url = &self.url;
+        match (status.source(), status.code()) {
+            (Some(transport), _) => unreachable(url, &plain(transport)),
+            (None, Code::DeadlineExceeded) => {
+                anyhow!("the controller at {url} is too slow: {}", status.message())
+            }
+            (None, code) => anyhow!("the controller says {}: {}", name(code), status.message()),
+        }
+    }
+
+    /// Lists every resource of a kind, page by page.
+    pub(crate) async fn list(&self, kind: wire::Kind) -> Result<Vec<wire::Resource>> {
+        let mut client = self.client.clone();
+        let mut resources = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = wire::ListRequest {
+                kind: kind.into(),
+                page_size: PAGE,
+                page_token,
+            };
+            let page = self.answer(client.list(request)).await?;
+            resources.extend(page.resources);
+            if page.next_page_token.is_empty() {
+                return Ok(resources);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Gives the state of nodes as it is now; of all when none is named.
+    pub(crate) async fn node_states(&self, names: Vec<String>) -> Result<Vec<wire::NodeState>> {
+        let mut client = self.client.clone();
+        let request = wire::NodeStatusRequest {
+            names,
+            watch: false,
+        };
+        let mut stream = self.answer(client.node_status(request)).await?;
+        let answer = self
+            .attempt(async { stream.message().await.map(Response::new) })
+            .await
+            .map_err(|error| self.refusal(&error))?;
+        Ok(answer.map_or_else(Vec::new, |status| status.nodes))
+    }
+}
+
+fn silence(timeout: Duration) -> String {
+    format!("no answer within {}", human(timeout))
+}
+
+fn unreachable(url: &str, cause: &str) -> anyhow::Error {
+    anyhow!(
+        "cannot reach the controller at {url}: {cause}; check that weir-controller runs there, \
+         and that --controller or WEIR_CONTROLLER names it"
+    )
+}
+
+/// Gives a code its name in gRPC.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

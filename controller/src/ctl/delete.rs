@@ -1,0 +1,35 @@
+//! `weirctl delete`.
+
+use anyhow::Result;
+use weir_proto::wire;
+
+use super::apply::changes;
+use super::args::{DeleteArgs, To};
+use super::connect::Controller;
+use super::outcome::{Trouble, print};
+use super::wait::Wait;
+use super::{files, names};
+
+/// Deletes what is named and prints what went, backend sets that went with their service included.
+pub(super) async fn run(to: &To, args: &DeleteArgs) -> Result<()> {
+    let refs = if args.files.is_empty() {
+        names::references(&args.what).map_err(Trouble::Usage)?
+    } else {
+        files::manifests(&args.files)?.references()
+    };
+    let controller = Controller::connect(to).await?;
+    let request = wire::DeleteRequest {
+        refs,
+        dry_run: args.write.dry_run,
+        expected_revision: args.write.expected_revision,
+    };
+    let mut client = controller.client.clone();
+    let answer = controller.answer(client.delete(request)).await?;
+    print(&changes(&answer.changes, args.write.dry_run))?;
+    if args.write.wait {
+        Wait::new(answer.targets)
+            .until_converged(&controller, args.write.wait_timeout)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `weirctl get`.
+
+use anyhow::Result;
+use tonic::Code;
+use weir_proto::wire;
+use weir_proto::wire::resource::Kind;
+
+use super::args::{Form, GetArgs, To};
+use super::connect::Controller;
+use super::names::{View, view};
+use super::outcome::{Trouble, print, tell};
+use super::render::{
+    self, Listing, Table, backend_rows, counted, node_rows, reference, service_rows, set_rows,
+};
+
+/// Shows the resources of one kind: all, or those that are named.
+pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
+    let (view, names) = view(&args.what).map_err(Trouble::Usage)?;
+    let table = matches!(args.output, Form::Table | Form::Wide);
+    if view == View::Backends && !table {
+        let text = "backends are part of services and backend sets: get those in this form";
+        return Err(Trouble::Usage(text.to_owned()).into());
+    }
+    let controller = Controller::connect(to).await?;
+    // Backends are shown by service.
+    let kind = view.kind().unwrap_or(wire::Kind::Service);
+    let Found { resources, missing } = find(&controller, kind, &names).await?;
+    let text = match args.output {
+        Form::Table | Form::Wide => {
+            let wide = args.output == Form::Wide;
+            let table = rows(&controller, view, &resources, wide).await?;
+            if table.rows.is_empty() {
+                if missing.is_empty() {
+                    tell(&format!("No {} found.", view.plural()));
+                }
+                String::new()
+            } else {
+                render::table(&table)
+            }
+        }
+        Form::Json => render::json(&resources, names.len() == 1)?,
+        Form::Yaml => render::yaml(&resources, names.len() == 1)?,
+        Form::Name => resources
+            .iter()
+            .filter_map(|resource| Some(named(resource)? + "\n"))
+            .collect(),
+    };
+    // Nothing but an error is said when none of the names is there.
+    if !resources.is_empty() || missing.is_empty() {
+        print(&text)?;
+    }
+    match missing.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Trouble::Detailed {
+            details: Vec::new(),
+            summary: format!("{one} not found"),
+        }
+        .into()),
+        several => Err(Trouble::Detailed {
+            details: several
+                .iter()
+                .map(|one| format!("{one} not found"))
+                .collect(),
+            summary: format!("{} not found", counted(several.len(), "resource")),
+        }
+        .into()),
+    }
+}
+
+struct Found {
+    resources: Vec<wire::Resource>,
+    /// What was named and is not there, as KIND/NAME.
+    missing: Vec<String>,
+}
+
+async fn find(controller: &Controller, kind: wire::Kind, names: &[String]) -> Result<Found> {
+    if names.is_empty() {
+        return Ok(Found {
+            resources: controller.list(kind).await?,
+            missing: Vec::new(),
+        });
+    }
+    let mut client = controller.client.clone();
+    let mut found = Found {
+        resources: Vec::new(),
+        missing: Vec::new(),
+    };
+    for name in names {
+        let named = wire::ResourceRef {
+            kind: kind.into(),
+            name: name.clone(),
+        };
+        let request = wire::GetRequest {
+            r#ref: Some(named.clone()),
+        };
+        match controller.attempt(client.get(request)).await {
+            Ok(resource) => found.resources.push(resource),
+            Err(status) if status.code() == Code::NotFound => {
+                found.missing.push(reference(&named));
+            }
+            Err(status) => return Err(controller.refusal(&status)),
+        }
+    }
+    Ok(found)
+}
+
+/// Makes the table, asking for what it shows beside the resources themselves.
+async fn rows(
+    controller: &Controller,
+    view: View,
+    resources: &[wire::Resource],
+    wide: bool,
+) -> Result<Table> {
+    let mut listing = listing(resources);
+    match view {
+        View::BackendSets => Ok(set_rows(&listing, wide)),
+        View::Services | View::Backends => {
+            if !listing.services.is_empty() {
+                let sets = controller.list(wire::Kind::BackendSet).await?;
+                listing.sets = self::listing(&sets).sets;
+            }
+            Ok(match view {
+                View::Backends => backend_rows(&listing),
+                _ => service_rows(&listing, wide),
+            })
+        }
+        View::Nodes => {
+            let nodes: Vec<wire::Node> = resources
+                .iter()
+                .filter_map(|resource| match &resource.kind {
+                    Some(Kind::Node(node)) => Some(node.clone()),
+                    _ => None,
+                })
+                .collect();
+            // A node may go between the two calls, so that all are asked for.
+            let states = match nodes.is_empty() {
+                true => Vec::new(),
+                false => controller.node_states(Vec::new()).await?,
+            };
+            let states = states
+                .into_iter()
+                .map(|state| (state.name.clone(), state))
+                .collect();
+            Ok(node_rows(&nodes, &states, wide))
+        }
+    }
+}
+
+fn listing(resources: &[wire::Resource]) -> Listing {
+    let mut listing = Listing::default();
+    for resource in resources {
+        match &resource.kind {
+            Some(Kind::Service(service)) => {
+                listing.services.push((service.clone(), resource.revision));
+            }
+            Some(Kind::BackendSet(set)) => listing.sets.push((set.clone(), resource.revision)),
+            Some(Kind::Node(_)) | None => {}
+        }
+    }
+    listing
+}
+
+fn named(resource: &wire::Resource) -> Option<String> {
+    let (word, name) = match resource.kind.as_ref()? {
+        Kind::Service(service) => ("service", &service.name),
+        Kind::BackendSet(set) => ("backendset", &set.name),
+        Kind::Node(node) => ("node", &node.name),
+    };
+    Some(format!("{word}/{name}"))
+}

@@ -1,0 +1,186 @@
+//! Kinds and names as people type them: `services web`, `svc/web`. PURE.
+
+use weir_proto::wire;
+
+/// What `get` can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    Services,
+    Backends,
+    BackendSets,
+    Nodes,
+}
+
+/// Every word for each view; the first is the one weirctl uses itself.
+const WORDS: [(View, &[&str]); 4] = [
+    (View::Services, &["services", "service", "svc"]),
+    (View::Backends, &["backends", "backend", "be"]),
+    (View::BackendSets, &["backendsets", "backendset", "bs"]),
+    (View::Nodes, &["nodes", "node", "no"]),
+];
+
+impl View {
+    /// Gives the kind of resource that is shown; backends are part of others.
+    pub(crate) fn kind(self) -> Option<wire::Kind> {
+        match self {
+            Self::Services => Some(wire::Kind::Service),
+            Self::BackendSets => Some(wire::Kind::BackendSet),
+            Self::Nodes => Some(wire::Kind::Node),
+            Self::Backends => None,
+        }
+    }
+
+    /// Gives the plural that weirctl uses.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Backends => "backends",
+            Self::BackendSets => "backendsets",
+            Self::Nodes => "nodes",
+        }
+    }
+}
+
+/// Reads what to show: one kind, and names of it.
+pub(crate) fn view(words: &[String]) -> Result<(View, Vec<String>), String> {
+    let pairs = pairs(words)?;
+    let mut pairs = pairs.into_iter();
+    let (view, name) = pairs.next().ok_or("name a kind")?;
+    let mut names: Vec<String> = name.into_iter().collect();
+    for (other, name) in pairs {
+        if other != view {
+            return Err(format!(
+                "get shows one kind at a time, not {} and {}",
+                view.plural(),
+                other.plural()
+            ));
+        }
+        names.extend(name);
+    }
+    Ok((view, names))
+}
+
+/// Reads which resources are meant, all of them by name.
+pub(crate) fn references(words: &[String]) -> Result<Vec<wire::ResourceRef>, String> {
+    pairs(words)?
+        .into_iter()
+        .map(|(view, name)| {
+            let kind = view.kind().ok_or(
+                "a backend is part of its service or backend set: change that and apply it",
+            )?;
+            let name = name.ok_or_else(|| format!("name the {} to delete", view.plural()))?;
+            Ok(wire::ResourceRef {
+                kind: kind.into(),
+                name,
+            })
+        })
+        .collect()
+}
+
+/// Reads `KIND [NAME]...` or `KIND/NAME...`.
+fn pairs(words: &[String]) -> Result<Vec<(View, Option<String>)>, String> {
+    if words.iter().any(|word| word.contains('/')) {
+        return words
+            .iter()
+            .map(|word| match word.split_once('/') {
+                Some((kind, name)) if !name.is_empty() => {
+                    Ok((kind_named(kind)?, Some(name.to_owned())))
+                }
+                _ => Err(format!("{word:?} is not KIND/NAME, as the others are")),
+            })
+            .collect();
+    }
+    let Some((kind, names)) = words.split_first() else {
+        return Ok(Vec::new());
+    };
+    let view = kind_named(kind)?;
+    if names.is_empty() {
+        return Ok(vec![(view, None)]);
+    }
+    Ok(names
+        .iter()
+        .map(|name| (view, Some(name.clone())))
+        .collect())
+}
+
+fn kind_named(word: &str) -> Result<View, String> {
+    let lower = word.to_lowercase();
+    let known = WORDS
+        .iter()
+        .find(|(_, words)| words.contains(&lower.as_str()));
+    known.map(|(view, _)| *view).ok_or_else(|| {
+        let all: Vec<&str> = WORDS.iter().map(|(view, _)| view.plural()).collect();
+        format!("{word:?} is not a kind (there is {})", all.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn shown(text: &str) -> Result<(View, Vec<String>), String> {
+        view(&words(text))
+    }
+
+    #[test]
+    fn every_word_for_a_kind_is_known_in_any_case() {
+        for (view, all) in WORDS {
+            for word in all {
+                assert_eq!(shown(word), Ok((view, vec![])));
+                assert_eq!(shown(&word.to_uppercase()), Ok((view, vec![])));
+            }
+        }
+        assert_eq!(
+            shown("pods"),
+            Err(
+                "\"pods\" is not a kind (there is services, backends, backendsets, nodes)"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn names_follow_the_kind_or_a_slash() {
+        let web_dns = vec!["web".to_owned(), "dns".to_owned()];
+        assert_eq!(shown("svc web dns"), Ok((View::Services, web_dns.clone())));
+        assert_eq!(shown("service/web svc/dns"), Ok((View::Services, web_dns)));
+        assert_eq!(
+            shown("service/web dns"),
+            Err("\"dns\" is not KIND/NAME, as the others are".to_owned())
+        );
+        assert_eq!(
+            shown("service/web node/a"),
+            Err("get shows one kind at a time, not services and nodes".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_deleted_is_named() {
+        let reference = |kind: wire::Kind, name: &str| wire::ResourceRef {
+            kind: kind.into(),
+            name: name.to_owned(),
+        };
+        assert_eq!(
+            references(&words("service/web bs/web-a")),
+            Ok(vec![
+                reference(wire::Kind::Service, "web"),
+                reference(wire::Kind::BackendSet, "web-a")
+            ])
+        );
+        assert_eq!(
+            references(&words("nodes")),
+            Err("name the nodes to delete".to_owned())
+        );
+        assert_eq!(
+            references(&words("backend x")),
+            Err(
+                "a backend is part of its service or backend set: change that and apply it"
+                    .to_owned()
+            )
+        );
+    }
+}

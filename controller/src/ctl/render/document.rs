@@ -1,0 +1,217 @@
+//! Resources in the form of a file, so that what `get` writes `apply` reads. PURE.
+//!
+//! What is absent on the wire stays absent: the text read back is the same resource.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use weir_proto::wire;
+
+use crate::ctl::manifest::{API_VERSION, FORWARDINGS, KINDS, PROTOCOLS};
+
+/// Writes one resource as YAML; several, or none, as a `List`.
+pub(crate) fn yaml(resources: &[wire::Resource], single: bool) -> Result<String> {
+    let doing = "cannot write the resources as YAML";
+    match (single, documents(resources).as_slice()) {
+        (true, [document]) => serde_saphyr::to_string(document).context(doing),
+        (_, documents) => serde_saphyr::to_string(&List::new(documents)).context(doing),
+    }
+}
+
+/// Writes one resource as JSON; several, or none, as a `List`.
+pub(crate) fn json(resources: &[wire::Resource], single: bool) -> Result<String> {
+    let doing = "cannot write the resources as JSON";
+    let text = match (single, documents(resources).as_slice()) {
+        (true, [document]) => serde_json::to_string_pretty(document).context(doing)?,
+        (_, documents) => serde_json::to_string_pretty(&List::new(documents)).context(doing)?,
+    };
+    Ok(text + "\n")
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: &'a [Document],
+}
+
+impl<'a> List<'a> {
+    fn new(items: &'a [Document]) -> Self {
+        Self {
+            api_version: API_VERSION,
+            kind: "List",
+            items,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    name: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    revision: u64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Spec {
+    Service(ServiceSpec),
+    BackendSet(BackendSetSpec),
+    Node(NodeSpec),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceSpec {
+    frontends: Vec<Frontend>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduler: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hairpin: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_affinity: Option<SessionAffinity>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    node_selector: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backends: Vec<Backend>,
+}
+
+#[derive(Serialize)]
+struct BackendSetSpec {
+    service: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backends: Vec<Backend>,
+}
+
+#[derive(Serialize)]
+struct NodeSpec {
+    addresses: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Frontend {
+    address: String,
+    port: u32,
+    protocol: &'static str,
+}
+
+#[derive(Serialize)]
+struct Backend {
+    address: String,
+    port: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    node: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionAffinity {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_seconds: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(revision: &u64) -> bool {
+    *revision == 0
+}
+
+fn documents(resources: &[wire::Resource]) -> Vec<Document> {
+    resources.iter().filter_map(document).collect()
+}
+
+fn document(resource: &wire::Resource) -> Option<Document> {
+    use wire::resource::Kind;
+    let (kind, name, labels, spec) = match resource.kind.as_ref()? {
+        Kind::Service(service) => (
+            wire::Kind::Service,
+            &service.name,
+            &service.labels,
+            Spec::Service(service_spec(service)),
+        ),
+        Kind::BackendSet(set) => (
+            wire::Kind::BackendSet,
+            &set.name,
+            &set.labels,
+            Spec::BackendSet(BackendSetSpec {
+                service: set.service.clone(),
+                backends: set.backends.iter().map(backend).collect(),
+            }),
+        ),
+        Kind::Node(node) => (
+            wire::Kind::Node,
+            &node.name,
+            &node.labels,
+            Spec::Node(NodeSpec {
+                addresses: node.addresses.clone(),
+            }),
+        ),
+    };
+    Some(Document {
+        api_version: API_VERSION,
+        kind: word(&KINDS, kind.into()),
+        metadata: Metadata {
+            name: name.clone(),
+            labels: labels.clone(),
+            revision: resource.revision,
+        },
+        spec,
+    })
+}
+
+fn service_spec(service: &wire::Service) -> ServiceSpec {
+    ServiceSpec {
+        frontends: service
+            .frontends
+            .iter()
+            .map(|frontend| Frontend {
+                address: frontend.address.clone(),
+                port: frontend.port,
+                protocol: word(&PROTOCOLS, frontend.protocol),
+            })
+            .collect(),
+        scheduler: service.scheduler.clone(),
+        forwarding: service
+            .forwarding
+            .map(|forwarding| word(&FORWARDINGS, forwarding)),
+        hairpin: service.hairpin,
+        session_affinity: service.session_affinity.map(|affinity| SessionAffinity {
+            timeout_seconds: affinity.timeout_seconds,
+        }),
+        node_selector: service.node_selector.clone(),
+        backends: service.backends.iter().map(backend).collect(),
+    }
+}
+
+fn backend(backend: &wire::Backend) -> Backend {
+    Backend {
+        address: backend.address.clone(),
+        port: backend.port,
+        weight: backend.weight,
+        node: backend.node.clone(),
+    }
+}
+
+/// Gives the word for a number of the wire; one that this version does not know is "UNKNOWN".
+pub(super) fn word<T: Copy + Into<i32>>(words: &[(&'static str, T)], number: i32) -> &'static str {
+    words
+        .iter()
+        .find(|(_, value)| (*value).into() == number)
+        .map_or("UNKNOWN", |(word, _)| word)
+}

@@ -1,0 +1,127 @@
+//! Why a node does not hold what it must. PURE.
+
+use nix::errno::Errno;
+use weir_proto::{convert, wire};
+
+use super::counted;
+
+/// ipset's own error numbers from 4096 on (`include/uapi/linux/netfilter/ipset/ip_set.h`,
+/// `enum ipset_errno`).
+const IPSET: [&str; 19] = [
+    "IPSET_ERR_PRIVATE",
+    "IPSET_ERR_PROTOCOL",
+    "IPSET_ERR_FIND_TYPE",
+    "IPSET_ERR_MAX_SETS",
+    "IPSET_ERR_BUSY",
+    "IPSET_ERR_EXIST_SETNAME2",
+    "IPSET_ERR_TYPE_MISMATCH",
+    "IPSET_ERR_EXIST",
+    "IPSET_ERR_INVALID_CIDR",
+    "IPSET_ERR_INVALID_NETMASK",
+    "IPSET_ERR_INVALID_FAMILY",
+    "IPSET_ERR_TIMEOUT",
+    "IPSET_ERR_REFERENCED",
+    "IPSET_ERR_IPADDR_IPV4",
+    "IPSET_ERR_IPADDR_IPV6",
+    "IPSET_ERR_COUNTER",
+    "IPSET_ERR_COMMENT",
+    "IPSET_ERR_INVALID_MARKMASK",
+    "IPSET_ERR_SKBINFO",
+];
+
+/// The first of ipset's error numbers.
+const IPSET_FIRST: usize = 4096;
+
+/// Gives the name of an error number of the kernel; none for 0, where it was not the kernel.
+pub(crate) fn errno_name(number: i32) -> Option<String> {
+    if number == 0 {
+        return None;
+    }
+    let ipset = usize::try_from(number)
+        .ok()
+        .and_then(|number| number.checked_sub(IPSET_FIRST))
+        .and_then(|place| IPSET.get(place));
+    Some(match (ipset, Errno::from_raw(number)) {
+        (Some(name), _) => (*name).to_owned(),
+        (None, Errno::UnknownErrno) => format!("errno {number}"),
+        (None, known) => format!("{known:?}"),
+    })
+}
+
+/// Says what is not held and why: `backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: no scheduler`.
+pub(crate) fn failure_text(failure: &wire::ItemFailure) -> String {
+    let key = failure.key.as_ref().map_or_else(
+        || "an item".to_owned(),
+        |key| match convert::item_key_from_wire(key, "key") {
+            Ok(key) => key.to_string(),
+            Err(_) => "an item this weirctl does not know".to_owned(),
+        },
+    );
+    let mut parts = vec![key];
+    if !failure.field.is_empty() {
+        parts.push(failure.field.clone());
+    }
+    parts.extend(errno_name(failure.errno));
+    if !failure.cause.is_empty() {
+        parts.push(failure.cause.clone());
+    }
+    parts.join(": ")
+}
+
+/// Names what the node's kernel lacks.
+pub(crate) fn missing_capabilities(node: &wire::NodeState) -> Vec<&wire::Capability> {
+    node.capabilities
+        .iter()
+        .filter(|capability| !capability.available)
+        .collect()
+}
+
+/// Says everything that is wrong on a node, a line each, without the node's name.
+pub(crate) fn node_troubles(node: &wire::NodeState) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !node.rejection.is_empty() {
+        lines.push(rejection(node));
+    }
+    lines.extend(failures(node));
+    for capability in missing_capabilities(node) {
+        let name = &capability.name;
+        lines.push(match capability.detail.as_str() {
+            "" => format!("{name} is missing"),
+            detail => format!("{name} is missing: {detail}"),
+        });
+    }
+    lines
+}
+
+/// Says why a node takes no further generation.
+pub(crate) fn rejection(node: &wire::NodeState) -> String {
+    format!("takes no further generation: {}", node.rejection)
+}
+
+/// Says what a node does not hold, a line each, and how many more there are than it names.
+pub(crate) fn failures(node: &wire::NodeState) -> Vec<String> {
+    let mut lines: Vec<String> = node.failures.iter().map(failure_text).collect();
+    let named = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    if let Some(rest @ 1..) = node.failure_count.checked_sub(named) {
+        let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+        lines.push(format!("and {}", counted(rest, "more failure")));
+    }
+    lines
+}
+
+/// Says how far a node is from a generation; none when its kernel has been brought there.
+pub(crate) fn lag(node: &wire::NodeState, target: u64) -> Option<String> {
+    let (accepted, converged) = (node.accepted_generation, node.converged_generation);
+    if converged >= target {
+        return None;
+    }
+    Some(match (node.connected, accepted >= target) {
+        (false, _) => format!("not connected; converged on generation {converged} of {target}"),
+        (true, true) => {
+            format!(
+                "accepted generation {accepted}, converged on generation {converged} of {target}"
+            )
+        }
+        (true, false) => format!("has not accepted generation {target}; it holds {accepted}"),
+    })
+}

@@ -1,0 +1,83 @@
+use weir_proto::wire;
+
+use super::*;
+
+fn response(nodes: Vec<wire::NodeState>) -> wire::NodeStatusResponse {
+    wire::NodeStatusResponse {
+        nodes,
+        revision: 12,
+    }
+}
+
+const URL: &str = "http://127.0.0.1:7420";
+
+#[test]
+fn a_page_shows_each_node_and_then_what_is_wrong() {
+    let fine = wire::NodeState {
+        name: "node-a".to_owned(),
+        connected: true,
+        wanted_generation: 7,
+        accepted_generation: 7,
+        converged_generation: 7,
+        wanted_items: 12,
+        last_heard_unix_ms: 998_000,
+        ..wire::NodeState::default()
+    };
+    let behind = wire::NodeState {
+        name: "node-b".to_owned(),
+        converged_generation: 6,
+        connected: false,
+        last_heard_unix_ms: 808_000,
+        ..fine.clone()
+    };
+    let never = wire::NodeState {
+        name: "node-c".to_owned(),
+        ..wire::NodeState::default()
+    };
+    assert_eq!(
+        status_page(URL, &response(vec![fine.clone(), behind, never]), 1_000_000),
+        "\
+controller http://127.0.0.1:7420, revision 12
+
+NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
+node-a   connected   7        7          7           12      0        2s ago
+node-b   gone        7        7          6           12      0        3m12s ago
+node-c   never       0        0          0           0       0        never
+
+node-b: not connected; converged on generation 6 of 7
+"
+    );
+    assert!(converged(&fine));
+}
+
+#[test]
+fn a_cluster_without_nodes_says_so() {
+    assert_eq!(
+        status_page(URL, &response(vec![]), 0),
+        "controller http://127.0.0.1:7420, revision 12\n\n\
+         No nodes: none has registered, and none was applied.\n"
+    );
+}
+
+#[test]
+fn a_node_that_fails_rejects_or_lags_has_not_converged() {
+    let fine = wire::NodeState {
+        wanted_generation: 2,
+        converged_generation: 2,
+        ..wire::NodeState::default()
+    };
+    let failing = wire::NodeState {
+        failure_count: 1,
+        ..fine.clone()
+    };
+    let rejecting = wire::NodeState {
+        rejection: "the journal is full".to_owned(),
+        ..fine.clone()
+    };
+    let lagging = wire::NodeState {
+        wanted_generation: 3,
+        ..fine.clone()
+    };
+    let found = [fine, failing, rejecting, lagging].map(|node| converged(&node));
+    assert_eq!(found, [true, false, false, false]);
+}

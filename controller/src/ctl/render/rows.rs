@@ -1,0 +1,272 @@
+//! The rows of each table. PURE.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use weir_proto::model::{AffinityTimeout, Forwarding, Scheduler};
+use weir_proto::wire;
+
+use super::document::word;
+use super::{Table, human, missing_capabilities};
+use crate::ctl::manifest::{FORWARDINGS, PROTOCOLS};
+
+/// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
+/// with endpoints.
+const SHOWN: usize = 3;
+
+/// What stands where there is nothing.
+const NONE: &str = "<none>";
+
+/// What stands where nothing means each node.
+const ALL: &str = "<all>";
+
+/// Services with the revision of each, and backend sets: what the tables of both are made of.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Listing {
+    pub(crate) services: Vec<(wire::Service, u64)>,
+    pub(crate) sets: Vec<(wire::BackendSet, u64)>,
+}
+
+impl Listing {
+    /// Gives the backends of a service, each with the set it comes from. Where the service and a set name
+    /// the same address and port, the service's own counts.
+    fn backends<'a>(&'a self, service: &'a wire::Service) -> Vec<(&'a wire::Backend, &'a str)> {
+        let own = service.backends.iter().map(|backend| (backend, NONE));
+        let sets = self.sets.iter().map(|(set, _)| set);
+        let from_sets = sets
+            .filter(|set| set.service == service.name)
+            .flat_map(|set| {
+                set.backends
+                    .iter()
+                    .map(|backend| (backend, set.name.as_str()))
+            });
+        let mut seen = BTreeSet::new();
+        own.chain(from_sets)
+            .filter(|(backend, _)| seen.insert((backend.address.as_str(), backend.port)))
+            .collect()
+    }
+}
+
+/// Gives one row a service.
+pub(crate) fn service_rows(listing: &Listing, wide: bool) -> Table {
+    let mut header = vec![
+        "NAME",
+        "FRONTENDS",
+        "SCHEDULER",
+        "FORWARDING",
+        "BACKENDS",
+        "REVISION",
+    ];
+    if wide {
+        header.extend(["AFFINITY", "HAIRPIN", "SELECTOR", "LABELS"]);
+    }
+    let rows = listing.services.iter().map(|(service, revision)| {
+        let frontends = service.frontends.iter().map(frontend).collect();
+        let default = Scheduler::DEFAULT.as_str();
+        let mut row = vec![
+            service.name.clone(),
+            list(frontends, wide),
+            service.scheduler.as_deref().unwrap_or(default).to_owned(),
+            service.forwarding.map_or_else(
+                || Forwarding::default().to_string(),
+                |forwarding| word(&FORWARDINGS, forwarding).to_owned(),
+            ),
+            listing.backends(service).len().to_string(),
+            revision.to_string(),
+        ];
+        if wide {
+            row.extend([
+                affinity(service),
+                service.hairpin.unwrap_or(true).to_string(),
+                labels(&service.node_selector, ALL),
+                labels(&service.labels, NONE),
+            ]);
+        }
+        row
+    });
+    Table {
+        header,
+        rows: rows.collect(),
+    }
+}
+
+/// Gives one row a backend of each service.
+pub(crate) fn backend_rows(listing: &Listing) -> Table {
+    let rows = listing.services.iter().flat_map(|(service, _)| {
+        listing
+            .backends(service)
+            .into_iter()
+            .map(|(backend, set)| {
+                vec![
+                    service.name.clone(),
+                    socket(&backend.address, backend.port),
+                    backend.weight.unwrap_or(1).to_string(),
+                    or(&backend.node, ALL),
+                    set.to_owned(),
+                ]
+            })
+            .collect::<Vec<_>>()
+    });
+    Table {
+        header: vec!["SERVICE", "ADDRESS", "WEIGHT", "NODE", "SET"],
+        rows: rows.collect(),
+    }
+}
+
+/// Gives one row a backend set.
+pub(crate) fn set_rows(listing: &Listing, wide: bool) -> Table {
+    let mut header = vec!["NAME", "SERVICE", "BACKENDS", "REVISION"];
+    if wide {
+        header.extend(["ADDRESSES", "LABELS"]);
+    }
+    let rows = listing.sets.iter().map(|(set, revision)| {
+        let mut row = vec![
+            set.name.clone(),
+            set.service.clone(),
+            set.backends.len().to_string(),
+            revision.to_string(),
+        ];
+        if wide {
+            let backends = set.backends.iter();
+            let sockets = backends.map(|backend| socket(&backend.address, backend.port));
+            row.extend([list(sockets.collect(), wide), labels(&set.labels, NONE)]);
+        }
+        row
+    });
+    Table {
+        header,
+        rows: rows.collect(),
+    }
+}
+
+/// Gives one row a node, with how far it is where that is known.
+pub(crate) fn node_rows(
+    nodes: &[wire::Node],
+    states: &BTreeMap<String, wire::NodeState>,
+    wide: bool,
+) -> Table {
+    let mut header = vec![
+        "NAME",
+        "STATE",
+        "WANTED",
+        "ACCEPTED",
+        "CONVERGED",
+        "ADDRESSES",
+    ];
+    if wide {
+        header.extend(["VERSION", "LABELS", "MISSING"]);
+    }
+    let rows = nodes.iter().map(|node| {
+        let unknown = wire::NodeState::default();
+        let state = states.get(&node.name).unwrap_or(&unknown);
+        let mut row = vec![
+            node.name.clone(),
+            state_word(state).to_owned(),
+            state.wanted_generation.to_string(),
+            state.accepted_generation.to_string(),
+            state.converged_generation.to_string(),
+            list(node.addresses.clone(), wide),
+        ];
+        if wide {
+            let missing = missing_capabilities(state);
+            let names = missing.iter().map(|missing| missing.name.clone());
+            row.extend([
+                or(&state.agent_version, NONE),
+                labels(&node.labels, NONE),
+                list(names.collect(), wide),
+            ]);
+        }
+        row
+    });
+    Table {
+        header,
+        rows: rows.collect(),
+    }
+}
+
+/// Gives one row a node's state. `now` is in Unix milliseconds.
+pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
+    let rows = states.iter().map(|state| {
+        let heard = match state.last_heard_unix_ms {
+            0 => "never".to_owned(),
+            at => format!(
+                "{} ago",
+                human(Duration::from_secs(now.saturating_sub(at) / 1000))
+            ),
+        };
+        vec![
+            state.name.clone(),
+            state_word(state).to_owned(),
+            state.wanted_generation.to_string(),
+            state.accepted_generation.to_string(),
+            state.converged_generation.to_string(),
+            state.wanted_items.to_string(),
+            state.failure_count.to_string(),
+            heard,
+        ]
+    });
+    Table {
+        header: vec![
+            "NODE",
+            "STATE",
+            "WANTED",
+            "ACCEPTED",
+            "CONVERGED",
+            "ITEMS",
+            "FAILED",
+            "HEARD",
+        ],
+        rows: rows.collect(),
+    }
+}
+
+fn state_word(state: &wire::NodeState) -> &'static str {
+    match (state.connected, state.last_heard_unix_ms) {
+        (true, _) => "connected",
+        (false, 0) => "never",
+        (false, _) => "gone",
+    }
+}
+
+fn frontend(frontend: &wire::Frontend) -> String {
+    let socket = socket(&frontend.address, frontend.port);
+    format!("{socket}/{}", word(&PROTOCOLS, frontend.protocol))
+}
+
+fn socket(address: &str, port: u32) -> String {
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
+}
+
+fn affinity(service: &wire::Service) -> String {
+    service.session_affinity.map_or_else(
+        || NONE.to_owned(),
+        |affinity| {
+            let default = AffinityTimeout::DEFAULT.seconds();
+            format!("{}s", affinity.timeout_seconds.unwrap_or(default))
+        },
+    )
+}
+
+fn labels(labels: &BTreeMap<String, String>, empty: &str) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    or(&pairs.join(","), empty)
+}
+
+fn list(entries: Vec<String>, wide: bool) -> String {
+    let rest = entries.len().saturating_sub(SHOWN);
+    if wide || rest == 0 {
+        return or(&entries.join(","), NONE);
+    }
+    format!("{} + {rest} more...", entries[..SHOWN].join(","))
+}
+
+fn or(text: &str, empty: &str) -> String {
+    if text.is_empty() { empty } else { text }.to_owned()
+}

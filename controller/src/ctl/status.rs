@@ -1,0 +1,58 @@
+//! `weirctl status`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use tonic::Response;
+use weir_proto::wire;
+
+use super::args::{StatusArgs, To};
+use super::connect::Controller;
+use super::outcome::{Trouble, print};
+use super::render::{converged, status_page};
+
+/// Shows how far each node is, once or at each change.
+pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
+    let controller = Controller::connect(to).await?;
+    let mut client = controller.client.clone();
+    let request = wire::NodeStatusRequest {
+        names: Vec::new(),
+        watch: args.watch,
+    };
+    let mut stream = controller.answer(client.node_status(request)).await?;
+    // The first answer is due at once; those after it come when something changes.
+    let mut next = controller
+        .attempt(async { stream.message().await.map(Response::new) })
+        .await;
+    let mut first = true;
+    loop {
+        let status = match next {
+            Ok(Some(status)) => status,
+            Ok(None) => {
+                return Err(anyhow!(
+                    "the controller at {} ended the call",
+                    to.controller
+                ));
+            }
+            Err(status) => return Err(controller.refusal(&status)),
+        };
+        let gap = if first { "" } else { "\n" };
+        let text = status_page(&to.controller, &status, now());
+        print(&format!("{gap}{text}"))?;
+        if !args.watch {
+            return match status.nodes.iter().all(converged) {
+                true => Ok(()),
+                false => Err(Trouble::Shown.into()),
+            };
+        }
+        first = false;
+        next = stream.message().await;
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}

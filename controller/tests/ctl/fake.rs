@@ -1,0 +1,251 @@
+//! A controller that keeps resources in memory and says what a test tells it to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+use weir_proto::convert;
+use weir_proto::wire::operator_server::{Operator, OperatorServer};
+use weir_proto::wire::{
+    ApplyRequest, ApplyResponse, Change, DeleteRequest, DeleteResponse, GetRequest, ListRequest,
+    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, Resource,
+    ResourceRef, WatchRequest, WatchResponse, change,
+};
+
+/// The most resources on one page, so that a few make several pages.
+const PAGE: usize = 2;
+
+/// What the fake holds and says.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) resources: BTreeMap<(i32, String), Resource>,
+    pub(crate) revision: u64,
+    /// How often it was asked to write.
+    pub(crate) writes: usize,
+    /// What every write is refused with.
+    pub(crate) refusal: Option<Status>,
+    /// The nodes every write touches.
+    pub(crate) targets: Vec<NodeTarget>,
+    /// The nodes as they are when nobody watches.
+    pub(crate) nodes: Vec<NodeState>,
+    /// What each call that watches is told, answer by answer; then the call ends. The last one does not.
+    pub(crate) watches: VecDeque<Vec<Vec<NodeState>>>,
+    /// Never answers a List.
+    pub(crate) silent: bool,
+}
+
+/// The fake, listening as long as it lives.
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    state: Arc<Mutex<State>>,
+    _runtime: Runtime,
+}
+
+impl Fake {
+    pub(crate) fn start(state: State) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let state = Arc::new(Mutex::new(state));
+        let service = OperatorServer::new(Shared(Arc::clone(&state)));
+        runtime.spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener)),
+        );
+        Self {
+            url,
+            state,
+            _runtime: runtime,
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panicked with it")
+    }
+}
+
+struct Shared(Arc<Mutex<State>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panicked with it")
+    }
+}
+
+fn changed(reference: &ResourceRef, outcome: change::Outcome) -> Change {
+    Change {
+        r#ref: Some(reference.clone()),
+        outcome: outcome.into(),
+    }
+}
+
+fn key(reference: Option<ResourceRef>) -> (ResourceRef, (i32, String)) {
+    let reference = reference.expect("weirctl always names what it means");
+    let key = (reference.kind, reference.name.clone());
+    (reference, key)
+}
+
+impl State {
+    /// Takes a write that was checked.
+    fn write(&mut self, expected: Option<u64>) -> Result<(), Status> {
+        self.writes += 1;
+        if let Some(expected) = expected
+            && expected != self.revision
+        {
+            let text = format!("the revision is {}, not {expected}", self.revision);
+            return Err(Status::aborted(text));
+        }
+        match &self.refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, request: ApplyRequest) -> Result<ApplyResponse, Status> {
+        self.write(request.expected_revision)?;
+        let wanted = convert::resources_from_wire(request.resources)
+            .map_err(|errors| Status::invalid_argument(errors.to_string()))?;
+        let next = weir_proto::model::Revision(self.revision + 1);
+        let mut changes = Vec::new();
+        let mut after = self.resources.clone();
+        for resource in wanted {
+            let reference = convert::reference_to_wire(&resource.reference());
+            let key = (reference.kind, reference.name.clone());
+            let new = convert::resource_to_wire(&resource, next);
+            let outcome = match after.get(&key) {
+                Some(old) if old.kind == new.kind => change::Outcome::Unchanged,
+                Some(_) => change::Outcome::Updated,
+                None => change::Outcome::Created,
+            };
+            if outcome != change::Outcome::Unchanged {
+                after.insert(key, new);
+            }
+            changes.push(changed(&reference, outcome));
+        }
+        if after != self.resources && !request.dry_run {
+            self.resources = after;
+            self.revision = next.0;
+        }
+        Ok(ApplyResponse {
+            revision: self.revision,
+            changes,
+            targets: self.targets.clone(),
+        })
+    }
+
+    fn delete(&mut self, request: DeleteRequest) -> Result<DeleteResponse, Status> {
+        self.write(request.expected_revision)?;
+        let mut after = self.resources.clone();
+        let mut changes = Vec::new();
+        for reference in request.refs {
+            let (reference, key) = key(Some(reference));
+            if after.remove(&key).is_none() {
+                let text = format!("{:?} is not there", reference.name);
+                return Err(Status::not_found(text));
+            }
+            changes.push(changed(&reference, change::Outcome::Deleted));
+        }
+        if !request.dry_run {
+            self.resources = after;
+            self.revision += 1;
+        }
+        Ok(DeleteResponse {
+            revision: self.revision,
+            changes,
+            targets: self.targets.clone(),
+        })
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Operator for Shared {
+    type WatchStream = Answers<WatchResponse>;
+    type NodeStatusStream = Answers<NodeStatusResponse>;
+
+    async fn apply(
+        &self,
+        request: Request<ApplyRequest>,
+    ) -> Result<Response<ApplyResponse>, Status> {
+        self.lock().apply(request.into_inner()).map(Response::new)
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Resource>, Status> {
+        let (_, key) = key(request.into_inner().r#ref);
+        let found = self.lock().resources.get(&key).cloned();
+        found
+            .map(Response::new)
+            .ok_or_else(|| Status::not_found("not there"))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        if self.lock().silent {
+            std::future::pending::<()>().await;
+        }
+        let request = request.into_inner();
+        let state = self.lock();
+        let mut rest = state
+            .resources
+            .iter()
+            .filter(|((kind, name), _)| *kind == request.kind && *name > request.page_token);
+        let page: Vec<_> = rest.by_ref().take(PAGE).collect();
+        let last = page.last().map(|((_, name), _)| name.clone());
+        let more = rest.next().is_some();
+        Ok(Response::new(ListResponse {
+            resources: page.into_iter().map(|(_, it)| it.clone()).collect(),
+            next_page_token: last.filter(|_| more).unwrap_or_default(),
+            revision: state.revision,
+        }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteRequest>,
+    ) -> Result<Response<DeleteResponse>, Status> {
+        self.lock().delete(request.into_inner()).map(Response::new)
+    }
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("weirctl does not watch resources"))
+    }
+
+    async fn node_status(
+        &self,
+        request: Request<NodeStatusRequest>,
+    ) -> Result<Response<Self::NodeStatusStream>, Status> {
+        let request = request.into_inner();
+        let mut state = self.lock();
+        let revision = state.revision;
+        let chosen = move |nodes: Vec<NodeState>| NodeStatusResponse {
+            nodes: nodes
+                .into_iter()
+                .filter(|node| request.names.is_empty() || request.names.contains(&node.name))
+                .collect(),
+            revision,
+        };
+        if !request.watch {
+            let once = tokio_stream::once(Ok(chosen(state.nodes.clone())));
+            return Ok(Response::new(Box::pin(once)));
+        }
+        let answers = state.watches.pop_front().unwrap_or_default();
+        let answers = tokio_stream::iter(answers).map(move |nodes| Ok(chosen(nodes)));
+        Ok(Response::new(if state.watches.is_empty() {
+            Box::pin(answers.chain(tokio_stream::pending()))
+        } else {
+            Box::pin(answers)
+        }))
+    }
+}

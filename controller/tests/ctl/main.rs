@@ -1,0 +1,230 @@
+//! weirctl as people run it, against a controller of the tests' own.
+
+mod apply;
+mod fake;
+mod show;
+mod waiting;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use fake::{Fake, State};
+
+/// What a run left behind. The controller's URL is "URL" in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+/// What a run that went well left behind.
+fn fine(out: &str) -> Ran {
+    Ran {
+        status: 0,
+        out: out.to_owned(),
+        err: String::new(),
+    }
+}
+
+/// What a run that failed left behind.
+fn failed(err: &str) -> Ran {
+    Ran {
+        status: 1,
+        out: String::new(),
+        err: err.to_owned(),
+    }
+}
+
+/// The command line on a terminal of 100 columns.
+fn command_line(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weirctl"));
+    command.args(arguments).env("COLUMNS", "100");
+    command
+}
+
+fn command(url: &str, arguments: &[&str]) -> Command {
+    let mut command = command_line(arguments);
+    command
+        .env("WEIR_CONTROLLER", url)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run(url: &str, arguments: &[&str], input: &str) -> Ran {
+    let mut child = command(url, arguments).spawn().expect("weirctl starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A run that reads no input may be over already.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("weirctl ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").replace(url, "URL");
+    Ran {
+        status: output.status.code().expect("an exit status"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+impl Fake {
+    fn run(&self, arguments: &[&str]) -> Ran {
+        run(&self.url, arguments, "")
+    }
+
+    fn apply(&self, text: &str) -> Ran {
+        run(&self.url, &["apply", "-f", "-"], text)
+    }
+}
+
+fn start() -> Fake {
+    Fake::start(State::default())
+}
+
+const WEB: &str = "\
+apiVersion: weir/v1
+kind: Service
+metadata: {name: web, labels: {tier: front}}
+spec:
+  frontends:
+    - {address: 10.100.100.100, port: 8080, protocol: TCP}
+  scheduler: rr
+  backends:
+    - {address: 10.0.0.11, port: 8080, node: node-a}
+    - {address: 10.0.0.21, port: 8080, node: node-a}
+";
+
+const SET: &str = "\
+apiVersion: weir/v1
+kind: BackendSet
+metadata: {name: web-b}
+spec:
+  service: web
+  backends: [{address: 10.0.0.31, port: 8080, weight: 0}]
+";
+
+const NODE: &str = "\
+apiVersion: weir/v1
+kind: Node
+metadata: {name: node-a}
+spec: {addresses: [10.0.0.1]}
+";
+
+#[test]
+fn a_controller_that_is_not_there_is_named_with_what_to_check() {
+    assert_eq!(
+        run("http://127.0.0.1:1", &["get", "services"], ""),
+        failed(
+            "error: cannot reach the controller at URL: Connection refused; check that weir-controller \
+             runs there, and that --controller or WEIR_CONTROLLER names it\n"
+        )
+    );
+}
+
+#[test]
+fn a_controller_that_does_not_answer_is_given_up() {
+    let fake = start();
+    fake.state().silent = true;
+    assert_eq!(
+        fake.run(&["get", "services", "--timeout", "200ms"]),
+        failed("error: the controller at URL is too slow: no answer within 200ms\n")
+    );
+}
+
+#[test]
+fn what_is_no_controller_is_not_reached() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("weirctl connects");
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let ran = run(&url, &["status"], "");
+    server.join().expect("it accepted");
+    assert_eq!((ran.status, ran.out.as_str()), (1, ""));
+    let start = "error: cannot reach the controller at URL: ";
+    assert!(ran.err.starts_with(start), "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+}
+
+#[test]
+fn a_wrong_command_line_has_a_status_of_its_own() {
+    let fake = start();
+    for (arguments, err) in [
+        (
+            &["--controller", "https://lb:7420", "get", "services"][..],
+            "error: invalid value 'https://lb:7420' for '--controller <URL>': weir speaks plain HTTP/2; \
+             write http://HOST:PORT\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["--controller", "lb:7420", "status"],
+            "error: invalid value 'lb:7420' for '--controller <URL>': write it like http://HOST:PORT\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "pods"],
+            "error: \"pods\" is not a kind (there is services, backends, backendsets, nodes)\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "backends", "-o", "yaml"],
+            "error: backends are part of services and backend sets: get those in this form\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["delete", "services"],
+            "error: name the services to delete\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["apply", "-f", "x", "--timeout", "10"],
+            "error: invalid value '10' for '--timeout <TIME>': \"10\" is not a time; write it like 500ms, \
+             10s or 1m30s\n\nFor more information, try '--help'.\n",
+        ),
+    ] {
+        let wrong = Ran {
+            status: 2,
+            out: String::new(),
+            err: err.to_owned(),
+        };
+        assert_eq!(fake.run(arguments), wrong, "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_has_an_example_of_each_use() {
+    for (command, golden) in [
+        ("", include_str!("help/weirctl.txt")),
+        ("apply", include_str!("help/apply.txt")),
+        ("get", include_str!("help/get.txt")),
+        ("delete", include_str!("help/delete.txt")),
+        ("status", include_str!("help/status.txt")),
+        ("version", include_str!("help/version.txt")),
+    ] {
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let output = command_line(&arguments).output().expect("weirctl runs");
+        let help = String::from_utf8(output.stdout).expect("text");
+        assert_eq!((output.status.code(), help.as_str()), (Some(0), golden));
+    }
+}
+
+#[test]
+fn the_version_is_shown() {
+    let version = format!("weirctl {} (weir/v1)\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run("http://127.0.0.1:1", &["version"], ""), fine(&version));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let fake = start();
+    fake.apply(WEB);
+    let mut child = command(&fake.url, &["get", "services"])
+        .spawn()
+        .expect("weirctl starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("weirctl ends");
+    assert_eq!(
+        (output.status.code(), String::from_utf8(output.stderr)),
+        (Some(0), Ok(String::new()))
+    );
+}
