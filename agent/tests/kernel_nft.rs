@@ -2,8 +2,10 @@
 //! of its own. Needs root, `nf_tables`, `nft_compat`, `xt_set` and `ip_set`; says which is missing.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "kernel_codec/netns.rs"]
+mod netns;
+
 use std::{
-    future::Future,
     io::Read,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     process::Command as Process,
@@ -11,40 +13,12 @@ use std::{
     time::Duration,
 };
 
-use nix::sched::{CloneFlags, unshare};
+use netns::{in_new_netns, sh};
+use nix::sched::CloneFlags;
 use weir_agent::kernel::linux::{
     ipset::{Command as Ask, Element, Family, Ipset},
     loopback::{Iptables, NftCompat, NftError, RuleEngine, nft_compat::Counter},
 };
-
-/// Runs a test on a thread of its own in a new network namespace with its loopback up.
-fn in_new_netns<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    let thread = std::thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace: this test needs root");
-        sh("ip link set lo up");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let limited = async { tokio::time::timeout(Duration::from_secs(60), test()).await };
-        runtime
-            .unwrap()
-            .block_on(limited)
-            .expect("the test within a minute");
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn sh(line: &str) -> String {
-    let output = Process::new("sh").args(["-c", line]).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
 
 async fn nft(family: Family) -> NftCompat {
     let mut nft = NftCompat::open().unwrap();

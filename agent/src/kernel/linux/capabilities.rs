@@ -195,7 +195,6 @@ async fn modprobe(module: &str) -> bool {
     ran.is_ok_and(|status| status.success())
 }
 
-/// Writes an error and all its causes in one line, an errno of netlink with its text.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,73 +1,26 @@
-//! The codecs against a real kernel: IPVS, ipset, links and sysctls, each test in a network namespace of
-//! its own. Needs root, `ip_vs`, `ip_set` and `dummy`; says which is missing.
-#![allow(missing_docs, clippy::unwrap_used)]
+//! IPVS.
 
-use std::{
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    process::Command as Process,
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use futures::FutureExt;
-use nix::{
-    errno::Errno,
-    sched::{CloneFlags, unshare},
-};
+use nix::errno::Errno;
 use weir_agent::kernel::linux::{
-    capabilities,
-    ipset::{Command as Ask, Element, Family, HASH_IP_PORT_IP, Ipset, explain},
     ipvs::{
-        Command, Daemon, DaemonState, Dest, Flags, Forward, Ipvs, Netmask, Proto, Service,
+        Command, Daemon, DaemonState, Dest, Family, Flags, Forward, Ipvs, Netmask, Proto, Service,
         ServiceKey, Timeouts, Tunnel, TunnelKind,
     },
-    link::{LinkError, Links},
-    loopback::Iptables,
     netlink::{NetlinkSocket, NlError, Protocol, Request, genl},
-    sysctl::{Sysctl, SysctlError},
 };
 
-/// Runs a test on a thread of its own in a new network namespace with its loopback up.
-fn in_new_netns<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    let thread = std::thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace: this test needs root");
-        sh("ip link set lo up");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let limited = async { tokio::time::timeout(Duration::from_secs(60), test()).await };
-        runtime
-            .unwrap()
-            .block_on(limited)
-            .expect("the test within a minute");
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
+use crate::{
+    errnos,
+    netns::{in_new_netns, sh},
+};
 
-fn sh(line: &str) -> String {
-    let output = Process::new("sh").args(["-c", line]).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
-async fn ipvs() -> Ipvs {
+pub(crate) async fn ipvs() -> Ipvs {
     Ipvs::open()
         .await
         .expect("the kernel has no IPVS: load the module ip_vs")
-}
-
-async fn ipset() -> Ipset {
-    let mut sets = Ipset::open().unwrap();
-    sets.protocol()
-        .await
-        .expect("the kernel has no IP sets: load the module ip_set");
-    sets
 }
 
 fn service(at: &str) -> Service {
@@ -82,17 +35,6 @@ fn service(at: &str) -> Service {
 
 fn dest(at: &str, forward: Forward, weight: i32) -> Dest {
     Dest::new(at.parse().unwrap(), forward, weight)
-}
-
-fn errnos(verdicts: &[Result<(), NlError>]) -> Vec<Option<Errno>> {
-    let errno = |error: &NlError| match error {
-        NlError::Errno(errno) => Errno::from_raw(*errno),
-        error => panic!("no refusal but {error:?}"),
-    };
-    verdicts
-        .iter()
-        .map(|verdict| verdict.as_ref().err().map(errno))
-        .collect()
 }
 
 fn hashed(service: &Service) -> Service {
@@ -390,7 +332,7 @@ fn timeouts_info_counters_and_daemons_are_read_back() {
 }
 
 #[test]
-fn a_socket_that_lost_an_answer_says_so_and_goes_on() {
+fn answers_to_a_request_given_up_are_not_taken_for_those_of_the_next() {
     in_new_netns(|| async {
         let mut socket = NetlinkSocket::open(Protocol::Generic).unwrap();
         let family = genl::resolve(&mut socket, "IPVS").await.expect("IPVS");
@@ -416,279 +358,5 @@ fn a_socket_that_lost_an_answer_says_so_and_goes_on() {
             [Some(Errno::EMSGSIZE)]
         );
         assert_eq!(socket.counts().sends, sends);
-    });
-}
-
-fn element(ip: &str, port: u16) -> Element {
-    let ip: IpAddr = ip.parse().unwrap();
-    Element {
-        ip,
-        proto: 6,
-        port,
-        ip2: ip,
-    }
-}
-
-#[test]
-fn a_set_is_created_filled_listed_swapped_and_destroyed() {
-    in_new_netns(|| async {
-        let mut sets = ipset().await;
-        assert!(sets.protocol().await.unwrap().1 >= 7);
-        assert!(
-            sets.revisions(HASH_IP_PORT_IP, Family::Inet)
-                .await
-                .unwrap()
-                .max
-                >= 5
-        );
-        let unknown = sets.revisions("hash:nosuch", Family::Inet).await;
-        let name = unknown
-            .err()
-            .and_then(|error| explain(error.errno()?))
-            .map(|e| e.name);
-        assert_eq!(name, Some("IPSET_ERR_FIND_TYPE"));
-
-        assert_eq!(sets.list("weir").await.unwrap(), None);
-        assert_eq!(sets.index("weir").await.unwrap(), None);
-        sets.create("weir", Family::Inet, 1000).await.unwrap();
-        let twice = sets.create("weir", Family::Inet, 1000).await;
-        assert!(
-            matches!(twice, Err(NlError::Errno(errno)) if errno == Errno::EEXIST as i32),
-            "{twice:?}"
-        );
-
-        let (one, two) = (element("192.0.2.1", 80), element("192.0.2.2", 80));
-        let add = [one.clone(), two.clone(), one.clone()];
-        assert_eq!(errnos(&sets.add("weir", &add).await), [None, None, None]);
-        assert!(sets.test("weir", &one).await.unwrap());
-        assert_eq!(
-            errnos(&sets.del("weir", &[one.clone(), one.clone()]).await),
-            [None, None]
-        );
-        assert!(!sets.test("weir", &one).await.unwrap());
-        let set = sets.list("weir").await.unwrap().expect("the set");
-        assert_eq!(set.elements, [two.clone()]);
-        assert_eq!(
-            (set.header.max_elements, set.header.revision),
-            (Some(1000), 5)
-        );
-        assert_eq!(set.header.index, sets.index("weir").await.unwrap());
-        assert_eq!(set.header.type_name, HASH_IP_PORT_IP);
-        let header = sets.header("weir").await.unwrap().expect("the set");
-        assert_eq!((header.revision, header.family), (5, Some(Family::Inet)));
-        assert!(sh("ipset list weir").contains("192.0.2.2,tcp:80,192.0.2.2"));
-
-        sets.create("weir-next", Family::Inet, 1000).await.unwrap();
-        assert_eq!(
-            errnos(&sets.add("weir-next", std::slice::from_ref(&one)).await),
-            [None]
-        );
-        sets.run(&Ask::Swap("weir", "weir-next")).await.unwrap();
-        assert_eq!(
-            sets.list("weir").await.unwrap().expect("the set").elements,
-            [one]
-        );
-        sets.run(&Ask::Rename("weir-next", "weir-old"))
-            .await
-            .unwrap();
-        sets.run(&Ask::Flush("weir-old")).await.unwrap();
-        assert_eq!(
-            sets.list("weir-old")
-                .await
-                .unwrap()
-                .expect("the set")
-                .elements,
-            []
-        );
-        let names: Vec<_> = sets
-            .headers()
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        assert_eq!(names, ["weir", "weir-old"]);
-        for name in names {
-            sets.run(&Ask::Destroy(&name)).await.unwrap();
-        }
-        assert_eq!(sets.headers().await.unwrap(), []);
-    });
-}
-
-#[test]
-fn elements_go_many_to_a_message_and_a_refused_one_is_told_from_the_others() {
-    in_new_netns(|| async {
-        let mut sets = ipset().await;
-        sets.create("weir6", Family::Inet6, 20_000).await.unwrap();
-        let elements: Vec<_> = (0..5000u32)
-            .map(|n| element(&format!("2001:db8::{:x}", n + 1), 443))
-            .collect();
-        let before = sets.counts();
-        let verdicts = sets.add("weir6", &elements).await;
-        assert!(verdicts.iter().all(Result::is_ok));
-        let after = sets.counts();
-        assert_eq!(after.messages - before.messages, 7);
-        let mut read = sets.list("weir6").await.unwrap().expect("the set").elements;
-        read.sort();
-        assert_eq!(read, elements);
-        // in a full set what is in it may be added again, what is not is refused
-        sets.create("full", Family::Inet6, 2).await.unwrap();
-        assert!(
-            sets.add("full", &elements[..2])
-                .await
-                .iter()
-                .all(Result::is_ok)
-        );
-        let more = [
-            elements[0].clone(),
-            elements[2].clone(),
-            elements[1].clone(),
-        ];
-        let verdicts = sets.add("full", &more).await;
-        let names: Vec<_> = verdicts
-            .iter()
-            .map(|verdict| {
-                verdict
-                    .as_ref()
-                    .err()
-                    .and_then(|error| explain(error.errno()?))
-                    .map(|e| e.name)
-            })
-            .collect();
-        assert_eq!(names, [None, Some("IPSET_ERR_HASH_FULL"), None]);
-    });
-}
-
-#[test]
-fn the_dummy_link_and_its_addresses_are_made_listed_and_deleted() {
-    in_new_netns(|| async {
-        let mut links = Links::open().unwrap();
-        assert_eq!(links.find("weir0").await.unwrap(), None);
-        let index = links
-            .ensure_dummy("weir0")
-            .await
-            .expect("a dummy link: load the module dummy");
-        assert_eq!(links.ensure_dummy("weir0").await.unwrap(), index);
-        let found = links.find("weir0").await.unwrap().expect("the link");
-        assert_eq!((found.kind.as_deref(), found.up), (Some("dummy"), true));
-
-        let (four, six): (IpAddr, IpAddr) = (
-            "192.0.2.10".parse().unwrap(),
-            "2001:db8::10".parse().unwrap(),
-        );
-        for address in [four, six] {
-            links.add_address(index, address).await.unwrap();
-            let twice = links.add_address(index, address).await;
-            assert_eq!(twice.err().and_then(|e| e.errno()), Some(Errno::EEXIST));
-        }
-        assert_eq!(links.addresses(index).await.unwrap(), [four, six]);
-        let shown = sh("ip -6 addr show dev weir0");
-        assert!(
-            shown.contains("2001:db8::10/128 scope global nodad deprecated"),
-            "{shown}"
-        );
-        assert!(shown.contains("preferred_lft 0sec"), "{shown}");
-        assert!(sh("ip -4 addr show dev weir0").contains("192.0.2.10/32"));
-        for address in [four, six] {
-            links.del_address(index, address).await.unwrap();
-            let twice = links.del_address(index, address).await;
-            assert_eq!(
-                twice.err().and_then(|e| e.errno()),
-                Some(Errno::EADDRNOTAVAIL)
-            );
-        }
-        assert_eq!(links.addresses(index).await.unwrap(), [] as [IpAddr; 0]);
-        links.delete_dummy("weir0").await.unwrap();
-        links.delete_dummy("weir0").await.unwrap();
-
-        sh("ip link add weir0 type bridge");
-        let other = links.ensure_dummy("weir0").await;
-        assert!(
-            matches!(&other, Err(LinkError::OtherKind { kind, .. }) if kind == "bridge"),
-            "{other:?}"
-        );
-        assert!(matches!(
-            links.delete_dummy("weir0").await,
-            Err(LinkError::OtherKind { .. })
-        ));
-        assert!(matches!(
-            links.ensure_dummy("lo").await,
-            Err(LinkError::OtherKind { .. })
-        ));
-    });
-}
-
-#[test]
-fn settings_of_ipvs_are_read_and_written() {
-    in_new_netns(|| async {
-        let _loaded = ipvs().await;
-        let sysctl = Sysctl::default();
-        assert_eq!(sysctl.read("net.ipv4.vs.conntrack").unwrap(), "0");
-        sysctl.write("net.ipv4.vs.conntrack", "1").unwrap();
-        assert_eq!(sysctl.read("net.ipv4.vs.conntrack").unwrap(), "1");
-        let absent = sysctl.read("net.ipv4.vs.nosuch");
-        assert!(matches!(absent, Err(SysctlError::Absent(_))), "{absent:?}");
-        let refused = sysctl.write("net.ipv4.vs.conntrack", "pear");
-        assert!(
-            matches!(refused, Err(SysctlError::Refused { .. })),
-            "{refused:?}"
-        );
-    });
-}
-
-#[test]
-fn the_iptables_rule_is_there_once_and_gone_again() {
-    in_new_netns(|| async {
-        let mut sets = ipset().await;
-        let mut iptables = Iptables::find()
-            .await
-            .expect("iptables and the module iptable_nat");
-        for (family, name) in [(Family::Inet, "weir4"), (Family::Inet6, "weir6")] {
-            sets.create(name, family, 100).await.unwrap();
-            assert!(!iptables.present(family, name).await.unwrap());
-            iptables.remove(family, name).await.unwrap();
-            iptables.install(family, name).await.unwrap();
-            iptables.install(family, name).await.unwrap();
-            assert!(iptables.present(family, name).await.unwrap());
-            assert_eq!(
-                sets.list(name)
-                    .await
-                    .unwrap()
-                    .expect("the set")
-                    .header
-                    .references,
-                1
-            );
-            iptables.remove(family, name).await.unwrap();
-            iptables.remove(family, name).await.unwrap();
-            assert_eq!(
-                sets.list(name)
-                    .await
-                    .unwrap()
-                    .expect("the set")
-                    .header
-                    .references,
-                0
-            );
-        }
-    });
-}
-
-#[test]
-fn the_probe_finds_what_is_there_and_leaves_nothing_behind() {
-    in_new_netns(|| async {
-        let probed = capabilities::probe().await;
-        let missing: Vec<_> = probed
-            .capabilities
-            .iter()
-            .filter(|found| !found.available)
-            .collect();
-        assert!(missing.is_empty(), "{missing:#?}");
-        assert!(probed.engine.is_some());
-        assert_eq!(
-            Links::open().unwrap().find("weir-probe").await.unwrap(),
-            None
-        );
-        assert_eq!(ipset().await.headers().await.unwrap(), []);
     });
 }
