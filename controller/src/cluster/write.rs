@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{error, info};
 use weir_proto::convert::Hello;
 use weir_proto::model::{Kind, NodeName, Resource, ResourceRef};
 use weir_proto::trace::traceparent;
@@ -93,7 +93,7 @@ impl<S: Store> Owner<S> {
         };
         let served = write.served;
         if let Err(error) = self.store.commit(write).await {
-            warn!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
+            error!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
             return Err(Refusal::Store(error));
         }
         self.revision = revision;

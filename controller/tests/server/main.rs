@@ -4,3 +4,4 @@ mod admin;
 mod agents;
 mod operators;
 mod rig;
+mod trace;

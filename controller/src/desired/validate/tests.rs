@@ -173,3 +173,18 @@ fn every_problem_of_a_batch_is_found_at_once() {
     let found = problems(&now, &bad);
     assert_eq!(found.len(), 4, "{found:#?}");
 }
+
+#[test]
+fn a_frontend_that_passed_to_another_service_is_claimed_there() {
+    let mut now = stored(vec![web()]);
+    // written in order of name: the new claim comes before the old one goes
+    let taken = service("shop", &["10.1.0.1:80"], &[]);
+    now.put(Resource::Service(taken), Revision(2));
+    let left = service("web", &["10.1.0.2:80"], &[]);
+    now.put(Resource::Service(left), Revision(2));
+    let third = batch(vec![Resource::Service(service("x", &["10.1.0.1:80"], &[]))]);
+    assert_eq!(
+        problems(&now, &third),
+        ["services[x].frontends[10.1.0.1:80 TCP]: 10.1.0.1:80 TCP is claimed by services[shop]"]
+    );
+}

@@ -136,3 +136,42 @@ fn response(statuses: &Statuses) -> wire::NodeStatusResponse {
         revision: statuses.revision.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::broadcast;
+    use tonic::Code;
+
+    use super::*;
+    use crate::cluster::Entry;
+
+    fn entry(revision: u64) -> Arc<Entry> {
+        Arc::new(Entry {
+            revision: Revision(revision),
+            events: Vec::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_lags_is_told_to_list_again() {
+        let (changes, live) = broadcast::channel(2);
+        for revision in 6..=9 {
+            changes.send(entry(revision)).expect("a watcher");
+        }
+        let watching = Watching {
+            past: vec![entry(5)],
+            live,
+        };
+        let (answers, mut told) = mpsc::channel(1);
+        let (_stop, stopping) = watch::channel(false);
+        super::watch(watching, Vec::new(), answers, stopping).await;
+        let end = told.recv().await.expect("an end").expect_err("an error");
+        assert_eq!(end.code(), Code::OutOfRange);
+        assert_eq!(
+            end.message(),
+            "2 revisions after 5 went by unread: list, and watch from there"
+        );
+    }
+}
