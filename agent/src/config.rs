@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use weir_proto::model::{Labels, NodeName};
 
+const DATA_DIR: &str = "/var/lib/weir/agent";
+
 /// Programs this node's kernel to balance what the controller says.
 ///
 /// The kernel forwards by itself: stopping the agent stops no traffic.
@@ -34,7 +36,12 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Storage {
     /// The directory of the journal; not on FUSE or NFS
-    #[arg(long, value_name = "DIR", env = "WEIR_AGENT_DATA_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WEIR_AGENT_DATA_DIR",
+        default_value = DATA_DIR
+    )]
     pub data_dir: PathBuf,
     /// How log lines are written
     #[arg(
@@ -72,7 +79,12 @@ pub struct Config {
     pub controller: String,
     // not flattened: clap takes an optional group for absent when its arguments belong to a nested one
     /// The directory of the journal; not on FUSE or NFS
-    #[arg(long, value_name = "DIR", env = "WEIR_AGENT_DATA_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WEIR_AGENT_DATA_DIR",
+        default_value = DATA_DIR
+    )]
     pub data_dir: PathBuf,
     /// How log lines are written
     #[arg(
@@ -177,10 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn clean_up_needs_a_directory_and_no_name() {
+    fn clean_up_needs_no_name() {
         let cli = parse("cleanup --data-dir d").expect("parsed");
         assert!(matches!(cli.command, Some(Command::Cleanup(_))));
-        assert!(parse("cleanup").is_err());
+        let cli = parse("cleanup").expect("parsed");
+        let Some(Command::Cleanup(storage)) = cli.command else {
+            panic!("{cli:?}");
+        };
+        assert_eq!(storage.data_dir, PathBuf::from(DATA_DIR));
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn a_set_is_created_filled_listed_swapped_and_destroyed() {
         );
         assert!(!sets.test("weir", &one).await.unwrap());
         let set = sets.list("weir").await.unwrap().expect("the set");
-        assert_eq!(set.elements, [two.clone()]);
+        assert_eq!(set.elements.as_slice(), std::slice::from_ref(&two));
         assert_eq!(
             (set.header.max_elements, set.header.revision),
             (Some(1000), 5)
