@@ -39,12 +39,13 @@ impl Open {
 }
 
 impl<S: Store> Owner<S> {
-    /// Begins a stream, in place of the one the node has. A node that is new, or says otherwise of itself
-    /// than is stored, is written first.
+    /// Begins a stream, in place of the one the node has. A node that is new, or has other addresses than are
+    /// stored, is written first.
     pub(super) async fn hello(&mut self, hello: Hello) -> Result<Session, Refusal> {
         let name = hello.node.name.clone();
-        if !self.is_known(&hello.node) {
-            self.register(&hello).await?;
+        let node = self.as_registered(&hello.node);
+        if self.desired.resources().node(&name) != Some(&node) {
+            self.register(node).await?;
         }
         self.sessions += 1;
         let id = SessionId(self.sessions);
@@ -149,7 +150,23 @@ impl<S: Store> Owner<S> {
         }
     }
 
-    fn is_known(&self, node: &Node) -> bool {
-        self.desired.resources().node(&node.name) == Some(node)
+    /// Gives a node as it is to be stored. The labels of one that is known are the operators': what its agent
+    /// was started with must not take services from it. Its addresses it knows best.
+    fn as_registered(&self, said: &Node) -> Node {
+        let Some(known) = self.desired.resources().node(&said.name) else {
+            return said.clone();
+        };
+        if known.labels != said.labels {
+            debug!(node = %said.name, "the agent's labels are not the stored ones, which stay");
+        }
+        let addresses = if said.addresses.is_empty() {
+            &known.addresses
+        } else {
+            &said.addresses
+        };
+        Node {
+            addresses: addresses.clone(),
+            ..known.clone()
+        }
     }
 }

@@ -1,6 +1,8 @@
 use weir_proto::digest::Digest;
 
 use super::*;
+use weir_proto::model::Node;
+
 use crate::desired::RejectedReason;
 use crate::desired::samples::{backend, node, node_name, service, vip};
 use crate::store::memory::MemoryStore;
@@ -336,7 +338,7 @@ async fn a_watcher_gets_what_was_and_then_what_happens() {
 }
 
 #[tokio::test]
-async fn a_hello_registers_a_node_and_says_what_changed_of_it() {
+async fn a_hello_registers_a_node_and_changes_nothing_but_addresses_of_one_that_is_known() {
     let cluster = start(&MemoryStore::default());
     let first = connect(&cluster, "a", None).await;
     let again = connect(&cluster, "a", None).await;
@@ -351,17 +353,25 @@ async fn a_hello_registers_a_node_and_says_what_changed_of_it() {
         "the second hello said nothing new"
     );
     assert_eq!(page.resources[0].resource, Resource::Node(node("a", &[])));
-    let relabelled = Hello {
-        node: node("a", &[("rack", "3")]),
+    let addresses = vec![[192, 0, 2, 7].into()];
+    let moved = Hello {
+        node: Node {
+            addresses: addresses.clone(),
+            ..node("a", &[("rack", "3")])
+        },
         agent_version: "1".to_owned(),
         held: None,
         capabilities: Vec::new(),
     };
-    cluster.hello(relabelled.clone()).await.expect("a session");
+    cluster.hello(moved).await.expect("a session");
     let page = cluster
         .list(Kind::Node, String::new(), 10)
         .await
         .expect("a page");
     assert_eq!(page.revision, Revision(2));
-    assert_eq!(page.resources[0].resource, Resource::Node(relabelled.node));
+    let known = Node {
+        addresses,
+        ..node("a", &[])
+    };
+    assert_eq!(page.resources[0].resource, Resource::Node(known));
 }

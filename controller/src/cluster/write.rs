@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{error, info};
-use weir_proto::convert::Hello;
-use weir_proto::model::{Kind, NodeName, Resource, ResourceRef};
+use weir_proto::model::{Kind, Node, NodeName, Resource, ResourceRef};
 use weir_proto::trace::traceparent;
 
 use super::log::{Entry, Event};
@@ -53,9 +52,9 @@ impl<S: Store> Owner<S> {
         self.write(batch, options).await
     }
 
-    /// Registers a node that says hello, or writes what it says otherwise than before.
-    pub(super) async fn register(&mut self, hello: &Hello) -> Result<(), Refusal> {
-        let node = Resource::Node(hello.node.clone());
+    /// Writes a node that says hello.
+    pub(super) async fn register(&mut self, node: Node) -> Result<(), Refusal> {
+        let node = Resource::Node(node);
         let batch = Batch::from([(node.reference(), Some(node))]);
         self.write(batch, WriteOptions::default()).await?;
         Ok(())
