@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
 use weir_proto::model::Generation;
+use weir_proto::trace::chain;
 
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::kernel::{Kernel, KernelError, StepError};
+use crate::kernel::{Kernel, KernelError, StepError, Verdict};
 use crate::plan::{
     Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Unit, plan,
     report, wanted,
@@ -114,17 +115,11 @@ impl<K: Kernel> Reconciler<K> {
         let mut next_audit = Instant::now() + audit_interval;
         let mut span = Span::none();
         loop {
-            let audit = self.due == Some(Scope::All);
-            if audit {
+            if self.due == Some(Scope::All) {
                 next_audit = Instant::now() + audit_interval;
             }
-            if !self
-                .pass_due()
-                .instrument(mem::replace(&mut span, Span::none()))
-                .await
-            {
-                warn!("some objects are not as wanted and will be tried again");
-            }
+            let cause = mem::replace(&mut span, Span::none());
+            self.pass_due().instrument(cause).await;
             let wake = self.wake(&mut retry, audit_interval).min(next_audit);
             tokio::select! {
                 accepted = changes.recv() => match accepted {
@@ -196,18 +191,20 @@ impl<K: Kernel> Reconciler<K> {
         };
     }
 
-    /// Makes a pass over what is due, and tells how far the kernel is. Says whether all is as wanted.
-    async fn pass_due(&mut self) -> bool {
+    /// Makes a pass over what is due, and tells how far the kernel is.
+    async fn pass_due(&mut self) {
         let Some(scope) = self.due.take() else {
-            return self.problems.is_empty();
+            return;
         };
-        let generation = self.held.generation;
         let passed = self.pass(&scope).await;
-        let all = scope == Scope::All;
+        if let Err(error) = &passed {
+            self.not_seen(&scope, error);
+        }
         let found = report(&self.problems, &self.held.state, MOST_FAILURES);
-        let clean = passed.is_ok() && found.count == 0 && self.problems.is_empty();
+        let generation = self.held.generation;
+        let all = scope == Scope::All;
         self.status.send_if_modified(|status| {
-            let before = status.clone();
+            let before = (status.converged, status.settled, status.report.clone());
             let counts = &mut status.counts;
             *(if all {
                 &mut counts.audits
@@ -224,21 +221,43 @@ impl<K: Kernel> Reconciler<K> {
                     }
                     status.settled |= all;
                     status.converged = generation;
-                    status.report = found;
                 }
                 Err(_) => counts.failed_passes += 1,
             }
-            (before.converged, before.settled, &before.report)
-                != (status.converged, status.settled, &status.report)
+            if status.report.count != found.count {
+                warn!(
+                    items = found.count,
+                    "not as wanted; tried again until they are"
+                );
+            }
+            status.report = found;
+            before != (status.converged, status.settled, status.report.clone())
         });
-        if let Err(error) = passed {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "a pass came to nothing"
-            );
+        if passed.is_err() {
             self.due = Some(scope);
         }
-        clean
+    }
+
+    /// Notes that nothing is known of the items in `scope`.
+    fn not_seen(&mut self, scope: &Scope, error: &PassError) {
+        warn!(
+            error = error as &dyn std::error::Error,
+            "a pass came to nothing"
+        );
+        let problem = Problem::new(0, chain(error));
+        let items = self.held.state.items().keys().map(|key| Key::Item(*key));
+        let within: Vec<Key> = match scope {
+            Scope::All => items.collect(),
+            // the units are few, the items may be many
+            Scope::Units(_) => {
+                let wanted = wanted(&self.held.state, &self.ledger, scope);
+                let keys = wanted.into_keys();
+                keys.filter(|key| matches!(key, Key::Item(_))).collect()
+            }
+        };
+        for key in within {
+            self.problems.insert(key, problem.clone());
+        }
     }
 
     async fn pass(&mut self, scope: &Scope) -> Result<Taken, PassError> {
@@ -260,8 +279,11 @@ impl<K: Kernel> Reconciler<K> {
         } else {
             self.kernel.apply(&plan.steps).await
         };
-        self.problems.retain(|key, _| !scope.has(*key));
-        let (taken, change) = self.judge(&plan, &verdicts);
+        let (known, rest) = mem::take(&mut self.problems)
+            .into_iter()
+            .partition(|(key, _)| scope.has(*key));
+        self.problems = rest;
+        let (taken, change) = self.judge(&plan, &verdicts, &known);
         if taken != Taken::default() {
             let Taken { steps, refused } = taken;
             info!(generation = %self.held.generation, steps, refused, "kernel changed");
@@ -270,8 +292,14 @@ impl<K: Kernel> Reconciler<K> {
         Ok(taken)
     }
 
-    /// Notes what became of each step; gives what that changes in the ledger.
-    fn judge(&mut self, plan: &Plan, verdicts: &[Result<(), StepError>]) -> (Taken, LedgerChange) {
+    /// Notes what became of each step; gives what that changes in the ledger. A problem that is known is not
+    /// told again.
+    fn judge(
+        &mut self,
+        plan: &Plan,
+        verdicts: &[Verdict],
+        known: &BTreeMap<Key, Problem>,
+    ) -> (Taken, LedgerChange) {
         let mut taken = Taken::default();
         let mut change = LedgerChange::default();
         for (step, verdict) in plan.steps.iter().zip(verdicts) {
@@ -286,13 +314,19 @@ impl<K: Kernel> Reconciler<K> {
                     if matches!(error, StepError::Refused(_)) {
                         self.ledger.after(step, false, &mut change);
                     }
-                    warn!(key = %step.key(), verb = verb(step), %error, "refused");
-                    self.problems.insert(step.key(), error.problem());
+                    let problem = error.problem();
+                    if known.get(&step.key()) != Some(&problem) {
+                        warn!(key = %step.key(), verb = verb(step), %error, "refused");
+                    }
+                    self.problems.insert(step.key(), problem);
                 }
             }
         }
         for conflict in &plan.conflicts {
             let problem = Problem::new(EEXIST, conflict.cause());
+            if known.get(&conflict.key) != Some(&problem) {
+                warn!(key = %conflict.key, cause = problem.cause, "in conflict");
+            }
             self.problems.insert(conflict.key, problem);
         }
         (taken, change)

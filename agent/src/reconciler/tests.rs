@@ -328,6 +328,36 @@ async fn a_kernel_that_cannot_be_read_is_not_changed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kernel_that_cannot_be_read_is_told_as_every_item_it_should_hold() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    kernel.fail_reads(1);
+    kernel.take_reads();
+    let accepted = Accepted {
+        change: Change {
+            generation: Generation(2),
+            upserted: vec![backend(11, 9)],
+            removed: vec![],
+        },
+        span: Span::none(),
+    };
+    rig.changes.send(accepted).await.expect("running");
+    let status = rig.until(|status| status.report.count > 0).await;
+    assert_eq!(status.converged, Generation(1), "not there yet");
+    let failed: Vec<ItemKey> = status.report.failures.iter().map(|f| f.key).collect();
+    let service: Vec<ItemKey> = web()[1..4].iter().map(Item::key).collect();
+    assert_eq!(
+        failed, service,
+        "what the change did not touch is not in doubt"
+    );
+    let cause = "the kernel could not be read: cannot read the table from the kernel: a fault was asked for";
+    assert_eq!(status.report.failures[0].cause, cause);
+    let status = rig.until(|status| status.report.count == 0).await;
+    assert_eq!(status.converged, Generation(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_base_object_is_told_as_the_items_that_need_it() {
     let kernel = Fake::new();
     let rule = Key::LoopbackRule(weir_proto::model::Family::V4);

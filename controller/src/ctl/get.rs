@@ -16,9 +16,8 @@ use super::render::{
 /// Shows the resources of one kind: all, or those that are named.
 pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
     let (view, names) = view(&args.what).map_err(Trouble::Usage)?;
-    let table = matches!(args.output, Form::Table | Form::Wide);
-    if view == View::Backends && !table {
-        let text = "backends are part of services and backend sets: get those in this form";
+    if view == View::Backends && args.output == Form::Name {
+        let text = "a backend has no name of its own: get services or backendsets in this form";
         return Err(Trouble::Usage(text.to_owned()).into());
     }
     let controller = Controller::connect(to).await?;
@@ -37,6 +36,10 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
             } else {
                 render::table(&table)
             }
+        }
+        Form::Json | Form::Yaml if view == View::Backends => {
+            let listing = with_sets(&controller, listing(&resources)).await?;
+            render::backends(&listing, args.output == Form::Yaml)?
         }
         Form::Json => render::json(&resources, names.len() == 1)?,
         Form::Yaml => render::yaml(&resources, names.len() == 1)?,
@@ -111,19 +114,11 @@ async fn rows(
     resources: &[wire::Resource],
     wide: bool,
 ) -> Result<Table> {
-    let mut listing = listing(resources);
+    let listing = listing(resources);
     match view {
         View::BackendSets => Ok(set_rows(&listing, wide)),
-        View::Services | View::Backends => {
-            if !listing.services.is_empty() {
-                let sets = controller.list(wire::Kind::BackendSet).await?;
-                listing.sets = self::listing(&sets).sets;
-            }
-            Ok(match view {
-                View::Backends => backend_rows(&listing),
-                _ => service_rows(&listing, wide),
-            })
-        }
+        View::Services => Ok(service_rows(&with_sets(controller, listing).await?, wide)),
+        View::Backends => Ok(backend_rows(&with_sets(controller, listing).await?)),
         View::Nodes => {
             let nodes: Vec<wire::Node> = resources
                 .iter()
@@ -144,6 +139,18 @@ async fn rows(
             Ok(node_rows(&nodes, &states, wide))
         }
     }
+}
+
+/// Adds the backend sets, which services do not carry.
+async fn with_sets(controller: &Controller, services: Listing) -> Result<Listing> {
+    if services.services.is_empty() {
+        return Ok(services);
+    }
+    let sets = controller.list(wire::Kind::BackendSet).await?;
+    Ok(Listing {
+        sets: listing(&sets).sets,
+        ..services
+    })
 }
 
 fn listing(resources: &[wire::Resource]) -> Listing {

@@ -9,7 +9,7 @@ mod span;
 use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
-pub(crate) use document::{json, yaml};
+pub(crate) use document::{backends, json, yaml};
 pub(crate) use failure::{failures, lag, missing_capabilities, node_troubles, rejection};
 pub(crate) use page::{converged, status_page};
 pub(crate) use rows::{Listing, backend_rows, node_rows, service_rows, set_rows, status_rows};

@@ -168,8 +168,8 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
              For more information, try '--help'.\n",
         ),
         (
-            &["get", "backends", "-o", "yaml"],
-            "error: backends are part of services and backend sets: get those in this form\n\n\
+            &["get", "backends", "-o", "name"],
+            "error: a backend has no name of its own: get services or backendsets in this form\n\n\
              For more information, try '--help'.\n",
         ),
         (

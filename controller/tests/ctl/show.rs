@@ -36,6 +36,29 @@ web       10.0.0.31:8080   0        <all>    web-b
 ",
         ),
         (
+            &["get", "backends", "web", "-o", "yaml"],
+            "\
+apiVersion: weir/v1
+kind: BackendList
+items:
+- service: web
+  address: \"10.0.0.11\"
+  port: 8080
+  weight: 1
+  node: node-a
+- service: web
+  address: \"10.0.0.21\"
+  port: 8080
+  weight: 1
+  node: node-a
+- service: web
+  backendSet: web-b
+  address: \"10.0.0.31\"
+  port: 8080
+  weight: 0
+",
+        ),
+        (
             &["get", "backendset/web-b"],
             "\
 NAME    SERVICE   BACKENDS   REVISION

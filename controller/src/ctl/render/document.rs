@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use weir_proto::wire;
 
+use super::rows::Listing;
 use crate::ctl::manifest::{API_VERSION, FORWARDINGS, KINDS, PROTOCOLS};
 
 /// Writes one resource as YAML; several, or none, as a `List`.
@@ -29,22 +30,56 @@ pub(crate) fn json(resources: &[wire::Resource], single: bool) -> Result<String>
     Ok(text + "\n")
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    items: &'a [Document],
+/// Writes the backends of services one by one, each with its service and its set, as YAML or JSON. They are
+/// to be read, not applied: a backend is a part of its service or set.
+pub(crate) fn backends(listing: &Listing, as_yaml: bool) -> Result<String> {
+    let mut items = Vec::new();
+    for (service, _) in &listing.services {
+        for (one, set) in listing.backends(service) {
+            items.push(PlacedBackend {
+                service: service.name.clone(),
+                backend_set: set.map(str::to_owned),
+                backend: backend(one),
+            });
+        }
+    }
+    let list = List {
+        kind: "BackendList",
+        ..List::new(&items)
+    };
+    if as_yaml {
+        return serde_saphyr::to_string(&list).context("cannot write the backends as YAML");
+    }
+    let text = serde_json::to_string_pretty(&list).context("cannot write the backends as JSON")?;
+    Ok(text + "\n")
 }
 
-impl<'a> List<'a> {
-    fn new(items: &'a [Document]) -> Self {
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a, T> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: &'a [T],
+}
+
+impl<'a, T> List<'a, T> {
+    fn new(items: &'a [T]) -> Self {
         Self {
             api_version: API_VERSION,
             kind: "List",
             items,
         }
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlacedBackend {
+    service: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_set: Option<String>,
+    #[serde(flatten)]
+    backend: Backend,
 }
 
 #[derive(Serialize)]

@@ -28,17 +28,20 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Gives the backends of a service, each with the set it comes from. Where the service and a set name
+    /// Gives the backends of a service, each with the set it comes from, if it is one. Where the service and a set name
     /// the same address and port, the service's own counts.
-    fn backends<'a>(&'a self, service: &'a wire::Service) -> Vec<(&'a wire::Backend, &'a str)> {
-        let own = service.backends.iter().map(|backend| (backend, NONE));
+    pub(super) fn backends<'a>(
+        &'a self,
+        service: &'a wire::Service,
+    ) -> Vec<(&'a wire::Backend, Option<&'a str>)> {
+        let own = service.backends.iter().map(|backend| (backend, None));
         let sets = self.sets.iter().map(|(set, _)| set);
         let from_sets = sets
             .filter(|set| set.service == service.name)
             .flat_map(|set| {
                 set.backends
                     .iter()
-                    .map(|backend| (backend, set.name.as_str()))
+                    .map(|backend| (backend, Some(set.name.as_str())))
             });
         let mut seen = BTreeSet::new();
         own.chain(from_sets)
@@ -102,7 +105,7 @@ pub(crate) fn backend_rows(listing: &Listing) -> Table {
                     socket(&backend.address, backend.port),
                     backend.weight.unwrap_or(1).to_string(),
                     or(&backend.node, ALL),
-                    set.to_owned(),
+                    set.unwrap_or(NONE).to_owned(),
                 ]
             })
             .collect::<Vec<_>>()
