@@ -2,6 +2,7 @@
 
 mod document;
 mod failure;
+mod listing;
 mod page;
 mod rows;
 mod span;
@@ -11,8 +12,9 @@ use tabled::settings::{Padding, Style};
 
 pub(crate) use document::{backends, json, yaml};
 pub(crate) use failure::{failures, lag, missing_capabilities, node_troubles, rejection};
+pub(crate) use listing::Listing;
 pub(crate) use page::{converged, status_page};
-pub(crate) use rows::{Listing, backend_rows, node_rows, service_rows, set_rows, status_rows};
+pub(crate) use rows::{backend_rows, node_rows, service_rows, set_rows, status_rows};
 pub(crate) use span::{human, parse as parse_span};
 
 /// A header and rows of the same width.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use weir_proto::wire;
 
-use super::rows::Listing;
+use super::listing::Listing;
 use crate::ctl::manifest::{API_VERSION, FORWARDINGS, KINDS, PROTOCOLS};
 
 /// Writes one resource as YAML; several, or none, as a `List`.
