@@ -130,8 +130,8 @@ pub async fn run<K: Kernel>(
         Some(address) => Some(serve_admin(address, status.clone(), link_watch).await?),
         None => None,
     };
-    let reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
-    let session = tokio::spawn(
+    let mut reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
+    let mut session = tokio::spawn(
         Session {
             controller,
             identity,
@@ -143,18 +143,27 @@ pub async fn run<K: Kernel>(
         }
         .run(),
     );
-    stop.await;
-    info!("stopping");
-    // with the session goes the sender of changes, and with it the reconciler
+    // neither ends by itself: an agent that lost one must not look alive
+    let lost = tokio::select! {
+        () = stop => None,
+        ended = &mut reconciling => Some(("the reconciler", ended)),
+        ended = &mut session => Some(("the session", ended)),
+    };
+    if let Some(admin) = admin {
+        admin.abort();
+    }
     session.abort();
+    if let Some((part, ended)) = lost {
+        ended.with_context(|| format!("{part} failed"))?;
+        anyhow::bail!("{part} ended");
+    }
+    info!("stopping");
+    // with the session went the sender of changes, and with it goes the reconciler
     if tokio::time::timeout(STOP_PATIENCE, reconciling)
         .await
         .is_err()
     {
         warn!("the kernel does not answer; stopping without waiting for it");
-    }
-    if let Some(admin) = admin {
-        admin.abort();
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError, StepError, read_surely};
 use crate::plan::{Key, Ledger, LedgerChange, Object, Problem, Scope, Step, Table, plan};
 
 /// What a clean-up did.
@@ -36,17 +36,23 @@ pub async fn cleanup<K: Kernel>(
     remembered: Remembered,
 ) -> Result<Outcome, CleanupError> {
     let Remembered { held, mut ledger } = remembered;
-    let actual = kernel.read(&Scope::All).await?;
+    let actual = read_surely(kernel, &Scope::All, &ledger).await?;
     let nothing = Table::new();
     let plan = plan(&actual, &nothing, &ledger);
     // first of all: an agent that starts again must not put everything back
     journal.forget(&held).await?;
     let verdicts = kernel.apply(&plan.steps).await;
-    let mut change = ledger.vanished(&actual, &nothing);
+    let mut change = LedgerChange {
+        gone: ledger.vanished(&Scope::All, &actual, &nothing),
+        ..LedgerChange::default()
+    };
     let mut outcome = Outcome::default();
     for (step, verdict) in plan.steps.iter().zip(verdicts) {
-        ledger.after(step, verdict.is_ok(), &mut change);
+        // nothing is added here: what was written down before does not matter
+        let gone = verdict.as_ref().err().is_none_or(StepError::says_absent);
+        ledger.after(step, gone, &LedgerChange::default(), &mut change);
         match (step, verdict) {
+            (Step::Remove { .. }, Err(error)) if error.says_absent() => {}
             (_, Err(error)) => outcome.left.push((step.key(), error.problem())),
             (
                 Step::Edit {

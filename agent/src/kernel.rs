@@ -8,7 +8,7 @@ pub mod linux;
 use std::collections::BTreeSet;
 use std::future::Future;
 
-use crate::plan::{Key, Problem, Scope, Step, Table};
+use crate::plan::{Key, Ledger, Problem, Scope, Step, Table, Unit};
 
 /// A kernel that can be read and changed.
 pub trait Kernel: Send + 'static {
@@ -20,6 +20,9 @@ pub trait Kernel: Send + 'static {
     /// save for those whose container it should have made.
     fn apply(&mut self, steps: &[Step]) -> impl Future<Output = Vec<Verdict>> + Send;
 }
+
+/// How kernels say that what should be removed is not there (`errno.h`): ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
+const ABSENT: [i32; 4] = [2, 3, 19, 99];
 
 /// What became of one step.
 pub type Verdict = Result<(), StepError>;
@@ -46,7 +49,38 @@ pub struct KernelError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// Reads `scope`, and what of ours seems to be missing from it a second time: a dump can miss an entry when the
+/// table changes under it, in another network namespace even, without a sign of it (`ip_vs_genl_dump_services` in
+/// `net/netfilter/ipvs/ip_vs_ctl.c` counts entries to find its place again). An object asked for by its key cannot be
+/// missed.
+pub(crate) async fn read_surely<K: Kernel>(
+    kernel: &mut K,
+    scope: &Scope,
+    ledger: &Ledger,
+) -> Result<Table, KernelError> {
+    let mut table = kernel.read(scope).await?;
+    let missing = ledger.vanished(scope, &table, &Table::new());
+    // base objects are asked for by their names in any case
+    let units: BTreeSet<Unit> = missing
+        .into_iter()
+        .map(Key::unit)
+        .filter(|unit| *unit != Unit::Base)
+        .collect();
+    if *scope == Scope::All && !units.is_empty() {
+        table.extend(kernel.read(&Scope::Units(units)).await?);
+    }
+    Ok(table)
+}
+
 impl StepError {
+    /// Says whether an object could not be removed because it is not there.
+    pub(crate) fn says_absent(&self) -> bool {
+        match self {
+            Self::Refused(problem) => ABSENT.contains(&problem.errno),
+            Self::Unknown(_) => false,
+        }
+    }
+
     /// Gives what to tell people.
     pub fn problem(&self) -> Problem {
         match self {

@@ -14,7 +14,7 @@ use weir_proto::model::Generation;
 use weir_proto::trace::chain;
 
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::kernel::{Kernel, KernelError, StepError, Verdict};
+use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
     Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Unit, plan,
     report, wanted,
@@ -115,12 +115,16 @@ impl<K: Kernel> Reconciler<K> {
         let mut next_audit = Instant::now() + audit_interval;
         let mut span = Span::none();
         loop {
-            if self.due == Some(Scope::All) {
-                next_audit = Instant::now() + audit_interval;
-            }
+            let audit = self.due == Some(Scope::All);
             let cause = mem::replace(&mut span, Span::none());
-            self.pass_due().instrument(cause).await;
-            let wake = self.wake(&mut retry, audit_interval).min(next_audit);
+            let passed = self.pass_due().instrument(cause).await;
+            let wake = self.wake(&mut retry, audit_interval);
+            if audit {
+                // after the pass: one that outlasts its interval must not be followed by the next at once
+                let pause = if passed { audit_interval } else { retry };
+                next_audit = Instant::now() + pause;
+            }
+            let wake = wake.min(next_audit);
             tokio::select! {
                 accepted = changes.recv() => match accepted {
                     Some(accepted) => {
@@ -191,10 +195,10 @@ impl<K: Kernel> Reconciler<K> {
         };
     }
 
-    /// Makes a pass over what is due, and tells how far the kernel is.
-    async fn pass_due(&mut self) {
+    /// Makes a pass over what is due, and tells how far the kernel is. Says whether it could.
+    async fn pass_due(&mut self) -> bool {
         let Some(scope) = self.due.take() else {
-            return;
+            return true;
         };
         let passed = self.pass(&scope).await;
         if let Err(error) = &passed {
@@ -233,9 +237,11 @@ impl<K: Kernel> Reconciler<K> {
             status.report = found;
             before != (status.converged, status.settled, status.report.clone())
         });
-        if passed.is_err() {
+        // what is known of an audit that failed is only when to try again: what changes meanwhile is not held up
+        if passed.is_err() && !all {
             self.due = Some(scope);
         }
+        passed.is_ok()
     }
 
     /// Notes that nothing is known of the items in `scope`.
@@ -261,14 +267,14 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     async fn pass(&mut self, scope: &Scope) -> Result<Taken, PassError> {
-        let actual = self.kernel.read(scope).await?;
+        let actual = read_surely(&mut self.kernel, scope, &self.ledger).await?;
         let wanted = wanted(&self.held.state, &self.ledger, scope);
         let plan = plan(&actual, &wanted, &self.ledger);
-        let mut change = self.ledger.before(&plan, &actual);
-        if *scope == Scope::All {
-            change.gone = self.ledger.vanished(&actual, &wanted).gone;
-        }
-        self.write_down(&change).await?;
+        let before = LedgerChange {
+            gone: self.ledger.vanished(scope, &actual, &wanted),
+            ..self.ledger.before(&plan, &actual)
+        };
+        self.write_down(&before).await?;
         debug!(
             steps = plan.steps.len(),
             conflicts = plan.conflicts.len(),
@@ -283,7 +289,7 @@ impl<K: Kernel> Reconciler<K> {
             .into_iter()
             .partition(|(key, _)| scope.has(*key));
         self.problems = rest;
-        let (taken, change) = self.judge(&plan, &verdicts, &known);
+        let (taken, change) = self.judge(&plan, &verdicts, &before, &known);
         if taken != Taken::default() {
             let Taken { steps, refused } = taken;
             info!(generation = %self.held.generation, steps, refused, "kernel changed");
@@ -292,12 +298,13 @@ impl<K: Kernel> Reconciler<K> {
         Ok(taken)
     }
 
-    /// Notes what became of each step; gives what that changes in the ledger. A problem that is known is not
-    /// told again.
+    /// Notes what became of each step of a plan for which `before` was written down; gives what that changes in
+    /// the ledger. A problem that is known is not told again.
     fn judge(
         &mut self,
         plan: &Plan,
         verdicts: &[Verdict],
+        before: &LedgerChange,
         known: &BTreeMap<Key, Problem>,
     ) -> (Taken, LedgerChange) {
         let mut taken = Taken::default();
@@ -306,13 +313,16 @@ impl<K: Kernel> Reconciler<K> {
             match verdict {
                 Ok(()) => {
                     taken.steps += 1;
-                    self.ledger.after(step, true, &mut change);
+                    self.ledger.after(step, true, before, &mut change);
                     debug!(key = %step.key(), verb = verb(step), "changed");
+                }
+                Err(error) if matches!(step, Step::Remove { .. }) && error.says_absent() => {
+                    self.ledger.after(step, true, before, &mut change);
                 }
                 Err(error) => {
                     taken.refused += 1;
                     if matches!(error, StepError::Refused(_)) {
-                        self.ledger.after(step, false, &mut change);
+                        self.ledger.after(step, false, before, &mut change);
                     }
                     let problem = error.problem();
                     if known.get(&step.key()) != Some(&problem) {

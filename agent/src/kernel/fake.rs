@@ -1,6 +1,6 @@
 //! A kernel in memory: the same refusals as the real one, and faults on demand.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use weir_proto::model::{ItemKey, Scheduler};
@@ -25,6 +25,8 @@ struct Inside {
     steps: Vec<Step>,
     reads: Vec<Scope>,
     faults: BTreeMap<Key, VecDeque<StepError>>,
+    races: BTreeMap<Key, Object>,
+    overlooked: BTreeSet<Key>,
     unreadable: u32,
 }
 
@@ -64,6 +66,16 @@ impl Fake {
         self.lock().faults.entry(key).or_default().push_back(error);
     }
 
+    /// Makes somebody else put `object` there just before our next step on `key`.
+    pub fn race(&self, key: Key, object: Object) {
+        self.lock().races.insert(key, object);
+    }
+
+    /// Makes the next read of everything miss what is there under `key`, as a dump can.
+    pub fn overlook(&self, key: Key) {
+        self.lock().overlooked.insert(key);
+    }
+
     /// Makes the next reads fail.
     pub fn fail_reads(&self, reads: u32) {
         self.lock().unreadable = reads;
@@ -85,8 +97,16 @@ impl Kernel for Fake {
                 source: "a fault was asked for".into(),
             });
         }
+        let overlooked = match scope {
+            Scope::All => std::mem::take(&mut inside.overlooked),
+            Scope::Units(_) => BTreeSet::new(),
+        };
+        let missed = |key: &Key| {
+            let under = key.container();
+            overlooked.contains(key) || under.is_some_and(|under| overlooked.contains(&under))
+        };
         let all = inside.table.iter();
-        let within = all.filter(|(key, _)| scope.has(**key));
+        let within = all.filter(|(key, _)| scope.has(**key) && !missed(key));
         Ok(within.map(|(key, object)| (*key, object.clone())).collect())
     }
 
@@ -106,6 +126,9 @@ impl Kernel for Fake {
 
 impl Inside {
     fn take(&mut self, step: &Step) -> Verdict {
+        if let Some(object) = self.races.remove(&step.key()) {
+            self.table.insert(step.key(), object);
+        }
         if let Some(faults) = self.faults.get_mut(&step.key())
             && let Some(error) = faults.pop_front()
         {

@@ -73,6 +73,10 @@ fn object(line: &str) -> (Key, Object) {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
         ["link"] => (Key::Link, Object::Present),
+        ["unreadable", rest @ ..] => {
+            let (key, _) = object(&rest.join(" "));
+            (key, Object::Unreadable("no answer".to_owned()))
+        }
         ["set", of] => (Key::LoopbackSet(family(of)), Object::Present),
         ["rule", of] => (Key::LoopbackRule(family(of)), Object::Present),
         ["sysctl", name, value] => (
@@ -127,6 +131,7 @@ fn table(lines: &[String]) -> Table {
 fn detail(object: &Object) -> String {
     match object {
         Object::Present => String::new(),
+        Object::Unreadable(why) => format!(" unreadable: {why}"),
         Object::Value(value) => format!(" {value}"),
         Object::Service(spec) if spec.affinity_seconds == 0 => format!(" {}", spec.scheduler),
         Object::Service(spec) => format!(" {} {}", spec.scheduler, spec.affinity_seconds),

@@ -84,18 +84,31 @@ fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger
         }
         return;
     }
-    // whoever holds the object, or what it should live in, decides; a container that is about to be made is ours, and
-    // of one out of scope the ledger knows
+    // an object that cannot be read may not be there: to add it again harms nothing
+    let there = found.is_some_and(|found| !matches!(found, Object::Unreadable(_)));
+    // whoever holds the object, or what it should live in or uses, decides; one that is about to be made is ours,
+    // and of one out of scope the ledger knows
     let will_be_made = |held: &Key| wanted.contains_key(held) && !actual.contains_key(held);
-    let container = key.container().filter(|held| !will_be_made(held));
-    let held = found.is_some().then_some(key).or(container);
-    match held {
+    let under = key
+        .container()
+        .or(uses(key))
+        .filter(|held| !will_be_made(held));
+    match there.then_some(key).or(under) {
         Some(held) if !ledger.owns(held) => plan.conflicts.push(Conflict { key, held }),
-        _ if found.is_some() => plan.steps.push(edit(key, object)),
+        _ if there => plan.steps.push(edit(key, object)),
         _ => plan.steps.push(Step::Add {
             key,
             object: object.clone(),
         }),
+    }
+}
+
+/// Gives what an object acts on without living in it: a rule of ours over somebody else's set would masquerade
+/// what he put there.
+fn uses(key: Key) -> Option<Key> {
+    match key {
+        Key::LoopbackRule(family) => Some(Key::LoopbackSet(family)),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Conflict, Key, Object, Plan, Step, Sysctl, Table};
+use super::{Conflict, Key, Object, Plan, Scope, Step, Sysctl, Table};
 
 /// The objects we made, and what settings were before us. Whatever is not in it is somebody else's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,14 +74,22 @@ impl Ledger {
         change
     }
 
-    /// Gives what must be written down after a step was taken, or refused by the kernel. A step whose outcome
-    /// is not known changes nothing: the object may be there.
-    pub fn after(&self, step: &Step, taken: bool, change: &mut LedgerChange) {
+    /// Gives what must be written down after a step was taken, or refused by the kernel; `before` is what was
+    /// written down for its plan. An object that was ours before the plan stays ours when it cannot be added: it
+    /// may have been overlooked, and be there.
+    pub fn after(
+        &self,
+        step: &Step,
+        taken: bool,
+        before: &LedgerChange,
+        change: &mut LedgerChange,
+    ) {
         match (step, taken) {
-            (Step::Add { key, .. }, false) | (Step::Remove { key }, true) => {
-                if self.made.contains(key) {
-                    change.gone.insert(*key);
-                }
+            (Step::Add { key, .. }, false) if before.made.contains(key) => {
+                change.gone.insert(*key);
+            }
+            (Step::Remove { key }, true) if self.made.contains(key) => {
+                change.gone.insert(*key);
             }
             (
                 Step::Edit {
@@ -96,13 +104,18 @@ impl Ledger {
         }
     }
 
-    /// Gives what to forget of objects that are no longer there at all: somebody removed them, and nobody wants
-    /// them back. `actual` must be the whole table.
-    pub fn vanished(&self, actual: &Table, wanted: &Table) -> LedgerChange {
+    /// Gives the objects of ours within `scope` that are no longer there at all: somebody removed them, and
+    /// nobody wants them back. What comes to stand in their place is not ours.
+    pub fn vanished(&self, scope: &Scope, actual: &Table, wanted: &Table) -> BTreeSet<Key> {
         let gone = |key: &Key| !actual.contains_key(key) && !wanted.contains_key(key);
-        LedgerChange {
-            gone: self.made().filter(gone).collect(),
-            ..LedgerChange::default()
+        match scope {
+            Scope::All => self.made().filter(gone).collect(),
+            Scope::Units(units) => {
+                let keys = units.iter().flat_map(|unit| unit.owned_keys());
+                keys.filter(|key| self.made.contains(key))
+                    .filter(gone)
+                    .collect()
+            }
         }
     }
 
@@ -115,11 +128,15 @@ impl Ledger {
             restored,
         } = change;
         self.made.extend(made);
-        self.made.retain(|key| !gone.contains(key));
+        for key in gone {
+            self.made.remove(key);
+        }
         for (sysctl, value) in found {
             self.found.insert(*sysctl, value.clone());
         }
-        self.found.retain(|sysctl, _| !restored.contains(sysctl));
+        for sysctl in restored {
+            self.found.remove(sysctl);
+        }
     }
 }
 
@@ -134,5 +151,65 @@ impl Conflict {
     /// Gives the sentence for people.
     pub fn cause(&self) -> String {
         format!("{} is there and is not ours", self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::model::ItemKey;
+
+    use super::*;
+
+    fn vip(last: u8) -> Key {
+        Key::Item(ItemKey::Vip([10, 1, 0, last].into()))
+    }
+
+    fn making(keys: &[Key]) -> LedgerChange {
+        LedgerChange {
+            made: keys.iter().copied().collect(),
+            ..LedgerChange::default()
+        }
+    }
+
+    fn add(key: Key) -> Step {
+        Step::Add {
+            key,
+            object: Object::Present,
+        }
+    }
+
+    #[test]
+    fn what_was_ours_and_cannot_be_added_stays_ours() {
+        let mut ledger = Ledger::default();
+        ledger.apply(&making(&[vip(1), vip(2)]));
+        let before = making(&[vip(2)]);
+        let mut change = LedgerChange::default();
+        for step in [add(vip(1)), add(vip(2))] {
+            ledger.after(&step, false, &before, &mut change);
+        }
+        assert_eq!(
+            change.gone,
+            [vip(2)].into(),
+            "only what this plan meant to make"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_and_not_wanted_is_forgotten_within_the_scope() {
+        let mut ledger = Ledger::default();
+        ledger.apply(&making(&[vip(1), vip(2), vip(3)]));
+        let there = Table::from([(vip(3), Object::Present)]);
+        let wanted = Table::from([(vip(2), Object::Present)]);
+        let scope = Scope::Units([vip(1).unit(), vip(2).unit()].into());
+        assert_eq!(ledger.vanished(&scope, &there, &wanted), [vip(1)].into());
+        assert_eq!(
+            ledger.vanished(&Scope::All, &there, &wanted),
+            [vip(1)].into()
+        );
+        let scope = Scope::Units([vip(2).unit()].into());
+        assert_eq!(
+            ledger.vanished(&scope, &Table::new(), &Table::new()),
+            [vip(2)].into()
+        );
     }
 }

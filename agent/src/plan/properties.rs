@@ -98,7 +98,7 @@ fn run(table: &mut Table, steps: &[Step], ledger: &mut Ledger) {
             panic!("{step:?} is not legal where it stands: {error}");
         }
         let mut change = LedgerChange::default();
-        ledger.after(step, true, &mut change);
+        ledger.after(step, true, &LedgerChange::default(), &mut change);
         ledger.apply(&change);
     }
 }

@@ -101,6 +101,8 @@ pub enum Key {
 pub enum Object {
     /// It is there; there is nothing more to say.
     Present,
+    /// Whether it is there cannot be told; why not. Never wanted.
+    Unreadable(String),
     /// A setting has this value.
     Value(String),
     /// A virtual service is like this.
@@ -178,6 +180,22 @@ impl Key {
                 Some(Self::Item(ItemKey::VirtualService(backend.frontend)))
             }
             _ => None,
+        }
+    }
+}
+
+impl Unit {
+    /// Gives the keys in it that a ledger can have: what lives in something else is not among them.
+    pub(crate) fn owned_keys(self) -> Vec<Key> {
+        match self {
+            Self::Base => {
+                let families = Family::ALL.into_iter();
+                let each = |family| [Key::LoopbackSet(family), Key::LoopbackRule(family)];
+                families.flat_map(each).chain([Key::Link]).collect()
+            }
+            Self::Entry(_) => Vec::new(),
+            Self::Service(frontend) => vec![Key::Item(ItemKey::VirtualService(frontend))],
+            Self::Vip(address) => vec![Key::Item(ItemKey::Vip(address))],
         }
     }
 }

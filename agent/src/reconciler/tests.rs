@@ -251,20 +251,84 @@ async fn one_refused_item_does_not_stop_the_others() {
 async fn a_backend_never_lands_in_somebody_elses_service() {
     let kernel = Fake::new();
     // between the read and the step somebody makes the same service
-    let refused = StepError::Refused(Problem::new(17, "exists".to_owned()));
-    kernel.fail(key(&service(Scheduler::RoundRobin)), refused);
+    let theirs = Object::Service(crate::plan::ServiceSpec {
+        scheduler: "wlc".to_owned(),
+        affinity_seconds: 0,
+        scheduler_flags: 0,
+    });
+    let service = service(Scheduler::RoundRobin);
+    kernel.race(key(&service), theirs.clone());
     let mut rig = Rig::start(&kernel);
     let status = rig.change(web(), &[]).await;
     let failed: BTreeSet<ItemKey> = status.report.failures.iter().map(|f| f.key).collect();
-    let wanted = [
-        service(Scheduler::RoundRobin),
-        backend(11, 1),
-        backend(21, 1),
-    ];
-    assert_eq!(failed, wanted.iter().map(Item::key).collect());
-    let backends = kernel.take_steps().into_iter().map(|step| step.key());
-    assert!(backends.into_iter().any(|key| key == Key::Link));
+    let wanted = [service.key(), backend(11, 1).key(), backend(21, 1).key()];
+    assert_eq!(failed, wanted.into());
+    assert_eq!(kernel.table()[&key(&service)], theirs);
     assert!(!kernel.table().contains_key(&key(&backend(11, 1))));
+    assert!(
+        kernel.table().contains_key(&key(&vip())),
+        "the rest goes on"
+    );
+    // and it is theirs from then on, wanted or not
+    let all: Vec<ItemKey> = web().iter().map(Item::key).collect();
+    rig.change(vec![], &all).await;
+    assert_eq!(kernel.table()[&key(&service)], theirs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dump_overlooks_stays_ours() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    let before = kernel.table();
+    let service = key(&service(Scheduler::RoundRobin));
+    kernel.overlook(service);
+    kernel.take_steps();
+    tokio::time::sleep(AUDIT + AUDIT / 2).await;
+    assert_eq!(kernel.take_steps(), [], "it was asked for again by its key");
+    assert_eq!(kernel.table(), before);
+    let all: Vec<ItemKey> = web().iter().map(Item::key).collect();
+    rig.change(vec![], &all).await;
+    assert!(!kernel.table().contains_key(&service));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_removed_and_made_anew_is_theirs() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    let service = key(&service(Scheduler::RoundRobin));
+    kernel.tamper(|table| {
+        table.retain(|key, _| *key != service && key.container() != Some(service));
+    });
+    let all: Vec<ItemKey> = web().iter().map(Item::key).collect();
+    rig.change(vec![], &all).await;
+    let theirs = Object::Service(crate::plan::ServiceSpec {
+        scheduler: "wlc".to_owned(),
+        affinity_seconds: 0,
+        scheduler_flags: 0,
+    });
+    kernel.tamper(|table| {
+        table.insert(service, theirs.clone());
+    });
+    tokio::time::sleep(AUDIT * 2).await;
+    assert_eq!(kernel.table().get(&service), Some(&theirs));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_audit_does_not_hold_up_a_change() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    let audits = rig.status.borrow().counts.audits;
+    kernel.fail_reads(1);
+    let failed = |status: &Status| status.counts.audits > audits && status.report.count > 0;
+    rig.until(failed).await;
+    kernel.take_reads();
+    rig.change(vec![backend(11, 9)], &[]).await;
+    let units = [Unit::Service(frontend())].into();
+    assert_eq!(kernel.take_reads()[0], Scope::Units(units));
+    rig.until(|status| status.report.count == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
