@@ -25,6 +25,9 @@ const CHANGES: usize = 16;
 /// A pass under way at a stop is let finish; one on a kernel that does not answer is not waited for.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Another one at each boot (`drivers/char/random.c`, `proc_do_uuid`).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// What an agent needs beside a kernel.
 #[derive(Debug)]
 pub struct Settings {
@@ -170,7 +173,9 @@ pub async fn run<K: Kernel>(
 
 async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
     let owned = path.to_owned();
-    tokio::task::spawn_blocking(move || Journal::open(&owned))
+    let boot =
+        std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
+    tokio::task::spawn_blocking(move || Journal::open(&owned, boot.trim_end()))
         .await
         .context("the journal could not be opened")?
         .with_context(|| format!("cannot open the journal in {}", path.display()))

@@ -124,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_ours_goes_what_is_not_stays_and_the_state_is_forgotten() {
         let dir = tempfile::tempdir().expect("dir");
-        let (journal, _) = Journal::open(dir.path()).expect("journal");
+        let (journal, _) = Journal::open(dir.path(), "boot").expect("journal");
         let kernel = Fake::new();
         let before = kernel.table();
         let forward = Key::Sysctl(Sysctl::ForwardV4);
@@ -150,7 +150,7 @@ mod tests {
         journal.record(&made).await.expect("record");
         journal.accept(&change).await.expect("accept");
         drop(journal);
-        let (journal, remembered) = Journal::open(dir.path()).expect("journal");
+        let (journal, remembered) = Journal::open(dir.path(), "boot").expect("journal");
         let outcome = cleanup(&mut kernel.clone(), &journal, remembered)
             .await
             .expect("cleaned up");
@@ -167,14 +167,14 @@ mod tests {
         );
         assert_eq!(kernel.table(), before);
         drop(journal);
-        let (_, remembered) = Journal::open(dir.path()).expect("journal");
+        let (_, remembered) = Journal::open(dir.path(), "boot").expect("journal");
         assert_eq!(remembered, Remembered::default());
     }
 
     #[tokio::test]
     async fn what_could_not_be_removed_stays_ours() {
         let dir = tempfile::tempdir().expect("dir");
-        let (journal, _) = Journal::open(dir.path()).expect("journal");
+        let (journal, _) = Journal::open(dir.path(), "boot").expect("journal");
         let kernel = Fake::new();
         let set = Key::LoopbackSet(Family::V4);
         kernel.tamper(|table| {
@@ -188,13 +188,13 @@ mod tests {
         };
         journal.record(&made).await.expect("record");
         drop(journal);
-        let (journal, remembered) = Journal::open(dir.path()).expect("journal");
+        let (journal, remembered) = Journal::open(dir.path(), "boot").expect("journal");
         let outcome = cleanup(&mut kernel.clone(), &journal, remembered)
             .await
             .expect("cleaned up");
         assert_eq!(outcome.left, [(set, Problem::new(16, "in use".to_owned()))]);
         drop(journal);
-        let (_, remembered) = Journal::open(dir.path()).expect("journal");
+        let (_, remembered) = Journal::open(dir.path(), "boot").expect("journal");
         assert!(remembered.ledger.owns(set));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use weir_proto::model::{Labels, NodeName};
+use weir_proto::model::{Labels, NodeName, unicast};
 
 const DATA_DIR: &str = "/var/lib/weir/agent";
 
@@ -102,7 +102,8 @@ pub struct Config {
         long = "address",
         value_name = "IP",
         env = "WEIR_AGENT_ADDRESSES",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = address
     )]
     pub addresses: Vec<IpAddr>,
     /// Where /livez, /readyz and /metrics are served [default: nowhere]
@@ -139,6 +140,10 @@ impl Config {
 
 fn node_name(text: &str) -> Result<NodeName, String> {
     NodeName::new(text).map_err(|why| why.to_string())
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    unicast(text).map_err(|why| why.to_string())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -211,6 +216,10 @@ mod tests {
             (
                 "--node a --data-dir d --controller http://10.0.0.1",
                 "is not http://HOST:PORT",
+            ),
+            (
+                "--node a --data-dir d --address 127.0.0.1",
+                "127.0.0.1 is a loopback address",
             ),
             (
                 "--node a --data-dir d --audit-interval 0",

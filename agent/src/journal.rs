@@ -50,12 +50,17 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// Opens the journal in `path`, made if it is not there, and gives what it remembers. Blocks.
-    pub fn open(path: &Path) -> Result<(Self, Remembered), JournalError> {
+    /// Opens the journal in `path`, made if it is not there, and gives what it remembers. Of the kernel that was
+    /// `boot` it remembers what is ours; another one never held anything that we made. Blocks.
+    pub fn open(path: &Path, boot: &str) -> Result<(Self, Remembered), JournalError> {
         let (disk, records) = Disk::open(path, SCHEMA)?;
         let mut remembered = Remembered::default();
-        for (key, payload) in records {
-            record::remember(&key, &payload, &mut remembered)?;
+        for (key, payload) in &records {
+            record::remember(key, payload, &mut remembered)?;
+        }
+        if records.get(record::BOOT).map(Vec::as_slice) != Some(boot.as_bytes()) {
+            remembered.ledger = Ledger::default();
+            disk.commit(&record::of_boot(boot, records.keys()))?;
         }
         let disk = Arc::new(disk);
         Ok((Self { disk }, remembered))

@@ -14,6 +14,7 @@ mod wanted;
 pub use diff::{Conflict, Plan, Step, plan};
 pub use fold::{Change, Held, Refusal, Update, fold};
 pub use ledger::{Ledger, LedgerChange};
+pub(crate) use report::shortened;
 pub use report::{Problem, Report, report};
 pub use table::{BackendSpec, Key, Object, Scope, ServiceSpec, Sysctl, Table, Unit};
 pub use wanted::wanted;

@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, info, info_span, warn};
@@ -18,7 +19,7 @@ use weir_proto::wire::node_sync_client::NodeSyncClient;
 
 use self::assembly::{Assembled, Assembly, AssemblyError};
 use crate::journal::{Journal, JournalError};
-use crate::plan::{Held, Refusal, fold};
+use crate::plan::{Held, Refusal, fold, shortened};
 use crate::reconciler::{Accepted, Status};
 
 /// Waits between attempts to connect: the first short, since a controller's restart takes a second, the longest
@@ -31,6 +32,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// A chunk is at most 1 MiB (`node.proto`); its envelope is small.
 const LARGEST_MESSAGE: usize = 2 << 20;
+/// Some ten bad fields: enough to see what is wrong, and small beside any limit of a message.
+const LONGEST_REASON: usize = 2_000;
 /// Messages to the controller that may wait: it reads them all the time, and a newer report replaces an older.
 const OUTGOING: usize = 16;
 
@@ -110,9 +113,11 @@ impl Session {
     pub async fn run(mut self) {
         let mut backoff = FIRST_BACKOFF;
         loop {
+            let begun = Instant::now();
             let end = self.stream().await;
-            let was_connected = self.link.send_replace(self.now(false)).connected;
-            if was_connected {
+            self.link.send_replace(self.now(false));
+            // a controller that ends every stream at once is not to be asked without pause
+            if begun.elapsed() > LONGEST_BACKOFF {
                 backoff = FIRST_BACKOFF;
             }
             if matches!(end, StreamEnd::Stopped) {
@@ -261,7 +266,8 @@ impl Session {
         wire::Rejected {
             generation,
             reason: reason.into(),
-            cause: chain(refused),
+            // an update can have any number of bad fields
+            cause: shortened(&chain(refused), LONGEST_REASON),
             items: Vec::new(),
             held_generation: self.held.generation.0,
             held_digest: self.held.state.digest().to_bytes().to_vec(),

@@ -4,7 +4,7 @@
 //! sled 0.34 alone is not durable on Linux: its `flush` ends in `sync_file_range(2)`, which does not reach the
 //! disk's own cache nor the directory, and damage can open silently as older or empty data. So:
 //! - a commit is one atomic batch, flushed, then `syncfs(2)` on the directory, then the watermark;
-//! - each record carries a schema number and a checksum over its key and its bytes;
+//! - each record carries a schema number and a checksum over that, its key and its bytes;
 //! - the database holds a mark {commits, records, digest} of its whole content, and so does the file
 //!   `watermark` beside it: at open the content must have the mark, and must not be older than the watermark;
 //! - sled may panic on damage, so opening happens inside `catch_unwind`;
@@ -327,8 +327,9 @@ fn hash(key: &[u8], record: &[u8]) -> u128 {
     xxh3_128(&bytes)
 }
 
-fn checksum(key: &[u8], payload: &[u8]) -> [u8; 4] {
+fn checksum(schema: u8, key: &[u8], payload: &[u8]) -> [u8; 4] {
     let mut crc = crc32fast::Hasher::new();
+    crc.update(&[schema]);
     crc.update(key);
     crc.update(payload);
     crc.finalize().to_be_bytes()
@@ -337,7 +338,7 @@ fn checksum(key: &[u8], payload: &[u8]) -> [u8; 4] {
 fn seal(schema: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(HEAD + payload.len());
     record.push(schema);
-    record.extend(checksum(key, payload));
+    record.extend(checksum(schema, key, payload));
     record.extend(payload);
     record
 }
@@ -346,7 +347,7 @@ fn seal(schema: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
 fn unseal<'a>(known: u8, key: &[u8], record: &'a [u8]) -> Result<&'a [u8], Option<DiskError>> {
     let (schema, rest) = record.split_first().ok_or(None)?;
     let (crc, payload) = rest.split_first_chunk::<4>().ok_or(None)?;
-    if *crc != checksum(key, payload) {
+    if *crc != checksum(*schema, key, payload) {
         return Err(None);
     }
     if *schema != known {

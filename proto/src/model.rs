@@ -10,8 +10,7 @@ mod service;
 
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
-pub(crate) use net::unicast;
-pub use net::{Endpoint, Family, Forwarding, Frontend, Port, Protocol, Scheduler, Weight};
+pub use net::{Endpoint, Family, Forwarding, Frontend, Port, Protocol, Scheduler, Weight, unicast};
 pub use node::{Capability, Generation, ItemFailure, Node, Revision};
 pub use resource::{Kind, Resource, ResourceRef};
 pub use service::{AffinityTimeout, Backend, BackendSet, Service};

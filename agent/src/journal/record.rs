@@ -2,6 +2,7 @@
 //!
 //! | key | value |
 //! |---|---|
+//! | `b` | the boot in which the ledger was written, as the kernel names it |
 //! | `g` | the accepted generation, 8 bytes big-endian |
 //! | `i` + ItemKey as on the wire | the Item as on the wire |
 //! | `o` + object | nothing: the object is ours |
@@ -19,6 +20,7 @@ use super::{JournalError, Remembered};
 use crate::plan::{Change, Held, Key, LedgerChange, Sysctl};
 
 const GENERATION: &[u8] = b"g";
+pub(super) const BOOT: &[u8] = b"b";
 
 /// Takes one record into what is remembered.
 pub(super) fn remember(
@@ -42,6 +44,8 @@ pub(super) fn remember(
             let item = item_from_wire(&wire, "item").map_err(|error| bad(error.to_string()))?;
             into.held.state.insert(item);
         }
+        // the ledger's, and compared by whoever opens
+        Some((b'b', [])) => {}
         Some((b'o', object)) => {
             let object = object_from_bytes(object).map_err(bad)?;
             into.ledger.apply(&LedgerChange {
@@ -90,6 +94,16 @@ pub(super) fn of_nothing(held: &Held) -> Batch {
         batch.delete(item_record(key));
     }
     batch.delete(GENERATION.to_vec());
+    batch
+}
+
+/// Writes that a kernel was booted: nothing in it is ours yet, and no setting was changed.
+pub(super) fn of_boot<'a>(boot: &str, keys: impl Iterator<Item = &'a Vec<u8>>) -> Batch {
+    let mut batch = Batch::default();
+    for key in keys.filter(|key| matches!(key.first(), Some(b'o' | b's'))) {
+        batch.delete(key.clone());
+    }
+    batch.put(BOOT.to_vec(), boot.as_bytes().to_vec());
     batch
 }
 

@@ -57,14 +57,14 @@ fn change(generation: u64, upserted: Vec<Item>, removed: &[Item]) -> Change {
 #[tokio::test]
 async fn what_was_accepted_is_remembered() {
     let dir = tempfile::tempdir().expect("dir");
-    let (journal, remembered) = Journal::open(dir.path()).expect("open");
+    let (journal, remembered) = Journal::open(dir.path(), "boot").expect("open");
     assert_eq!(remembered, Remembered::default());
     let first = change(1, items(), &[]);
     let second = change(2, vec![], &items()[..3]);
     journal.accept(&first).await.expect("accept");
     journal.accept(&second).await.expect("accept");
     drop(journal);
-    let (_, remembered) = Journal::open(dir.path()).expect("open");
+    let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
     let mut held = Held::default();
     held.apply(first);
     held.apply(second);
@@ -74,7 +74,7 @@ async fn what_was_accepted_is_remembered() {
 #[tokio::test]
 async fn what_is_ours_is_remembered() {
     let dir = tempfile::tempdir().expect("dir");
-    let (journal, _) = Journal::open(dir.path()).expect("open");
+    let (journal, _) = Journal::open(dir.path(), "boot").expect("open");
     let mut made: std::collections::BTreeSet<Key> =
         items().iter().map(|item| Key::Item(item.key())).collect();
     made.insert(Key::Link);
@@ -96,7 +96,7 @@ async fn what_is_ours_is_remembered() {
     journal.record(&first).await.expect("record");
     journal.record(&second).await.expect("record");
     drop(journal);
-    let (_, remembered) = Journal::open(dir.path()).expect("open");
+    let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
     let mut ledger = Ledger::default();
     ledger.apply(&first);
     ledger.apply(&second);
@@ -106,7 +106,7 @@ async fn what_is_ours_is_remembered() {
 #[tokio::test]
 async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
     let dir = tempfile::tempdir().expect("dir");
-    let (journal, _) = Journal::open(dir.path()).expect("open");
+    let (journal, _) = Journal::open(dir.path(), "boot").expect("open");
     let mut held = Held::default();
     let all = change(1, items(), &[]);
     journal.accept(&all).await.expect("accept");
@@ -118,7 +118,7 @@ async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
     journal.record(&ours).await.expect("record");
     journal.forget(&held).await.expect("forget");
     drop(journal);
-    let (_, remembered) = Journal::open(dir.path()).expect("open");
+    let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
     let mut ledger = Ledger::default();
     ledger.apply(&ours);
     assert_eq!(
@@ -128,4 +128,26 @@ async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
             ledger
         }
     );
+}
+
+#[tokio::test]
+async fn what_is_ours_is_forgotten_with_the_kernel_it_was_in() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
+    let all = change(1, items(), &[]);
+    journal.accept(&all).await.expect("accept");
+    let ours = LedgerChange {
+        made: [Key::Link].into(),
+        found: [(Sysctl::ForwardV4, "0".to_owned())].into(),
+        ..LedgerChange::default()
+    };
+    journal.record(&ours).await.expect("record");
+    drop(journal);
+    let mut held = Held::default();
+    held.apply(all);
+    for _ in 0..2 {
+        let (_, remembered) = Journal::open(dir.path(), "second boot").expect("open");
+        assert_eq!(remembered.held, held, "what is wanted stays wanted");
+        assert!(remembered.ledger.is_empty());
+    }
 }

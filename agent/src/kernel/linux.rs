@@ -29,7 +29,7 @@ use self::services::Services;
 use self::sets::Sets;
 use self::settings::Settings;
 use self::vips::Vips;
-use super::{FailedContainers, Kernel, KernelError, Verdict};
+use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
 use crate::plan::{Key, Scope, Step, Table};
 
 /// The kernel of the network namespace that it was opened in.
@@ -80,13 +80,11 @@ impl Linux {
 
 impl Kernel for Linux {
     async fn read(&mut self, scope: &Scope) -> Result<Table, KernelError> {
-        let mut table = Table::new();
-        self.settings.read(scope, &mut table)?;
-        self.vips.read(scope, &mut table).await?;
-        self.sets.read(scope, &mut table).await?;
-        self.rules.read(scope, &mut table).await?;
-        self.services.read(scope, &mut table).await?;
-        Ok(table)
+        match self.read_once(scope).await {
+            Ok(table) => Ok(table),
+            // a table that changed while it was read, an answer lost, a module loaded anew: a second time it counts
+            Err(_) => self.read_once(scope).await,
+        }
     }
 
     async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
@@ -102,7 +100,9 @@ impl Kernel for Linux {
                 .collect();
             let mut taken = self.take(&free).await.into_iter();
             for (step, verdict) in run.iter().zip(blocked) {
-                let verdict = verdict.and_then(|()| taken.next().unwrap_or(Ok(())));
+                let unanswered =
+                    || Err(StepError::Unknown("the kernel gave no verdict".to_owned()));
+                let verdict = verdict.and_then(|()| taken.next().unwrap_or_else(unanswered));
                 failed.note(step, &verdict);
                 verdicts.push(verdict);
             }
@@ -112,6 +112,16 @@ impl Kernel for Linux {
 }
 
 impl Linux {
+    async fn read_once(&mut self, scope: &Scope) -> Result<Table, KernelError> {
+        let mut table = Table::new();
+        self.settings.read(scope, &mut table)?;
+        self.vips.read(scope, &mut table).await?;
+        self.sets.read(scope, &mut table).await?;
+        self.rules.read(scope, &mut table).await?;
+        self.services.read(scope, &mut table).await?;
+        Ok(table)
+    }
+
     async fn take(&mut self, steps: &[&Step]) -> Vec<Verdict> {
         let Some(first) = steps.first() else {
             return Vec::new();

@@ -38,6 +38,18 @@ pub struct Report {
     pub count: u64,
 }
 
+/// The longest cause: a sentence or two. What a program printed can be any length, and a thousand of them must fit a
+/// message.
+const LONGEST_CAUSE: usize = 300;
+
+/// Cuts a text to so many characters.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Gives the failed items. A problem of a base object is one of every item that cannot work without it.
 pub fn report(problems: &BTreeMap<Key, Problem>, state: &NodeState, most: usize) -> Report {
     let mut failed: BTreeMap<ItemKey, ItemFailure> = BTreeMap::new();
@@ -50,7 +62,7 @@ pub fn report(problems: &BTreeMap<Key, Problem>, state: &NodeState, most: usize)
         let failure = |item: ItemKey, cause: String| ItemFailure {
             key: item,
             errno: *errno,
-            cause,
+            cause: shortened(&cause, LONGEST_CAUSE),
             field: field.clone(),
         };
         if let Key::Item(item) = key {

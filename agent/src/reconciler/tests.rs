@@ -29,7 +29,7 @@ impl Rig {
     }
 
     fn start_in(dir: TempDir, kernel: &Fake) -> Self {
-        let (journal, remembered) = Journal::open(dir.path()).expect("journal");
+        let (journal, remembered) = Journal::open(dir.path(), "boot").expect("journal");
         let generation = remembered.held.generation.0;
         let (reconciler, status) = Reconciler::new(kernel.clone(), journal, remembered);
         let (changes, queue) = mpsc::channel(8);
@@ -199,7 +199,7 @@ async fn a_restart_with_nothing_changed_writes_nothing() {
     };
     rig.change(web(), &[]).await;
     let dir = rig.stop().await;
-    let (journal, _) = Journal::open(&journal).expect("journal");
+    let (journal, _) = Journal::open(&journal, "boot").expect("journal");
     journal.accept(&change).await.expect("accept");
     drop(journal);
     let before = kernel.table();
@@ -214,7 +214,7 @@ async fn a_restart_with_nothing_changed_writes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_kernel_is_filled_from_the_journal() {
     let dir = tempfile::tempdir().expect("dir");
-    let (journal, _) = Journal::open(dir.path()).expect("journal");
+    let (journal, _) = Journal::open(dir.path(), "boot").expect("journal");
     let change = Change {
         generation: Generation(5),
         upserted: web(),

@@ -75,7 +75,8 @@ impl Rig {
     async fn start() -> Self {
         let (streams, server, address) = controller(None).await;
         let dir = tempfile::tempdir().expect("dir");
-        let (journal, remembered) = Journal::open(&dir.path().join("journal")).expect("journal");
+        let (journal, remembered) =
+            Journal::open(&dir.path().join("journal"), "boot").expect("journal");
         let (sender, changes) = mpsc::channel(4);
         let (status, status_watch) = watch::channel(Status::default());
         let (link_sender, link) = watch::channel(Link::default());
@@ -197,7 +198,7 @@ async fn what_is_acknowledged_is_in_the_journal() {
     assert!(matches!(stream.next().await, Message::Accepted(_)));
     rig.session.abort();
     let _ = rig.session.await;
-    let (_, remembered) = Journal::open(&rig.dir.path().join("journal")).expect("journal");
+    let (_, remembered) = Journal::open(&rig.dir.path().join("journal"), "boot").expect("journal");
     assert_eq!(remembered.held.generation, Generation(5));
     assert_eq!(remembered.held.state.digest(), digest(&[vip(1)]));
 }

@@ -136,6 +136,19 @@ fn a_record_with_another_checksum_is_damage() {
 }
 
 #[test]
+fn a_flipped_schema_number_is_damage() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
+    disk.commit(&put("a", "1")).expect("commit");
+    let mut record = disk.db.get("a").expect("get").expect("record").to_vec();
+    record[0] ^= 2;
+    disk.db.insert("a", record).expect("insert");
+    drop(disk);
+    let error = content(dir.path()).expect_err("damaged");
+    assert!(matches!(error, DiskError::Damaged { .. }), "{error:?}");
+}
+
+#[test]
 fn a_record_of_another_schema_is_named() {
     let dir = tempfile::tempdir().expect("dir");
     let (disk, _) = Disk::open(dir.path(), 2).expect("open");

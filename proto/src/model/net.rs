@@ -271,7 +271,7 @@ impl fmt::Display for Frontend {
 /// Reads an address that a host can have. The unspecified, multicast, broadcast and (for IPv4)
 /// loopback ones are refused: IPVS never sees a packet to them that it could forward, and an
 /// IPv4-mapped IPv6 address would be a second name for an IPv4 one.
-pub(crate) fn unicast(text: &str) -> Result<IpAddr, Refused> {
+pub fn unicast(text: &str) -> Result<IpAddr, Refused> {
     let address: IpAddr = text
         .parse()
         .map_err(|_| Refused::Address(text.to_owned()))?;

@@ -5,9 +5,9 @@ use weir_proto::model::Family;
 use weir_proto::trace::chain;
 
 use super::ipset::Ipset;
-use super::loopback::{RuleEngine, RuleError, SetRef};
+use super::loopback::{Iptables, NftCompat, RuleEngine, RuleError, SetRef};
 use super::netlink::NlError;
-use super::sets::{netlink_family, set_name};
+use super::sets::{is_absent, netlink_family, set_name};
 use super::verdict;
 use crate::kernel::{KernelError, StepError, Verdict};
 use crate::plan::{Key, Object, Scope, Step, Table, Unit};
@@ -36,7 +36,8 @@ impl Rules {
         }
     }
 
-    /// Reads which rules are there, if the scope has them.
+    /// Reads which rules are there, if the scope has them. A rule that cannot be read (its family's modules are
+    /// missing, another program holds the lock) is no reason not to see the rest.
     pub(super) async fn read(
         &mut self,
         scope: &Scope,
@@ -47,10 +48,13 @@ impl Rules {
             Scope::Units(units) => units.contains(&Unit::Base),
         };
         for family in Family::ALL.into_iter().filter(|_| base) {
-            let present = self.present(family).await;
-            if present.map_err(|fault| verdict::unreadable("a loopback rule", fault))? {
-                table.insert(Key::LoopbackRule(family), Object::Present);
-            }
+            let object = match self.present(family).await {
+                Ok(true) => Object::Present,
+                Ok(false) => continue,
+                Err(Fault::Rule(error)) => Object::Unreadable(chain(&error)),
+                Err(Fault::Set(error)) => return Err(verdict::unreadable("a loopback set", error)),
+            };
+            table.insert(Key::LoopbackRule(family), object);
         }
         Ok(())
     }
@@ -100,6 +104,10 @@ impl Rules {
             Step::Add { .. } | Step::Edit { .. } => engine.install(set).await,
             Step::Remove { .. } => engine.remove(set).await,
         };
+        if matches!(step, Step::Remove { .. }) {
+            // an agent of ours may have found another engine at an earlier start; what that cannot do, it did not do
+            let _ = remove_by_the_other(engine, set).await;
+        }
         done.map_err(|error| verdict::refused(Errno::EIO, chain(&error)))
     }
 
@@ -110,10 +118,18 @@ impl Rules {
             none => none.insert(Ipset::open()?),
         };
         match ipset.index(set_name(family)).await {
-            Err(NlError::Errno(_)) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             index => index,
         }
     }
+}
+
+async fn remove_by_the_other(used: &RuleEngine, set: SetRef<'_>) -> Result<(), RuleError> {
+    let mut other = match used {
+        RuleEngine::NftCompat(_) => RuleEngine::Iptables(Iptables::find().await?),
+        RuleEngine::Iptables(_) => RuleEngine::NftCompat(NftCompat::open()?),
+    };
+    other.remove(set).await
 }
 
 fn set(family: Family, index: u16) -> SetRef<'static> {

@@ -56,19 +56,13 @@ impl Services {
             Err(NlError::Errno(errno)) if errno == Errno::ENOENT as i32 => return Ok(()),
             Err(error) => return Err(unreadable(error)),
         };
-        let statuses = match &frontends {
-            Some(frontends) if frontends.len() <= ONE_BY_ONE => {
-                let mut found = Vec::with_capacity(frontends.len());
-                for frontend in frontends {
-                    found.extend(
-                        ipvs.service(&service_key(*frontend))
-                            .await
-                            .map_err(unreadable)?,
-                    );
-                }
-                found
+        let statuses = match statuses(ipvs, frontends.as_deref()).await {
+            Ok(statuses) => statuses,
+            Err(error) => {
+                // ENOENT: the family has another number since the module was loaded anew
+                self.ipvs = None;
+                return Err(unreadable(error));
             }
-            _ => ipvs.services().await.map_err(unreadable)?,
         };
         for ServiceStatus { service, .. } in &statuses {
             let Some(frontend) = frontend(&service.key) else {
@@ -99,12 +93,16 @@ impl Services {
         }
         .into_iter();
         let present = self.ipvs.is_some();
+        // it may be the family that is not there: the next use looks for it again
+        if answers.as_slice().iter().any(is_absent) {
+            self.ipvs = None;
+        }
         steps
             .iter()
             .zip(&requests)
             .map(|(step, request)| match request {
                 Some(_) => {
-                    let answer = answers.next().unwrap_or(Ok(()));
+                    let answer = answers.next().unwrap_or(Err(NlError::Timeout));
                     verdict::of(answer, |errno| explain(step, errno, present))
                 }
                 None => Err(verdict::refused(
@@ -121,6 +119,27 @@ impl Services {
             none => Ok(none.insert(Ipvs::open().await?)),
         }
     }
+}
+
+/// Reads the services with these keys, or all.
+async fn statuses(
+    ipvs: &mut Ipvs,
+    frontends: Option<&[Frontend]>,
+) -> Result<Vec<ServiceStatus>, NlError> {
+    match frontends {
+        Some(frontends) if frontends.len() <= ONE_BY_ONE => {
+            let mut found = Vec::with_capacity(frontends.len());
+            for frontend in frontends {
+                found.extend(ipvs.service(&service_key(*frontend)).await?);
+            }
+            Ok(found)
+        }
+        _ => ipvs.services().await,
+    }
+}
+
+fn is_absent(answer: &Result<(), NlError>) -> bool {
+    matches!(answer, Err(NlError::Errno(errno)) if *errno == Errno::ENOENT as i32)
 }
 
 fn frontend_of(unit: Unit) -> Option<Frontend> {

@@ -63,9 +63,8 @@ impl Sets {
         scope: &Scope,
         table: &mut Table,
     ) -> Result<(), NlError> {
-        // a kernel without ipset answers with an error and holds no set; what is wanted of it is refused later
         let set = match self.door()?.list(set_name(family)).await {
-            Err(NlError::Errno(_)) => None,
+            Err(error) if is_absent(&error) => None,
             listed => listed?,
         };
         let Some(set) = set else { return Ok(()) };
@@ -88,7 +87,7 @@ impl Sets {
         let name = set_name(family);
         if base {
             let header = match self.door()?.header(name).await {
-                Err(NlError::Errno(_)) => None,
+                Err(error) if is_absent(&error) => None,
                 header => header?,
             };
             if let Some(header) = header {
@@ -100,8 +99,8 @@ impl Sets {
                 Ok(true) => {
                     table.insert(Key::Item(ItemKey::LoopbackEntry(*entry)), Object::Present);
                 }
-                // not in the set, or no such set
-                Ok(false) | Err(NlError::Errno(_)) => {}
+                Ok(false) => {}
+                Err(error) if is_absent(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -163,6 +162,14 @@ impl Sets {
             none => Ok(none.insert(Ipset::open()?)),
         }
     }
+}
+
+/// Says whether there is no set: none of this name, or, as `nfnetlink_rcv_msg` (`net/netfilter/nfnetlink.c`) puts it,
+/// no such subsystem. What is wanted of a kernel without ipset is refused when it is asked for.
+pub(super) fn is_absent(error: &NlError) -> bool {
+    [Errno::ENOENT, Errno::EINVAL]
+        .map(|errno| Some(errno as i32))
+        .contains(&error.errno())
 }
 
 /// Gives which set an entry step changes, and whether it takes away.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use nix::errno::Errno;
-use weir_proto::model::ItemKey;
+use weir_proto::model::{ItemKey, unicast};
 
 use super::link::{LinkError, Links};
 use super::verdict;
@@ -67,7 +67,8 @@ impl Vips {
         let own = links.find(LINK).await.map_err(unreadable)?;
         let mut addresses = links.all_addresses().await.map_err(unreadable)?;
         addresses.retain(|(index, address)| {
-            !address.is_loopback() && own.as_ref().is_none_or(|own| own.index != *index)
+            let ours = own.as_ref().is_some_and(|own| own.index == *index);
+            !ours && unicast(&address.to_string()).is_ok()
         });
         Ok(addresses.into_iter().map(|(_, address)| address).collect())
     }
@@ -97,7 +98,16 @@ impl Vips {
             Err(error) => Err(error),
         };
         let index = match found {
-            Ok(Some(link)) => link.index,
+            Ok(Some(link)) if link.kind.as_deref() == Some(DUMMY) => link.index,
+            Ok(Some(_)) => {
+                let theirs = || {
+                    verdict::refused(
+                        Errno::EEXIST,
+                        "the link weir0 is there and is no dummy link",
+                    )
+                };
+                return steps.iter().map(|_| Err(theirs())).collect();
+            }
             Ok(None) => {
                 let gone = || verdict::refused(Errno::ENODEV, "the link weir0 is not there");
                 return steps.iter().map(|_| Err(gone())).collect();
@@ -140,8 +150,8 @@ fn refused(error: LinkError) -> StepError {
     match &error {
         LinkError::Refused { act, errno } => StepError::Refused(Problem::new(
             *errno as i32,
-            match errno {
-                Errno::EOPNOTSUPP => {
+            match (*act, errno) {
+                ("create the dummy link", Errno::EOPNOTSUPP) => {
                     "this kernel has no dummy links: load the module dummy".to_owned()
                 }
                 _ => format!("cannot {act}: {}", verdict::sentence(*errno as i32)),
