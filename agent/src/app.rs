@@ -1,7 +1,7 @@
 //! The composition root: the only place that names the concrete parts together.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
+use weir_proto::disk::DiskError;
 use weir_proto::model::Node;
 
 use crate::admin;
 use crate::cleanup::{self, Outcome};
 use crate::config::{Config, Storage};
-use crate::journal::{Journal, Remembered};
+use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::reconciler::Reconciler;
@@ -53,7 +54,8 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         audit_interval_s = config.audit_interval,
         "starting"
     );
-    let (mut kernel, capabilities) = Linux::open().await;
+    let (mut kernel, capabilities) =
+        Linux::open(controller_addresses(&config.controller).await).await;
     for capability in capabilities
         .iter()
         .filter(|capability| !capability.available)
@@ -94,8 +96,15 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
 
 /// Takes everything that is ours out of this machine's kernel.
 pub async fn clean_up(storage: Storage) -> anyhow::Result<Outcome> {
-    let (journal, remembered) = open_journal(&journal_in(&storage.data_dir)).await?;
-    let (mut kernel, _) = Linux::open().await;
+    let path = journal_in(&storage.data_dir);
+    // one that is made here knows of nothing that could be cleaned up
+    anyhow::ensure!(
+        path.is_dir(),
+        "there is no journal in {}: name the agent's own --data-dir",
+        storage.data_dir.display()
+    );
+    let (journal, remembered) = open_journal(&path).await?;
+    let (mut kernel, _) = Linux::open(Vec::new()).await;
     let outcome = cleanup::cleanup(&mut kernel, &journal, remembered).await?;
     Ok(outcome)
 }
@@ -178,7 +187,39 @@ async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
     tokio::task::spawn_blocking(move || Journal::open(&owned, boot.trim_end()))
         .await
         .context("the journal could not be opened")?
+        .map_err(|error| match advice(&error) {
+            Some(advice) => anyhow::Error::new(error).context(advice),
+            None => error.into(),
+        })
         .with_context(|| format!("cannot open the journal in {}", path.display()))
+}
+
+/// Finds the addresses behind the controller's URL, as far as they can be known now.
+async fn controller_addresses(url: &str) -> Vec<IpAddr> {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    match tokio::net::lookup_host(authority).await {
+        Ok(found) => found.map(|address| address.ip()).collect(),
+        Err(cause) => {
+            warn!(
+                url,
+                error = &cause as &dyn std::error::Error,
+                "the controller's address is not known"
+            );
+            Vec::new()
+        }
+    }
+}
+
+/// Says what to do about a journal that cannot be opened.
+fn advice(error: &JournalError) -> Option<&'static str> {
+    match error {
+        JournalError::Disk(DiskError::Held { .. }) => Some("weir-agent runs: stop it first"),
+        JournalError::Disk(DiskError::Damaged { .. } | DiskError::RolledBack { .. })
+        | JournalError::Record { .. } => Some(
+            "move it aside and start the agent: it takes over what hangs on weir0, and asks the controller for the rest",
+        ),
+        JournalError::Disk(_) | JournalError::Abandoned => None,
+    }
 }
 
 async fn serve_admin(

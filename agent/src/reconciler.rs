@@ -16,7 +16,7 @@ use weir_proto::trace::chain;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
-    Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Unit, plan,
+    Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table, Unit, plan,
     report, wanted,
 };
 
@@ -62,7 +62,7 @@ pub struct Counts {
     pub steps: u64,
     /// Steps it refused.
     pub refused_steps: u64,
-    /// Steps of an audit that no change had asked for: somebody else had changed the kernel.
+    /// Steps that no change had asked for: somebody else had changed the kernel.
     pub repairs: u64,
 }
 
@@ -164,6 +164,9 @@ impl<K: Kernel> Reconciler<K> {
 
     fn take(&mut self, accepted: Accepted) -> Span {
         let Accepted { change, span } = accepted;
+        if self.held.generation == Generation(0) {
+            self.due = Some(Scope::All);
+        }
         let mut units: BTreeSet<Unit> = change.keys().map(|key| Key::Item(key).unit()).collect();
         self.held.apply(change);
         if self.lacks_base() {
@@ -200,6 +203,12 @@ impl<K: Kernel> Reconciler<K> {
         let Some(scope) = self.due.take() else {
             return true;
         };
+        if self.held.generation == Generation(0) {
+            // nothing was ever accepted, or all was forgotten: what is in the kernel is not to be judged by that
+            self.status.send_modify(|status| status.settled = true);
+            return true;
+        }
+        let repairs = self.repairs();
         let passed = self.pass(&scope).await;
         if let Err(error) = &passed {
             self.not_seen(&scope, error);
@@ -219,8 +228,7 @@ impl<K: Kernel> Reconciler<K> {
                 Ok(taken) => {
                     counts.steps += taken.steps;
                     counts.refused_steps += taken.refused;
-                    // the first pass, and one for a new generation, do what was asked
-                    if all && status.settled && status.converged == generation {
+                    if repairs {
                         counts.repairs += taken.steps;
                     }
                     status.settled |= all;
@@ -268,6 +276,9 @@ impl<K: Kernel> Reconciler<K> {
 
     async fn pass(&mut self, scope: &Scope) -> Result<Taken, PassError> {
         let actual = read_surely(&mut self.kernel, scope, &self.ledger).await?;
+        if *scope == Scope::All {
+            self.claim(&actual).await?;
+        }
         let wanted = wanted(&self.held.state, &self.ledger, scope);
         let plan = plan(&actual, &wanted, &self.ledger);
         let before = LedgerChange {
@@ -290,12 +301,27 @@ impl<K: Kernel> Reconciler<K> {
             .partition(|(key, _)| scope.has(*key));
         self.problems = rest;
         let (taken, change) = self.judge(&plan, &verdicts, &before, &known);
-        if taken != Taken::default() {
-            let Taken { steps, refused } = taken;
-            info!(generation = %self.held.generation, steps, refused, "kernel changed");
+        if taken.steps > 0 {
+            info!(generation = %self.held.generation, steps = taken.steps, "kernel changed");
         }
         self.write_down(&change).await?;
         Ok(taken)
+    }
+
+    /// Takes over what an agent before us left in a kernel that our journal knows nothing of.
+    async fn claim(&mut self, actual: &Table) -> Result<(), JournalError> {
+        let made = self.ledger.claim(actual);
+        if !made.is_empty() {
+            warn!(
+                objects = made.len(),
+                "weir0 is there and the journal does not know it: taking over what hangs on it"
+            );
+        }
+        self.write_down(&LedgerChange {
+            made,
+            ..LedgerChange::default()
+        })
+        .await
     }
 
     /// Notes what became of each step of a plan for which `before` was written down; gives what that changes in
@@ -307,6 +333,7 @@ impl<K: Kernel> Reconciler<K> {
         before: &LedgerChange,
         known: &BTreeMap<Key, Problem>,
     ) -> (Taken, LedgerChange) {
+        let repair = self.repairs();
         let mut taken = Taken::default();
         let mut change = LedgerChange::default();
         for (step, verdict) in plan.steps.iter().zip(verdicts) {
@@ -314,7 +341,11 @@ impl<K: Kernel> Reconciler<K> {
                 Ok(()) => {
                     taken.steps += 1;
                     self.ledger.after(step, true, before, &mut change);
-                    debug!(key = %step.key(), verb = verb(step), "changed");
+                    if repair {
+                        info!(key = %step.key(), verb = verb(step), "repaired what somebody else changed");
+                    } else {
+                        debug!(key = %step.key(), verb = verb(step), "changed");
+                    }
                 }
                 Err(error) if matches!(step, Step::Remove { .. }) && error.says_absent() => {
                     self.ledger.after(step, true, before, &mut change);
@@ -340,6 +371,13 @@ impl<K: Kernel> Reconciler<K> {
             self.problems.insert(conflict.key, problem);
         }
         (taken, change)
+    }
+
+    /// Says whether a pass now finds only what others did: all that was asked for had been done before.
+    fn repairs(&self) -> bool {
+        let status = self.status.borrow();
+        let done = status.settled && status.converged == self.held.generation;
+        done && status.report.count == 0
     }
 
     async fn write_down(&mut self, change: &LedgerChange) -> Result<(), JournalError> {

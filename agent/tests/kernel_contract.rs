@@ -5,7 +5,7 @@ use weir_agent::kernel::linux::Linux;
 
 #[tokio::test]
 async fn the_real_kernel_keeps_the_contract() {
-    let (mut kernel, capabilities) = Linux::open().await;
+    let (mut kernel, capabilities) = Linux::open(Vec::new()).await;
     let missing: Vec<_> = capabilities
         .iter()
         .filter(|capability| !capability.available)

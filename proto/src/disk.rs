@@ -56,6 +56,8 @@ pub enum DiskError {
     Directory { path: PathBuf, source: io::Error },
     #[error("cannot open the database in {path}")]
     Open { path: PathBuf, source: sled::Error },
+    #[error("the database in {path} is in use by a program that runs")]
+    Held { path: PathBuf },
     #[error("the database in {path} is damaged: {message}")]
     Damaged { path: PathBuf, message: String },
     #[error("record {key:?} has schema {found}, and this version reads {known}")]
@@ -217,7 +219,14 @@ fn read_all(path: &Path, schema: u8) -> Result<Content, DiskError> {
         path: path.to_owned(),
         message: message.to_owned(),
     };
-    let db = open_db(path).map_err(failed)?;
+    let db = open_db(path).map_err(|error| match error {
+        error if is_held(&error) => DiskError::Held {
+            path: path.to_owned(),
+        },
+        // it says so of a head that it cannot read
+        sled::Error::Unsupported(message) => damaged(&message),
+        error => failed(error),
+    })?;
     let mut records = Records::new();
     let mut found = Mark::default();
     let mut mark = Mark::default();
@@ -250,15 +259,17 @@ fn open_db(path: &Path) -> Result<sled::Db, sled::Error> {
             .flush_every_ms(None)
             .open();
         match opened {
-            // the kind that sled gives a lock that is held
-            Err(sled::Error::Io(error))
-                if error.kind() == io::ErrorKind::Other && Instant::now() < deadline =>
-            {
+            Err(error) if is_held(&error) && Instant::now() < deadline => {
                 thread::sleep(LOCK_PATIENCE / 40);
             }
             opened => return opened,
         }
     }
+}
+
+/// Says whether somebody else has the lock: sled has no kind of error for that but "other".
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.kind() == io::ErrorKind::Other)
 }
 
 fn read_watermark(path: &Path) -> Result<Option<Mark>, DiskError> {

@@ -56,15 +56,15 @@ enum Part {
 
 impl Linux {
     /// Opens this thread's network namespace, and says what its kernel can do. What it lacks shows again when it is
-    /// needed.
-    pub async fn open() -> (Self, Vec<Capability>) {
+    /// needed. None of the addresses in `needed`, which others have, is ever bound here.
+    pub async fn open(needed: Vec<IpAddr>) -> (Self, Vec<Capability>) {
         let Probed {
             capabilities,
             engine,
         } = capabilities::probe().await;
         let kernel = Self {
             settings: Settings::default(),
-            vips: Vips::default(),
+            vips: Vips::new(needed),
             sets: Sets::default(),
             rules: Rules::new(engine),
             services: Services::default(),

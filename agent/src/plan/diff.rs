@@ -74,12 +74,10 @@ pub fn plan(actual: &Table, wanted: &Table, ledger: &Ledger) -> Plan {
 
 fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger, plan: &mut Plan) {
     let found = actual.get(&key);
-    if found == Some(object) {
-        return;
-    }
     if let Key::Sysctl(sysctl) = key {
         // a setting belongs to nobody; one that the kernel lacks can only be missed
-        if found.is_some() || !sysctl.optional() {
+        let differs = found != Some(object);
+        if differs && (found.is_some() || !sysctl.optional()) {
             plan.steps.push(edit(key, object));
         }
         return;
@@ -94,7 +92,9 @@ fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger
         .or(uses(key))
         .filter(|held| !will_be_made(held));
     match there.then_some(key).or(under) {
+        // also when it is just like ours: it would not go with the service
         Some(held) if !ledger.owns(held) => plan.conflicts.push(Conflict { key, held }),
+        _ if found == Some(object) => {}
         _ if there => plan.steps.push(edit(key, object)),
         _ => plan.steps.push(Step::Add {
             key,

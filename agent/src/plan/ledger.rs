@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weir_proto::model::ItemKey;
+
 use super::{Conflict, Key, Object, Plan, Scope, Step, Sysctl, Table};
 
 /// The objects we made, and what settings were before us. Whatever is not in it is somebody else's.
@@ -50,6 +52,28 @@ impl Ledger {
     /// Says whether nothing is ours.
     pub fn is_empty(&self) -> bool {
         self.made.is_empty() && self.found.is_empty()
+    }
+
+    /// Gives what only we can have made in a kernel whose ledger is lost: the link by our name, the sets and rules,
+    /// every VIP on the link, and the services that are reached through one. Nothing while the link is known to
+    /// be ours, or is not there. `actual` must be the whole table.
+    pub fn claim(&self, actual: &Table) -> BTreeSet<Key> {
+        if self.owns(Key::Link) || actual.get(&Key::Link) != Some(&Object::Present) {
+            return BTreeSet::new();
+        }
+        let ours = |key: &Key| match key {
+            Key::Sysctl(_) => false,
+            Key::Link | Key::LoopbackSet(_) | Key::LoopbackRule(_) => {
+                actual.get(key) == Some(&Object::Present)
+            }
+            Key::Item(ItemKey::Vip(_)) => true,
+            Key::Item(ItemKey::VirtualService(frontend)) => {
+                actual.contains_key(&Key::Item(ItemKey::Vip(frontend.address)))
+            }
+            // with what they live in
+            Key::Item(ItemKey::Backend(_) | ItemKey::LoopbackEntry(_)) => false,
+        };
+        actual.keys().copied().filter(ours).collect()
     }
 
     /// Gives what must be written down before the steps of `plan` are taken on a kernel that holds `actual`.
@@ -156,7 +180,7 @@ impl Conflict {
 
 #[cfg(test)]
 mod tests {
-    use weir_proto::model::ItemKey;
+    use weir_proto::model::{Family, Frontend, Port, Protocol};
 
     use super::*;
 
@@ -176,6 +200,52 @@ mod tests {
             key,
             object: Object::Present,
         }
+    }
+
+    fn service(last: u8) -> (Key, Object) {
+        let frontend = Frontend {
+            address: [10, 1, 0, last].into(),
+            port: Port::new(80).expect("port"),
+            protocol: Protocol::Tcp,
+        };
+        let spec = crate::plan::ServiceSpec {
+            scheduler: "rr".to_owned(),
+            affinity_seconds: 0,
+            scheduler_flags: 0,
+        };
+        (
+            Key::Item(ItemKey::VirtualService(frontend)),
+            Object::Service(spec),
+        )
+    }
+
+    #[test]
+    fn a_lost_ledger_claims_what_hangs_on_our_link_and_nothing_else() {
+        let set = Key::LoopbackSet(Family::V4);
+        let other_type = (
+            Key::LoopbackSet(Family::V6),
+            Object::Value("hash:ip".to_owned()),
+        );
+        let kernel = Table::from([
+            (Key::Link, Object::Present),
+            (set, Object::Present),
+            other_type,
+            (vip(1), Object::Present),
+            service(1),
+            service(2),
+        ]);
+        let claimed = [Key::Link, set, vip(1), service(1).0];
+        assert_eq!(Ledger::default().claim(&kernel), claimed.into());
+        let mut without_link = kernel.clone();
+        without_link.remove(&Key::Link);
+        assert_eq!(Ledger::default().claim(&without_link), BTreeSet::new());
+        let mut ledger = Ledger::default();
+        ledger.apply(&making(&[Key::Link]));
+        assert_eq!(
+            ledger.claim(&kernel),
+            BTreeSet::new(),
+            "the ledger is not lost"
+        );
     }
 
     #[test]

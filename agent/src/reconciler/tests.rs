@@ -230,6 +230,41 @@ async fn an_empty_kernel_is_filled_from_the_journal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_without_its_journal_takes_over_what_hangs_on_its_link() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    rig.stop().await;
+    let before = kernel.table();
+    kernel.take_steps();
+    let mut rig = Rig::start(&kernel);
+    rig.until(|status| status.settled).await;
+    assert_eq!(
+        kernel.take_steps(),
+        [],
+        "nothing is pruned before a state is known"
+    );
+    assert_eq!(kernel.table(), before);
+    // the controller's word: the service has one backend less
+    let fewer: Vec<Item> = web()
+        .into_iter()
+        .filter(|item| *item != backend(21, 1))
+        .collect();
+    let status = rig.change(fewer, &[]).await;
+    assert_eq!(status.report, Report::default());
+    let steps: Vec<Key> = kernel.take_steps().iter().map(Step::key).collect();
+    assert_eq!(steps, [key(&backend(21, 1))]);
+    // and all of it goes with the service
+    let all: Vec<ItemKey> = web().iter().map(Item::key).collect();
+    rig.change(vec![], &all).await;
+    let left = objects(&kernel.table());
+    assert!(
+        left.iter().all(|key| !matches!(key, Key::Item(_))),
+        "{left:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_refused_item_does_not_stop_the_others() {
     let kernel = Fake::new();
     let refused = StepError::Refused(Problem::new(2, "no such thing".to_owned()));
@@ -245,6 +280,31 @@ async fn one_refused_item_does_not_stop_the_others() {
     let status = rig.until(|status| status.report.count == 0).await;
     assert_eq!(status.converged, Generation(1));
     assert!(kernel.table().contains_key(&key(&backend(11, 1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_service_just_like_ours_is_told_and_stays() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web()[4..].to_vec(), &[]).await;
+    let twin = key(&service(Scheduler::RoundRobin));
+    let spec = crate::plan::ServiceSpec {
+        scheduler: "rr".to_owned(),
+        affinity_seconds: 0,
+        scheduler_flags: 0,
+    };
+    kernel.tamper(|table| {
+        table.insert(twin, Object::Service(spec.clone()));
+    });
+    let status = rig.change(web(), &[]).await;
+    assert_eq!(
+        status.report.failures[0].key,
+        service(Scheduler::RoundRobin).key()
+    );
+    assert_eq!(status.report.count, 3);
+    let all: Vec<ItemKey> = web().iter().map(Item::key).collect();
+    rig.change(vec![], &all).await;
+    assert_eq!(kernel.table().get(&twin), Some(&Object::Service(spec)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,8 @@ pub(crate) struct Resources {
     claims: BTreeMap<Frontend, ServiceName>,
     /// Which resources have a backend at an address.
     standing: BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
+    /// Which nodes have an address.
+    located: BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
     /// Of services and backend sets together; one that is in both counts twice.
     backends: usize,
 }
@@ -120,7 +122,12 @@ impl Resources {
 
     fn index(&mut self, reference: &ResourceRef, resource: &Resource) {
         match resource {
-            Resource::Node(_) => {}
+            Resource::Node(node) => {
+                for address in &node.addresses {
+                    let here = self.located.entry(*address).or_default();
+                    here.insert(reference.clone());
+                }
+            }
             Resource::Service(service) => {
                 for frontend in &service.frontends {
                     self.claims.insert(*frontend, service.name.clone());
@@ -137,7 +144,11 @@ impl Resources {
 
     fn unindex(&mut self, reference: &ResourceRef, resource: &Resource) {
         match resource {
-            Resource::Node(_) => {}
+            Resource::Node(node) => {
+                for address in &node.addresses {
+                    forget(&mut self.located, *address, reference);
+                }
+            }
             Resource::Service(service) => {
                 for frontend in &service.frontends {
                     // in one batch a frontend may have moved to a service that was written before
@@ -170,12 +181,7 @@ impl Resources {
     fn leave(&mut self, reference: &ResourceRef, backends: &BTreeMap<Endpoint, Backend>) {
         self.backends -= backends.len();
         for endpoint in backends.keys() {
-            if let Some(here) = self.standing.get_mut(&endpoint.address) {
-                here.remove(reference);
-                if here.is_empty() {
-                    self.standing.remove(&endpoint.address);
-                }
-            }
+            forget(&mut self.standing, endpoint.address, reference);
         }
     }
 }
@@ -283,9 +289,36 @@ impl<'a> Proposed<'a> {
             .next()
     }
 
+    /// Gives a node that has an address.
+    pub(crate) fn node_at(&self, address: IpAddr) -> Option<&'a ResourceRef> {
+        let has = |resource: &Option<Resource>| match resource {
+            Some(Resource::Node(node)) => node.addresses.contains(&address),
+            _ => false,
+        };
+        let new = self.batch.iter().filter(|(_, resource)| has(resource));
+        let kept = self.now.located.get(&address).into_iter().flatten();
+        new.map(|(reference, _)| reference)
+            .chain(kept.filter(|reference| !self.batch.contains_key(reference)))
+            .next()
+    }
+
     fn keeps(&self, service: &ServiceName) -> bool {
         let reference = reference(Kind::Service, service.as_str());
         !self.batch.contains_key(&reference)
+    }
+}
+
+/// Takes a resource from those at an address.
+fn forget(
+    at: &mut BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
+    address: IpAddr,
+    reference: &ResourceRef,
+) {
+    if let Some(here) = at.get_mut(&address) {
+        here.remove(reference);
+        if here.is_empty() {
+            at.remove(&address);
+        }
     }
 }
 

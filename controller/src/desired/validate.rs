@@ -81,6 +81,13 @@ impl Check<'_> {
                 let problem = format!("{frontend} is claimed by {other}");
                 problems.add(path(), Refused::Other(problem));
             }
+            if let Some(node) = self.proposed.node_at(frontend.address) {
+                let address = frontend.address;
+                let problem = format!(
+                    "{address} is an address of {node}: as a VIP it would cut the other nodes off from it"
+                );
+                problems.add(path(), Refused::Other(problem));
+            }
             if let Some(other) = self.proposed.backend_at(frontend.address) {
                 let address = frontend.address;
                 let problem = format!(

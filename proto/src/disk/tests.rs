@@ -48,7 +48,7 @@ fn a_second_opener_is_refused() {
     let dir = tempfile::tempdir().expect("dir");
     let (_held, _) = Disk::open(dir.path(), SCHEMA).expect("open");
     let error = Disk::open(dir.path(), SCHEMA).expect_err("held");
-    assert!(matches!(error, DiskError::Open { .. }), "{error:?}");
+    assert!(matches!(error, DiskError::Held { .. }), "{error:?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo},
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 use nix::errno::Errno;
 use rtnetlink::{AddressMessageBuilder, Handle, LinkDummy, LinkMessageBuilder, LinkUnspec};
@@ -216,6 +217,33 @@ impl Links {
             IpAddr::V6(v6) => !v6.is_unicast_link_local(),
         });
         Ok(addresses)
+    }
+
+    /// Says whether an address is one of this host's own, on whatever link: packets to it stay here.
+    pub async fn is_own(&mut self, address: IpAddr) -> Result<bool, LinkError> {
+        let mut message = RouteMessage::default();
+        let (family, bits, destination) = match address {
+            IpAddr::V4(v4) => (AddressFamily::Inet, 32, RouteAddress::Inet(v4)),
+            IpAddr::V6(v6) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6)),
+        };
+        message.header.address_family = family;
+        message.header.destination_prefix_length = bits;
+        message
+            .attributes
+            .push(RouteAttribute::Destination(destination));
+        let get = RouteNetlinkMessage::GetRoute(message);
+        let mut own = false;
+        let asked = self.ask("find the route", get, NLM_F_ACK, |answer| {
+            if let RouteNetlinkMessage::NewRoute(route) = answer {
+                own |= route.header.kind == RouteType::Local;
+            }
+        });
+        match asked.await {
+            Ok(()) => Ok(own),
+            // no route at all: not here
+            Err(LinkError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds an address as a host of its own, `/32` or `/128`; `EEXIST` when the link has it.

@@ -1,5 +1,7 @@
 //! The loopback sets and their entries, as ipset has them.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use weir_proto::model::{Family, ItemKey, LoopbackEntry, Port, Protocol};
 
@@ -14,6 +16,11 @@ const ONE_BY_ONE: usize = 64;
 /// Most entries of a set. It takes no memory until it is used; a million backends on one node are out of
 /// reach of everything else.
 const MAX_ELEMENTS: u32 = 1 << 20;
+
+const IPSET_ERR_BUSY: i32 = 4100;
+/// A grace period is some ten milliseconds; a busy machine may take a few hundred.
+const DESTROY_TRIES: u32 = 20;
+const DESTROY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Gives the name of a family's set.
 pub fn set_name(family: Family) -> &'static str {
@@ -128,7 +135,7 @@ impl Sets {
                     .create(name, netlink_family(family), MAX_ELEMENTS)
                     .await
             }
-            Step::Remove { .. } => ipset.run(&Command::Destroy(name)).await,
+            Step::Remove { .. } => destroy(ipset, name).await,
             // a set of ours has one shape
             Step::Edit { .. } => Err(NlError::Errno(Errno::EEXIST as i32)),
         }
@@ -162,6 +169,18 @@ impl Sets {
             none => Ok(none.insert(Ipset::open()?)),
         }
     }
+}
+
+/// Destroys a set, waiting for nf_tables to let go of it: that frees a deleted rule, and with it the rule's hold on
+/// the set, only after a grace period (`nf_tables_trans_destroy_work` in `net/netfilter/nf_tables_api.c`).
+async fn destroy(ipset: &mut Ipset, name: &str) -> Result<(), NlError> {
+    for _ in 0..DESTROY_TRIES {
+        match ipset.run(&Command::Destroy(name)).await {
+            Err(NlError::Errno(IPSET_ERR_BUSY)) => tokio::time::sleep(DESTROY_PAUSE).await,
+            done => return done,
+        }
+    }
+    ipset.run(&Command::Destroy(name)).await
 }
 
 /// Says whether there is no set: none of this name, or, as `nfnetlink_rcv_msg` (`net/netfilter/nfnetlink.c`) puts it,

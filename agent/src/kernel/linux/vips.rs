@@ -15,12 +15,21 @@ pub const LINK: &str = "weir0";
 const DUMMY: &str = "dummy";
 
 /// The link and its addresses.
-#[derive(Default)]
 pub(super) struct Vips {
     links: Option<Links>,
+    /// Addresses of others that this node must go on reaching.
+    needed: Vec<IpAddr>,
 }
 
 impl Vips {
+    /// Makes the door; to bind one of the `needed` addresses here would cut this node off from who has it.
+    pub(super) fn new(needed: Vec<IpAddr>) -> Self {
+        Self {
+            links: None,
+            needed,
+        }
+    }
+
     /// Reads the link and the addresses on it, as far as the scope has them.
     pub(super) async fn read(
         &mut self,
@@ -128,8 +137,17 @@ impl Vips {
         let Key::Item(ItemKey::Vip(address)) = step.key() else {
             return Err(verdict::refused(Errno::EINVAL, "not a VIP"));
         };
+        let needed = self.needed.contains(&address);
         let links = self.door().map_err(refused)?;
         match step {
+            Step::Add { .. } if needed => {
+                let why = format!("{address} is the controller's own address");
+                return Err(verdict::refused(Errno::EADDRINUSE, why));
+            }
+            Step::Add { .. } if links.is_own(address).await.map_err(refused)? => {
+                let why = format!("{address} is an address of this node already");
+                return Err(verdict::refused(Errno::EEXIST, why));
+            }
             Step::Add { .. } => links.add_address(index, address).await,
             Step::Remove { .. } => links.del_address(index, address).await,
             // a VIP has nothing that could be edited

@@ -1,6 +1,6 @@
-use super::super::samples::{batch, endpoint, frontend, service, set};
+use super::super::samples::{batch, endpoint, frontend, node, service, set};
 use super::*;
-use weir_proto::model::{Forwarding, Resource, Revision};
+use weir_proto::model::{Forwarding, Node, Resource, Revision};
 
 fn stored(resources: Vec<Resource>) -> Resources {
     let mut all = Resources::default();
@@ -43,6 +43,32 @@ fn a_frontend_claimed_by_another_service_is_refused_by_name() {
         problems_at(&now, &clash, &places),
         ["services[web].frontends[3]: 10.1.0.1:80 TCP is claimed by services[shop]"]
     );
+}
+
+#[test]
+fn a_vip_that_is_a_nodes_own_address_is_refused_by_the_nodes_name() {
+    let at = |name: &str| {
+        Resource::Node(Node {
+            addresses: vec![[10, 1, 0, 1].into()],
+            ..node(name, &[])
+        })
+    };
+    let refusal = |name: &str| {
+        format!(
+            "services[web].frontends[10.1.0.1:80 TCP]: 10.1.0.1 is an address of nodes[{name}]: as a VIP it would \
+             cut the other nodes off from it"
+        )
+    };
+    let now = stored(vec![at("a")]);
+    assert_eq!(problems(&now, &batch(vec![web()])), [refusal("a")]);
+    let both = batch(vec![web(), at("b")]);
+    assert_eq!(problems(&Resources::default(), &both), [refusal("b")]);
+    // in the same batch the node moves away
+    let moved = batch(vec![web(), Resource::Node(node("a", &[]))]);
+    assert_eq!(problems(&now, &moved), [""; 0]);
+    let mut later = now;
+    later.remove(&at("a").reference());
+    assert_eq!(problems(&later, &batch(vec![web()])), [""; 0]);
 }
 
 #[test]
