@@ -15,10 +15,14 @@ use std::{
 
 use netns::{in_new_netns, sh};
 use nix::sched::CloneFlags;
+use weir_agent::kernel::Kernel as _;
 use weir_agent::kernel::linux::{
+    Linux,
     ipset::{Command as Ask, Element, Family, Ipset},
     loopback::{Iptables, NftCompat, NftError, RuleEngine, nft_compat::Counter},
 };
+use weir_agent::plan::{Key, Object, Step};
+use weir_proto::model;
 
 async fn nft(family: Family) -> NftCompat {
     let mut nft = NftCompat::open().unwrap();
@@ -29,6 +33,42 @@ async fn nft(family: Family) -> NftCompat {
         );
     }
     nft
+}
+
+#[test]
+fn a_set_goes_right_after_the_rule_that_used_it() {
+    in_new_netns(|| async {
+        let (mut kernel, _) = Linux::open(Vec::new()).await;
+        for round in 0..10 {
+            let up = [Key::LoopbackSet, Key::LoopbackRule].map(|key| Step::Add {
+                key: key(model::Family::V4),
+                object: Object::Present,
+            });
+            assert_eq!(kernel.apply(&up).await, [Ok(()), Ok(())], "round {round}");
+            let down = [Key::LoopbackRule, Key::LoopbackSet].map(|key| Step::Remove {
+                key: key(model::Family::V4),
+            });
+            assert_eq!(kernel.apply(&down).await, [Ok(()), Ok(())], "round {round}");
+        }
+        assert_eq!(sh("nft list tables"), "");
+
+        // a rule that an earlier start put up by another engine goes as well
+        let up = [Key::LoopbackSet, Key::LoopbackRule].map(|key| Step::Add {
+            key: key(model::Family::V4),
+            object: Object::Present,
+        });
+        assert_eq!(kernel.apply(&up).await, [Ok(()), Ok(())]);
+        let mut iptables = Iptables::find().await.unwrap();
+        iptables
+            .install(Family::Inet, "WEIR-LOOPBACK")
+            .await
+            .unwrap();
+        let down = [Key::LoopbackRule, Key::LoopbackSet].map(|key| Step::Remove {
+            key: key(model::Family::V4),
+        });
+        assert_eq!(kernel.apply(&down).await, [Ok(()), Ok(())]);
+        assert!(!sh("iptables-nft -t nat -S").contains("WEIR-LOOPBACK"));
+    });
 }
 
 #[test]

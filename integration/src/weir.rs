@@ -116,6 +116,12 @@ impl Weir {
         program::run(&mut command, "")
     }
 
+    /// Deletes what a node's agent keeps. The agent must have ended.
+    pub fn lose_journal(&self, topology: &Topology, node: &str) -> Result<()> {
+        let dir = self.agent_dir(topology.node(node)?);
+        std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))
+    }
+
     /// The operator's command, as it is run on node-a.
     pub fn weirctl_command(&self, topology: &Topology) -> Result<Command> {
         let home = controller_home(topology)?;

@@ -56,3 +56,54 @@ fn foreign_objects_survive_apply_and_cleanup_and_nothing_of_ours_remains() -> Re
         same(&foreign, &site.kernel()?)
     })
 }
+
+#[test]
+fn a_vip_that_the_node_has_on_another_link_is_refused_and_stays_there() -> Result<()> {
+    on_two_pods(|site| {
+        let node = &site.topology.node("node-a")?.netns;
+        // added after the agent told the controller its addresses: only the node can know
+        lay_foreign(node)?;
+        let before = site.kernel()?;
+        let clash = WEB.replace("10.100.100.100", "10.100.7.7");
+        let refused = site
+            .apply(&clash)
+            .expect_err("the node has the address")
+            .to_string();
+        ensure!(
+            refused.contains("10.100.7.7 is an address of this node already"),
+            "{refused}"
+        );
+        let lost = site.kernel()?.lost_since(&before);
+        ensure!(
+            lost.iter().all(|line| line.starts_with("ipv4/")),
+            "{lost:#?}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_service_that_somebody_else_made_is_told_and_left_alone_even_when_just_like_ours() -> Result<()>
+{
+    on_two_pods(|site| {
+        let node = &site.topology.node("node-a")?.netns;
+        program::run(
+            node.command("ipvsadm").arg("-R"),
+            "-A -t 10.100.100.100:8080 -s rr\n\
+             -a -t 10.100.100.100:8080 -r 10.0.0.11:8080 -m -w 1\n\
+             -a -t 10.100.100.100:8080 -r 10.0.0.21:8080 -m -w 1\n",
+        )?;
+        let theirs = program::run(node.command("ipvsadm").arg("-Sn"), "")?;
+        let refused = site
+            .apply(WEB)
+            .expect_err("somebody has the service")
+            .to_string();
+        let told = "virtual service 10.100.100.100:8080 TCP is there and is not ours";
+        ensure!(refused.contains(told), "{refused}");
+        site.weir
+            .weirctl(&site.topology, &["delete", "service", "web", "--wait"], "")?;
+        let now = program::run(node.command("ipvsadm").arg("-Sn"), "")?;
+        ensure!(now == theirs, "{now}");
+        Ok(())
+    })
+}

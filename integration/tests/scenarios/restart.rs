@@ -70,3 +70,26 @@ fn an_agent_that_is_asked_to_end_leaves_the_kernel_serving() -> Result<()> {
         site.answered_everywhere(Proto::Tcp, WEB_VIP, &["pod-x", "pod-y"])
     })
 }
+
+#[test]
+fn an_agent_that_lost_its_journal_takes_over_what_it_had_made() -> Result<()> {
+    on_two_pods(|site| {
+        let clean = site.kernel()?;
+        site.apply(WEB)?;
+        let before = site.kernel()?;
+        site.weir.kill_agent("node-a")?;
+        site.weir.lose_journal(&site.topology, "node-a")?;
+        site.weir.start_agent(&site.topology, "node-a")?;
+        site.apply(WEB)?;
+        same(&before, &site.kernel()?)?;
+        site.weir
+            .weirctl(&site.topology, &["delete", "service", "web", "--wait"], "")?;
+        site.weir.terminate_agent("node-a")?;
+        site.weir.cleanup(&site.topology, "node-a")?;
+        // the values of settings before weir were in the journal: nobody knows them any more
+        let left = site.kernel()?.new_since(&clean);
+        let settings = |line: &String| line.starts_with("ipv4/") || line.starts_with("bridge/");
+        ensure!(left.iter().all(settings), "{left:#?}");
+        Ok(())
+    })
+}

@@ -7,7 +7,7 @@ use weir_proto::trace::chain;
 use super::ipset::Ipset;
 use super::loopback::{Iptables, NftCompat, RuleEngine, RuleError, SetRef};
 use super::netlink::NlError;
-use super::sets::{is_absent, netlink_family, set_name};
+use super::sets::{RELEASE_PAUSE, RELEASE_TRIES, is_absent, netlink_family, set_name};
 use super::verdict;
 use crate::kernel::{KernelError, StepError, Verdict};
 use crate::plan::{Key, Object, Scope, Step, Table, Unit};
@@ -16,6 +16,13 @@ use crate::plan::{Key, Object, Scope, Step, Table, Unit};
 pub(super) struct Rules {
     engine: Option<RuleEngine>,
     ipset: Option<Ipset>,
+}
+
+/// The engine that is not in use.
+#[derive(Clone, Copy)]
+enum Other {
+    Iptables,
+    NftCompat,
 }
 
 /// Why a rule cannot be seen or changed.
@@ -104,11 +111,31 @@ impl Rules {
             Step::Add { .. } | Step::Edit { .. } => engine.install(set).await,
             Step::Remove { .. } => engine.remove(set).await,
         };
-        if matches!(step, Step::Remove { .. }) {
+        let other = match engine {
+            RuleEngine::NftCompat(_) => Other::Iptables,
+            RuleEngine::Iptables(_) => Other::NftCompat,
+        };
+        if matches!(step, Step::Remove { .. }) && self.is_used(family).await {
             // an agent of ours may have found another engine at an earlier start; what that cannot do, it did not do
-            let _ = remove_by_the_other(engine, set).await;
+            let _ = remove_by(other, set).await;
         }
         done.map_err(|error| verdict::refused(Errno::EIO, chain(&error)))
+    }
+
+    /// Says whether a rule still refers to a family's set, after nf_tables had time to let go of it.
+    async fn is_used(&mut self, family: Family) -> bool {
+        let Some(ipset) = &mut self.ipset else {
+            return false;
+        };
+        for _ in 0..RELEASE_TRIES {
+            match ipset.list(set_name(family)).await {
+                Ok(Some(set)) if set.header.references > 0 => {
+                    tokio::time::sleep(RELEASE_PAUSE).await;
+                }
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// Gives the index of a family's set. A kernel without ipset has none.
@@ -124,12 +151,12 @@ impl Rules {
     }
 }
 
-async fn remove_by_the_other(used: &RuleEngine, set: SetRef<'_>) -> Result<(), RuleError> {
-    let mut other = match used {
-        RuleEngine::NftCompat(_) => RuleEngine::Iptables(Iptables::find().await?),
-        RuleEngine::Iptables(_) => RuleEngine::NftCompat(NftCompat::open()?),
+async fn remove_by(other: Other, set: SetRef<'_>) -> Result<(), RuleError> {
+    let mut engine = match other {
+        Other::Iptables => RuleEngine::Iptables(Iptables::find().await?),
+        Other::NftCompat => RuleEngine::NftCompat(NftCompat::open()?),
     };
-    other.remove(set).await
+    engine.remove(set).await
 }
 
 fn set(family: Family, index: u16) -> SetRef<'static> {

@@ -18,9 +18,11 @@ const ONE_BY_ONE: usize = 64;
 const MAX_ELEMENTS: u32 = 1 << 20;
 
 const IPSET_ERR_BUSY: i32 = 4100;
-/// A grace period is some ten milliseconds; a busy machine may take a few hundred.
-const DESTROY_TRIES: u32 = 20;
-const DESTROY_PAUSE: Duration = Duration::from_millis(50);
+/// A deleted nf_tables rule is freed, and with it its hold on the set, only after a grace period
+/// (`nf_tables_trans_destroy_work` in `net/netfilter/nf_tables_api.c`): some ten milliseconds, on a busy machine a few
+/// hundred.
+pub(super) const RELEASE_TRIES: u32 = 20;
+pub(super) const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Gives the name of a family's set.
 pub fn set_name(family: Family) -> &'static str {
@@ -171,12 +173,11 @@ impl Sets {
     }
 }
 
-/// Destroys a set, waiting for nf_tables to let go of it: that frees a deleted rule, and with it the rule's hold on
-/// the set, only after a grace period (`nf_tables_trans_destroy_work` in `net/netfilter/nf_tables_api.c`).
+/// Destroys a set, waiting for nf_tables to let go of it.
 async fn destroy(ipset: &mut Ipset, name: &str) -> Result<(), NlError> {
-    for _ in 0..DESTROY_TRIES {
+    for _ in 0..RELEASE_TRIES {
         match ipset.run(&Command::Destroy(name)).await {
-            Err(NlError::Errno(IPSET_ERR_BUSY)) => tokio::time::sleep(DESTROY_PAUSE).await,
+            Err(NlError::Errno(IPSET_ERR_BUSY)) => tokio::time::sleep(RELEASE_PAUSE).await,
             done => return done,
         }
     }
