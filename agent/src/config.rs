@@ -9,11 +9,21 @@ use weir_proto::model::{Labels, NodeName, unicast};
 
 const DATA_DIR: &str = "/var/lib/weir/agent";
 
+const TELLING: &str = "\
+Also in the environment:
+  WEIR_LOG                     what is logged: error, warn, info (the default) or debug
+  OTEL_EXPORTER_OTLP_ENDPOINT  where spans are sent, as http://HOST:PORT; not set: nowhere";
+
 /// Programs this node's kernel to balance what the controller says.
 ///
 /// The kernel forwards by itself: stopping the agent stops no traffic.
 #[derive(Debug, Parser)]
-#[command(name = "weir-agent", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "weir-agent",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = TELLING
+)]
 pub struct Cli {
     /// What to do; nothing named: run the agent.
     #[command(subcommand)]

@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use weir_proto::model::{Capability, ItemKey};
 
 use self::capabilities::Probed;
+use self::netlink::Counts;
 use self::rules::Rules;
 use self::services::Services;
 use self::sets::Sets;
@@ -70,6 +71,11 @@ impl Linux {
             services: Services::default(),
         };
         (kernel, capabilities)
+    }
+
+    /// Gives what was said to IPVS so far, for tests and benches that count.
+    pub fn ipvs_counts(&self) -> Counts {
+        self.services.counts()
     }
 
     /// Gives the addresses this node can be reached at: those of all links but loopback and our own.

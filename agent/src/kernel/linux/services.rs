@@ -8,7 +8,7 @@ use weir_proto::model::{BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Por
 use super::ipvs::{
     Command, Dest, DestStatus, Flags, Forward, Ipvs, Proto, Service, ServiceKey, ServiceStatus,
 };
-use super::netlink::NlError;
+use super::netlink::{Counts, NlError};
 use super::verdict;
 use crate::kernel::{KernelError, Verdict};
 use crate::plan::{BackendSpec, Key, Object, Scope, ServiceSpec, Step, Table, Unit};
@@ -81,6 +81,11 @@ impl Services {
             }
         }
         Ok(())
+    }
+
+    /// Gives what was said so far; nothing, before IPVS was needed.
+    pub(super) fn counts(&self) -> Counts {
+        self.ipvs.as_ref().map(Ipvs::counts).unwrap_or_default()
     }
 
     /// Sends steps in one batch.

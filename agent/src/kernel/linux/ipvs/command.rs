@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::settings::IPVS_DAEMON_ATTR_STATE;
 use super::{Daemon, DaemonState, Dest, Service, ServiceKey, Timeouts};
-use crate::kernel::linux::netlink::Request;
+use crate::kernel::linux::netlink::{Request, wire::NLM_F_ACK};
 
 /// The name of the generic netlink family.
 pub const IPVS_GENL_NAME: &str = "IPVS";
@@ -74,7 +74,12 @@ pub enum Command<'a> {
 impl Command<'_> {
     /// Writes the command for the family number that [`IPVS_GENL_NAME`] resolved to.
     pub fn encode(&self, family: u16) -> Request {
-        let mut out = Request::generic(family, self.number(), IPVS_GENL_VERSION, 0);
+        let flags = match self {
+            // stopping one that never ran ends in EINTR, and the kernel then says nothing
+            Self::DelDaemon(_) => NLM_F_ACK,
+            _ => 0,
+        };
+        let mut out = Request::generic(family, self.number(), IPVS_GENL_VERSION, flags);
         match self {
             Self::NewService(service) | Self::SetService(service) => {
                 out.nest(IPVS_CMD_ATTR_SERVICE, |out| service.write(out));

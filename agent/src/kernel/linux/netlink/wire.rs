@@ -177,6 +177,11 @@ impl Request {
         out[start + 8..start + 12].copy_from_slice(&seq.to_ne_bytes());
     }
 
+    /// Says whether the message itself asks for an acknowledgement.
+    pub(crate) fn asks_for_ack(&self) -> bool {
+        u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) & NLM_F_ACK != 0
+    }
+
     fn open(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0, 0]);
@@ -200,6 +205,14 @@ impl Request {
             u32::MAX
         });
         self.bytes[..4].copy_from_slice(&len.to_ne_bytes());
+    }
+}
+
+/// Makes a message that was written already ask for an acknowledgement.
+pub(crate) fn ask_for_ack(message: &mut [u8]) {
+    if let Some([low, high]) = message.get_mut(6..8) {
+        let flags = u16::from_ne_bytes([*low, *high]) | NLM_F_ACK;
+        [*low, *high] = flags.to_ne_bytes();
     }
 }
 
