@@ -12,7 +12,7 @@ use super::files;
 use super::manifest::Manifests;
 use super::outcome::{Trouble, print};
 use super::render::{counted, reference};
-use super::wait::Wait;
+use super::wait::{About, Wait};
 
 /// The most one apply may carry (`ApplyRequest.resources`).
 const LARGEST: usize = 4 << 20;
@@ -44,7 +44,7 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         })?;
     print(&changes(&answer.changes, args.write.dry_run))?;
     if args.write.wait {
-        Wait::new(answer.targets)
+        Wait::new(answer.targets, About::new(manifests.resources()))
             .until_converged(&controller, args.write.wait_timeout)
             .await?;
     }

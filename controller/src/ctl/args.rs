@@ -58,6 +58,9 @@ pub(crate) enum Command {
 Every file is checked first, and everything wrong in any of them is said at once.
 The resources of all files are applied together: all of them, or none.
 
+With --wait the exit status is 1 if a node refuses something of what was applied, or has not
+converged in time. What else fails on these nodes is mentioned, and left to weirctl status.
+
 Examples:
   # Apply one file, and all files of a directory (*.yaml, *.yml, *.json)
   weirctl apply -f web.yaml -f services/
@@ -144,7 +147,8 @@ pub(crate) enum Form {
     override_usage = "weirctl delete [OPTIONS] KIND NAME...\n       weirctl delete [OPTIONS] KIND/NAME...\n       weirctl delete [OPTIONS] -f FILE"
 )]
 #[command(after_help = "\
-A service takes its backend sets with it. If one of the resources is not there, none is deleted.
+A service takes its backend sets with it. If one of the resources is not there, none is deleted,
+save with --ignore-not-found.
 
 Examples:
   # Two services
@@ -162,6 +166,9 @@ pub(crate) struct DeleteArgs {
     /// A file, a directory, or - for standard input, whose resources are deleted
     #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "what")]
     pub(crate) files: Vec<String>,
+    /// Leave out what is not there, instead of deleting nothing
+    #[arg(long)]
+    pub(crate) ignore_not_found: bool,
     #[command(flatten)]
     pub(crate) write: Write,
 }

@@ -183,8 +183,15 @@ fn what_is_named_is_deleted() {
         fine("backendset/web-b deleted\n")
     );
     assert_eq!(
-        fake.run(&["delete", "service/gone", "service/web"]),
-        failed("error: the controller says NOT_FOUND: \"gone\" is not there\n")
+        fake.run(&["delete", "svc", "web", "nope"]),
+        failed("error: service/nope not found; nothing was deleted\n")
+    );
+    assert_eq!(
+        fake.run(&["delete", "svc", "gone", "web", "nope"]),
+        failed(
+            "service/gone not found\nservice/nope not found\n\
+             error: 2 resources not found; nothing was deleted\n"
+        )
     );
     assert_eq!(
         run(
@@ -195,6 +202,15 @@ fn what_is_named_is_deleted() {
         fine("service/web deleted\nnode/node-a deleted\n")
     );
     assert_eq!(fake.state().resources.len(), 0);
+}
+
+#[test]
+fn what_is_not_there_is_left_out_when_asked_for() {
+    let fake = start();
+    fake.apply(WEB);
+    let delete = ["delete", "svc", "web", "nope", "--ignore-not-found"];
+    assert_eq!(fake.run(&delete), fine("service/web deleted\n"));
+    assert_eq!(fake.run(&delete), fine(""));
 }
 
 #[test]

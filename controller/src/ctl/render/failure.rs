@@ -99,7 +99,7 @@ pub(crate) fn rejection(node: &wire::NodeState) -> String {
 }
 
 /// Says what a node does not hold, a line each, and how many more there are than it names.
-pub(crate) fn failures(node: &wire::NodeState) -> Vec<String> {
+fn failures(node: &wire::NodeState) -> Vec<String> {
     let mut lines: Vec<String> = node.failures.iter().map(failure_text).collect();
     let named = u64::try_from(lines.len()).unwrap_or(u64::MAX);
     if let Some(rest @ 1..) = node.failure_count.checked_sub(named) {
