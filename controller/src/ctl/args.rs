@@ -53,7 +53,9 @@ pub(crate) enum Command {
     Version,
 }
 
+// The usage is spelled out: clap's own would show as required whatever the environment sets.
 #[derive(Debug, Args)]
+#[command(override_usage = "weirctl apply [OPTIONS] -f FILE...")]
 #[command(after_help = "\
 Every file is checked first, and everything wrong in any of them is said at once.
 The resources of all files are applied together: all of them, or none.
