@@ -109,7 +109,9 @@ impl<S: Store> Owner<S> {
             Said::Gone => {
                 info!(node = %name, "node disconnected");
                 entry.session = None;
-                entry.progress.disconnected();
+                if let Some(view) = self.desired.view(name) {
+                    entry.progress.disconnected(view, &entry.feed, now);
+                }
                 self.measure();
             }
         }
@@ -145,7 +147,8 @@ impl<S: Store> Owner<S> {
             // it accepts what it has not read, or is on its way out: its stream ends, and it comes again
             Err(_) => {
                 entry.session = None;
-                entry.progress.disconnected();
+                let now = now_unix_ms();
+                entry.progress.disconnected(view, &entry.feed, now);
             }
         }
     }

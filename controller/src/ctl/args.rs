@@ -178,11 +178,12 @@ pub(crate) struct DeleteArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Wanted, accepted and converged are generations of a node's state: what it must hold,
-what it has taken durably, and what its kernel has been brought to.
+what it has taken durably, and what its kernel has been brought to. A node is connected,
+gone (its agent was last heard of HEARD), or unheard: not since the controller started.
 
 Exit status:
-  0  every node has converged
-  1  a node has not, or the controller cannot be reached
+  0  every node is connected and has converged
+  1  a node is not or has not, or the controller cannot be reached
   2  the command line is wrong
 
 Examples:

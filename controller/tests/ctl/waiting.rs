@@ -12,6 +12,7 @@ fn node(name: &str, accepted: u64, converged: u64) -> NodeState {
         wanted_generation: 2,
         accepted_generation: accepted,
         converged_generation: converged,
+        last_heard_unix_ms: 1,
         ..NodeState::default()
     }
 }

@@ -9,6 +9,7 @@ fn state(name: &str, accepted: u64, converged: u64) -> wire::NodeState {
         wanted_generation: 7,
         accepted_generation: accepted,
         converged_generation: converged,
+        last_heard_unix_ms: 1,
         ..wire::NodeState::default()
     }
 }
@@ -130,6 +131,20 @@ fn what_the_nodes_say_decides() {
                 ("a", "has not accepted generation 7; it holds 6"),
                 ("!b", "not connected; converged on generation 5 of 7"),
             ]),
+        ),
+        (
+            "one was not heard from",
+            vec![
+                state("a", 7, 7),
+                wire::NodeState {
+                    last_heard_unix_ms: 0,
+                    ..gone(state("b", 0, 0))
+                },
+            ],
+            waiting(&[(
+                "!b",
+                "not heard from since the controller started; generation 7 waits for it",
+            )]),
         ),
         (
             "one is not spoken of, and others do not matter",
