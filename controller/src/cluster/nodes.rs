@@ -56,7 +56,11 @@ impl<S: Store> Owner<S> {
         }
         entry.progress.hello(&hello, now_unix_ms());
         if let Some(earlier) = entry.session.replace(Open { id, outbox }) {
-            info!(node = %name, "another stream of the node takes the place of this one");
+            warn!(
+                node = %name,
+                "another stream of this node takes the place of its earlier one: its agent came back \
+                 unnoticed, or two agents may run under one name"
+            );
             earlier.end(Outgoing::Replaced);
         }
         info!(node = %name, version = hello.agent_version, held = ?hello.held, "node connected");
