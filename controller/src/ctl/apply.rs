@@ -9,7 +9,7 @@ use weir_proto::wire;
 use super::args::{ApplyArgs, To};
 use super::connect::Controller;
 use super::files;
-use super::manifest::Manifests;
+use super::manifest::{Manifests, in_file_words};
 use super::outcome::{Trouble, print};
 use super::render::{counted, reference};
 use super::wait::{About, Wait};
@@ -87,7 +87,10 @@ fn refused_fields(status: &Status, manifests: &Manifests) -> Option<Trouble> {
         .map(|violation| {
             let (path, problem) = (&violation.field, &violation.description);
             match manifests.locate(path) {
-                Some((file, line)) => format!("{file}:{line}: {path}: {problem}"),
+                Some((file, line)) => {
+                    let path = in_file_words(path);
+                    format!("{file}:{line}: {path}: {problem}")
+                }
                 None => format!("{path}: {problem}"),
             }
         })

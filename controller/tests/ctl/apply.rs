@@ -109,6 +109,7 @@ fn fields_the_controller_refuses_are_brought_to_their_lines() {
     let fake = start();
     let mut details = ErrorDetails::new();
     details.add_bad_request_violation("services[web].frontends[0]", "claimed by service dns");
+    details.add_bad_request_violation("services[web].node_selector", "selects nothing");
     details.add_bad_request_violation("services[dns]", "in the way");
     fake.state().refusal = Some(Status::with_error_details(
         Code::InvalidArgument,
@@ -120,8 +121,9 @@ fn fields_the_controller_refuses_are_brought_to_their_lines() {
         failed(
             "\
 stdin:6: services[web].frontends[0]: claimed by service dns
+stdin:1: services[web].nodeSelector: selects nothing
 services[dns]: in the way
-error: the controller found 2 problems; nothing was applied
+error: the controller found 3 problems; nothing was applied
 "
         )
     );
