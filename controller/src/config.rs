@@ -23,9 +23,11 @@ const DEFAULTS: Defaults = Defaults {
 /// What is read from the environment beside the flags' twins.
 const ENVIRONMENT: &str = "\
 Environment:
-  WEIR_LOG                     What is logged to standard error: a level (error, warn, info, debug,
-                               trace), or levels by module: info,weir_controller=debug [default: info]
-  OTEL_EXPORTER_OTLP_ENDPOINT  OpenTelemetry collector that spans are sent to; none: spans go nowhere";
+  WEIR_LOG
+          What is logged to standard error: error, warn, info (the default), debug or trace,
+          or levels by module (info,weir_controller=debug)
+  OTEL_EXPORTER_OTLP_ENDPOINT
+          The OpenTelemetry collector that spans are sent to; without it they go nowhere";
 
 /// Decides what every node must hold, and streams it to the agents there.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
