@@ -79,9 +79,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (store, saved) =
         opened.with_context(|| format!("cannot load {}", config.data_dir.display()))?;
     info!(revision = %saved.revision, resources = saved.resources.len(), "store loaded");
-    let (cluster, owner) = Cluster::start(store, saved, metrics.clone());
+    let (cluster, owner) = Cluster::start(store, saved, metrics);
     tasks.spawn(async { owner.await.context("the cluster's task failed") });
-    let server = rpc::serve(operators, cluster, metrics, stopping.clone());
+    let server = rpc::serve(operators, cluster, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
     tasks.spawn(tell_ready(ready, stopping));
     info!(%operator_addr, %admin_addr, "serving");

@@ -20,9 +20,18 @@ const DEFAULTS: Defaults = Defaults {
     log_format: LogFormat::Text,
 };
 
+/// What is read from the environment beside the flags' twins.
+const ENVIRONMENT: &str = "\
+Environment:
+  WEIR_LOG
+          What is logged to standard error: error, warn, info (the default), debug or trace,
+          or levels by module (info,weir_controller=debug)
+  OTEL_EXPORTER_OTLP_ENDPOINT
+          The OpenTelemetry collector that spans are sent to; without it they go nowhere";
+
 /// Decides what every node must hold, and streams it to the agents there.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(name = "weir-controller", version)]
+#[command(name = "weir-controller", version, after_help = ENVIRONMENT)]
 pub struct Config {
     /// Address and port for operators and agents (gRPC)
     #[arg(long, env = "WEIR_CONTROLLER_LISTEN", value_name = "ADDRESS:PORT", default_value_t = DEFAULTS.listen)]
@@ -105,6 +114,14 @@ mod tests {
             assert_eq!(variable, Some(format!("WEIR_CONTROLLER_{name}").as_str()));
         }
         command.debug_assert();
+    }
+
+    #[test]
+    fn help_names_the_environment_that_has_no_flag() {
+        let help = Config::command().render_help().to_string();
+        for name in ["WEIR_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+            assert!(help.contains(name), "{name}\n{help}");
+        }
     }
 
     #[test]

@@ -25,7 +25,6 @@ use weir_proto::wire::node_reports_server::NodeReportsServer;
 use weir_proto::wire::node_sync_server::NodeSyncServer;
 use weir_proto::wire::operator_server::OperatorServer;
 
-use crate::admin::Metrics;
 use crate::cluster::Cluster;
 use limits::UnaryTimeout;
 use node_reports::NodeReportsService;
@@ -51,7 +50,6 @@ type Reports = NodeReportsServer<NodeReportsService>;
 pub(crate) async fn serve(
     listener: TcpListener,
     cluster: Cluster,
-    metrics: Metrics,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -61,7 +59,7 @@ pub(crate) async fn serve(
 
     let operators = OperatorService::new(cluster.clone(), stopping.clone());
     let syncs = NodeSyncService::new(cluster, stopping.clone());
-    let reports = NodeReportsService::new(metrics, stopping.clone());
+    let reports = NodeReportsService::new(stopping.clone());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))

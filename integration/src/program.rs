@@ -1,7 +1,8 @@
 //! Programs: where ours are, and running any of them to the end.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -50,6 +51,38 @@ pub fn run(command: &mut Command, input: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Nobody reads standard output any more, as after `| head`.
+#[derive(Debug)]
+struct Unread;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("standard output is closed")
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// Writes a line to standard output.
+pub fn line(text: &str) -> Result<()> {
+    written(writeln!(io::stdout(), "{text}"))
+}
+
+fn written(done: io::Result<()>) -> Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Unread.into()),
+        done => done.context("writing to standard output"),
+    }
+}
+
+/// Ends a program that shows something: well, where nobody reads on.
+pub fn unless_unread(shown: Result<()>) -> Result<()> {
+    match shown {
+        Err(error) if error.is::<Unread>() => Ok(()),
+        shown => shown,
+    }
+}
+
 /// Writes a command as a person would type it.
 pub fn told(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -68,6 +101,13 @@ fn word(word: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_no_failure() {
+        let ended = |kind: io::ErrorKind| unless_unread(written(Err(kind.into()))).is_ok();
+        assert!(ended(io::ErrorKind::BrokenPipe));
+        assert!(!ended(io::ErrorKind::StorageFull));
+    }
 
     #[test]
     fn a_failed_command_tells_its_line_its_status_and_its_words() {

@@ -23,7 +23,6 @@ pub(crate) struct Metrics {
     applies: Family<ApplyLabels, Counter>,
     updates: Family<UpdateLabels, Counter>,
     rejections: Family<RejectionLabels, Counter>,
-    reports: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,11 +82,6 @@ impl Metrics {
             "Updates that nodes did not take",
             metrics.rejections.clone(),
         );
-        registry.register(
-            "reports",
-            "Reports received from nodes",
-            metrics.reports.clone(),
-        );
         metrics
     }
 
@@ -129,10 +123,5 @@ impl Metrics {
     pub(crate) fn rejected(&self, reason: &'static str) {
         let labels = RejectionLabels { reason };
         self.rejections.get_or_create(&labels).inc();
-    }
-
-    /// Counts a report.
-    pub(crate) fn reported(&self) {
-        self.reports.inc();
     }
 }

@@ -56,7 +56,11 @@ impl<S: Store> Owner<S> {
         }
         entry.progress.hello(&hello, now_unix_ms());
         if let Some(earlier) = entry.session.replace(Open { id, outbox }) {
-            info!(node = %name, "another stream of the node takes the place of this one");
+            warn!(
+                node = %name,
+                "another stream of this node takes the place of its earlier one: its agent came back \
+                 unnoticed, or two agents may run under one name"
+            );
             earlier.end(Outgoing::Replaced);
         }
         info!(node = %name, version = hello.agent_version, held = ?hello.held, "node connected");
@@ -109,7 +113,9 @@ impl<S: Store> Owner<S> {
             Said::Gone => {
                 info!(node = %name, "node disconnected");
                 entry.session = None;
-                entry.progress.disconnected();
+                if let Some(view) = self.desired.view(name) {
+                    entry.progress.disconnected(view, &entry.feed, now);
+                }
                 self.measure();
             }
         }
@@ -145,7 +151,8 @@ impl<S: Store> Owner<S> {
             // it accepts what it has not read, or is on its way out: its stream ends, and it comes again
             Err(_) => {
                 entry.session = None;
-                entry.progress.disconnected();
+                let now = now_unix_ms();
+                entry.progress.disconnected(view, &entry.feed, now);
             }
         }
     }

@@ -9,10 +9,10 @@ use weir_proto::wire;
 use super::args::{ApplyArgs, To};
 use super::connect::Controller;
 use super::files;
-use super::manifest::Manifests;
+use super::manifest::{Manifests, in_file_words};
 use super::outcome::{Trouble, print};
 use super::render::{counted, reference};
-use super::wait::Wait;
+use super::wait::{About, Wait};
 
 /// The most one apply may carry (`ApplyRequest.resources`).
 const LARGEST: usize = 4 << 20;
@@ -44,7 +44,7 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         })?;
     print(&changes(&answer.changes, args.write.dry_run))?;
     if args.write.wait {
-        Wait::new(answer.targets)
+        Wait::new(answer.targets, About::new(manifests.resources()))
             .until_converged(&controller, args.write.wait_timeout)
             .await?;
     }
@@ -87,7 +87,10 @@ fn refused_fields(status: &Status, manifests: &Manifests) -> Option<Trouble> {
         .map(|violation| {
             let (path, problem) = (&violation.field, &violation.description);
             match manifests.locate(path) {
-                Some((file, line)) => format!("{file}:{line}: {path}: {problem}"),
+                Some((file, line)) => {
+                    let path = in_file_words(path);
+                    format!("{file}:{line}: {path}: {problem}")
+                }
                 None => format!("{path}: {problem}"),
             }
         })

@@ -53,10 +53,15 @@ pub(crate) enum Command {
     Version,
 }
 
+// The usage is spelled out: clap's own would show as required whatever the environment sets.
 #[derive(Debug, Args)]
+#[command(override_usage = "weirctl apply [OPTIONS] -f FILE...")]
 #[command(after_help = "\
 Every file is checked first, and everything wrong in any of them is said at once.
 The resources of all files are applied together: all of them, or none.
+
+With --wait the exit status is 1 if a node refuses something of what was applied, or has not
+converged in time. What else fails on these nodes is mentioned, and left to weirctl status.
 
 Examples:
   # Apply one file, and all files of a directory (*.yaml, *.yml, *.json)
@@ -144,7 +149,8 @@ pub(crate) enum Form {
     override_usage = "weirctl delete [OPTIONS] KIND NAME...\n       weirctl delete [OPTIONS] KIND/NAME...\n       weirctl delete [OPTIONS] -f FILE"
 )]
 #[command(after_help = "\
-A service takes its backend sets with it. If one of the resources is not there, none is deleted.
+A service takes its backend sets with it. If one of the resources is not there, none is deleted,
+save with --ignore-not-found.
 
 Examples:
   # Two services
@@ -162,6 +168,9 @@ pub(crate) struct DeleteArgs {
     /// A file, a directory, or - for standard input, whose resources are deleted
     #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "what")]
     pub(crate) files: Vec<String>,
+    /// Leave out what is not there, instead of deleting nothing
+    #[arg(long)]
+    pub(crate) ignore_not_found: bool,
     #[command(flatten)]
     pub(crate) write: Write,
 }
@@ -169,11 +178,12 @@ pub(crate) struct DeleteArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Wanted, accepted and converged are generations of a node's state: what it must hold,
-what it has taken durably, and what its kernel has been brought to.
+what it has taken durably, and what its kernel has been brought to. A node is connected,
+gone (its agent was last heard of HEARD), or unheard: not since the controller started.
 
 Exit status:
-  0  every node has converged
-  1  a node has not, or the controller cannot be reached
+  0  every node is connected and has converged
+  1  a node is not or has not, or the controller cannot be reached
   2  the command line is wrong
 
 Examples:

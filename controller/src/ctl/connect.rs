@@ -26,6 +26,13 @@ pub(crate) struct Controller {
     timeout: Duration,
 }
 
+/// What is there of some resources that were named.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) resources: Vec<wire::Resource>,
+    pub(crate) missing: Vec<wire::ResourceRef>,
+}
+
 impl Controller {
     /// Connects.
     pub(crate) async fn connect(to: &To) -> Result<Self> {
@@ -77,6 +84,25 @@ impl Controller {
             }
             (None, code) => anyhow!("the controller says {}: {}", name(code), status.message()),
         }
+    }
+
+    /// Looks for resources by name: those that are there, and the names of those that are not.
+    pub(crate) async fn find(&self, refs: &[wire::ResourceRef]) -> Result<Found> {
+        let mut client = self.client.clone();
+        let mut found = Found::default();
+        for named in refs {
+            let request = wire::GetRequest {
+                r#ref: Some(named.clone()),
+            };
+            match self.attempt(client.get(request)).await {
+                Ok(resource) => found.resources.push(resource),
+                Err(status) if status.code() == Code::NotFound => {
+                    found.missing.push(named.clone());
+                }
+                Err(status) => return Err(self.refusal(&status)),
+            }
+        }
+        Ok(found)
     }
 
     /// Lists every resource of a kind, page by page.

@@ -1,17 +1,14 @@
 //! `weirctl get`.
 
 use anyhow::Result;
-use tonic::Code;
 use weir_proto::wire;
 use weir_proto::wire::resource::Kind;
 
 use super::args::{Form, GetArgs, To};
-use super::connect::Controller;
+use super::connect::{Controller, Found};
 use super::names::{View, view};
 use super::outcome::{Trouble, print, tell};
-use super::render::{
-    self, Listing, Table, backend_rows, counted, node_rows, reference, service_rows, set_rows,
-};
+use super::render::{self, Listing, Table, backend_rows, node_rows, service_rows, set_rows};
 
 /// Shows the resources of one kind: all, or those that are named.
 pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
@@ -54,57 +51,22 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
     }
     match missing.as_slice() {
         [] => Ok(()),
-        [one] => Err(Trouble::Detailed {
-            details: Vec::new(),
-            summary: format!("{one} not found"),
-        }
-        .into()),
-        several => Err(Trouble::Detailed {
-            details: several
-                .iter()
-                .map(|one| format!("{one} not found"))
-                .collect(),
-            summary: format!("{} not found", counted(several.len(), "resource")),
-        }
-        .into()),
+        missing => Err(Trouble::missing(missing, "").into()),
     }
-}
-
-struct Found {
-    resources: Vec<wire::Resource>,
-    /// What was named and is not there, as KIND/NAME.
-    missing: Vec<String>,
 }
 
 async fn find(controller: &Controller, kind: wire::Kind, names: &[String]) -> Result<Found> {
     if names.is_empty() {
         return Ok(Found {
             resources: controller.list(kind).await?,
-            missing: Vec::new(),
+            ..Found::default()
         });
     }
-    let mut client = controller.client.clone();
-    let mut found = Found {
-        resources: Vec::new(),
-        missing: Vec::new(),
-    };
-    for name in names {
-        let named = wire::ResourceRef {
-            kind: kind.into(),
-            name: name.clone(),
-        };
-        let request = wire::GetRequest {
-            r#ref: Some(named.clone()),
-        };
-        match controller.attempt(client.get(request)).await {
-            Ok(resource) => found.resources.push(resource),
-            Err(status) if status.code() == Code::NotFound => {
-                found.missing.push(reference(&named));
-            }
-            Err(status) => return Err(controller.refusal(&status)),
-        }
-    }
-    Ok(found)
+    let named = names.iter().map(|name| wire::ResourceRef {
+        kind: kind.into(),
+        name: name.clone(),
+    });
+    controller.find(&named.collect::<Vec<_>>()).await
 }
 
 /// Makes the table, asking for what it shows beside the resources themselves.

@@ -182,6 +182,31 @@ fn prefix(resource: &wire::Resource) -> Option<String> {
     Some(format!("{}[{}]", kind.plural(), reference.name))
 }
 
+/// Gives a controller's path in the words of a file: `services[web].session_affinity.timeout_seconds` is
+/// `services[web].sessionAffinity.timeoutSeconds` there. Names and keys, in brackets, stay as they are.
+pub(crate) fn in_file_words(path: &str) -> String {
+    let mut words = String::with_capacity(path.len());
+    let (mut depth, mut raise) = (0_usize, false);
+    for letter in path.chars() {
+        match letter {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if letter == '_' && depth == 0 {
+            raise = true;
+            continue;
+        }
+        words.push(if raise {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        });
+        raise = false;
+    }
+    words
+}
+
 fn repeated(documents: &[Document]) -> Vec<Fault> {
     let mut first: BTreeMap<String, &Document> = BTreeMap::new();
     let mut faults = Vec::new();
@@ -194,8 +219,10 @@ fn repeated(documents: &[Document]) -> Vec<Fault> {
                 file: document.file.clone(),
                 line: document.line,
                 text: format!(
-                    "{prefix} is given twice; first at {}:{}",
-                    first.file, first.line
+                    "{} is given twice; first at {}:{}",
+                    in_file_words(&prefix),
+                    first.file,
+                    first.line
                 ),
             }),
             None => {

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use weir_proto::wire;
 
-use super::render::counted;
+use super::render::{counted, reference};
 
 /// The exit status of a call that failed or was refused.
 pub(crate) const FAILED: u8 = 1;
@@ -38,6 +39,23 @@ impl Trouble {
         Self::Detailed {
             details: faults.iter().map(ToString::to_string).collect(),
             summary: format!("{}; nothing was sent", counted(faults.len(), "problem")),
+        }
+    }
+
+    /// Names what is not there: in the one sentence, or a line each. `rest` ends the sentence.
+    pub(crate) fn missing(missing: &[wire::ResourceRef], rest: &str) -> Self {
+        let lines = missing.iter().map(|one| reference(one) + " not found");
+        let lines: Vec<String> = lines.collect();
+        let (details, summary) = match lines.as_slice() {
+            [one] => (Vec::new(), one.clone()),
+            lines => {
+                let count = counted(lines.len(), "resource");
+                (lines.to_vec(), count + " not found")
+            }
+        };
+        Self::Detailed {
+            details,
+            summary: summary + rest,
         }
     }
 }

@@ -11,9 +11,11 @@ use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
 pub(crate) use document::{backends, json, yaml};
-pub(crate) use failure::{failures, lag, missing_capabilities, node_troubles, rejection};
+pub(crate) use failure::{
+    absence, failure_text, is_unheard, lag, missing_capabilities, node_troubles, rejection, silence,
+};
 pub(crate) use listing::Listing;
-pub(crate) use page::{converged, status_page};
+pub(crate) use page::{is_well, status_page};
 pub(crate) use rows::{backend_rows, node_rows, service_rows, set_rows, status_rows};
 pub(crate) use span::{human, parse as parse_span};
 

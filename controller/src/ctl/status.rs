@@ -9,7 +9,7 @@ use weir_proto::wire;
 use super::args::{StatusArgs, To};
 use super::connect::Controller;
 use super::outcome::{Trouble, print};
-use super::render::{converged, status_page};
+use super::render::{is_well, status_page};
 
 /// Shows how far each node is, once or at each change.
 pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
@@ -40,7 +40,7 @@ pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
         let text = status_page(&to.controller, &status, now());
         print(&format!("{gap}{text}"))?;
         if !args.watch {
-            return match status.nodes.iter().all(converged) {
+            return match status.nodes.iter().all(is_well) {
                 true => Ok(()),
                 false => Err(Trouble::Shown.into()),
             };

@@ -1,19 +1,21 @@
 //! Waits until nodes hold what a change brings them.
 //!
-//! `judge` decides from what the nodes say; this room asks and keeps the time.
+//! `about` and `judge` decide from what the nodes say; this room asks and keeps the time.
 
+mod about;
 mod judge;
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tonic::{Code, Status};
 use weir_proto::wire;
 
+pub(crate) use about::About;
 pub(crate) use judge::Wait;
-use judge::{Progress, Refusal, part, progress_line};
+use judge::{Progress, progress_line};
 
 use super::connect::Controller;
 use super::outcome::{Trouble, print, tell};
@@ -24,29 +26,46 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// How long a rejection must stand to count: an agent takes a snapshot, or what repairs the generation it
 /// rejected before, within milliseconds.
 const STANDS: Duration = Duration::from_secs(3);
+/// How long nodes that are not connected are waited for in silence, and at most half of the wait: an agent
+/// that restarts is back sooner, and whoever waits for another should know before the time is over.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a wait knows across the calls it makes.
+struct Watched {
+    last: Progress,
+    /// Since when the rejections are what they are.
+    rejected_since: Option<Instant>,
+    /// When to name the nodes that are not connected; none: they were.
+    remind_at: Option<Instant>,
+}
 
 impl Wait {
-    /// Follows the nodes until they converged, one refuses, or the time is over.
-    pub(crate) async fn until_converged(&self, of: &Controller, longest: Duration) -> Result<()> {
+    /// Follows the nodes until each converged or refuses, or the time is over.
+    pub(crate) async fn until_converged(self, of: &Controller, longest: Duration) -> Result<()> {
         let all = self.targets.len();
         if all == 0 {
             return print("no node is touched\n");
         }
-        let end = Instant::now() + longest;
-        let unheard = |node: &String| format!("{node}: no word from the controller");
-        let mut last = Progress::Waiting(self.targets.keys().map(unheard).collect());
+        let start = Instant::now();
+        let mut watched = Watched {
+            last: self.before(),
+            rejected_since: None,
+            remind_at: Some(start + SILENCE.min(longest / 2)),
+        };
         loop {
-            match timeout_at(end, self.follow(of, &mut last)).await {
-                Ok(Ended::Decided) | Err(_) => return conclusion(last, all, longest),
+            match timeout_at(start + longest, self.follow(of, &mut watched)).await {
+                Ok(Ended::Decided) | Err(_) => return conclusion(watched.last, all, longest),
                 Ok(Ended::Failed(status)) if !passes(&status) => return Err(of.refusal(&status)),
                 Ok(Ended::Failed(_)) => sleep(AGAIN).await,
             }
         }
     }
 
-    /// Follows the nodes as long as the controller speaks of them. `last` is what was found so far; it
-    /// outlives a call that is cut short.
-    async fn follow(&self, of: &Controller, last: &mut Progress) -> Ended {
+    /// Follows the nodes as long as the controller speaks of them. `watched` outlives a call that is cut
+    /// short.
+    async fn follow(&self, of: &Controller, watched: &mut Watched) -> Ended {
+        // a rejection stands only while it can be seen to
+        watched.rejected_since = None;
         let request = wire::NodeStatusRequest {
             names: self.targets.keys().cloned().collect(),
             watch: true,
@@ -56,57 +75,71 @@ impl Wait {
             Ok(stream) => stream,
             Err(status) => return Ended::Failed(status),
         };
-        let mut rejected_since = None;
         loop {
-            let answer = match rejected_since {
-                None => stream.message().await,
-                Some(since) => match timeout_at(since + STANDS, stream.message()).await {
-                    Ok(answer) => answer,
-                    Err(_) => return Ended::Decided,
-                },
+            let stands = watched.rejected_since.filter(|_| watched.last.is_heard());
+            let reminder = watched.last.reminder().zip(watched.remind_at);
+            let reminds_at = reminder.as_ref().map(|(_, at)| *at);
+            let answer = tokio::select! {
+                answer = stream.message() => answer,
+                () = at(stands.map(|since| since + STANDS)) => return Ended::Decided,
+                () = at(reminds_at) => {
+                    watched.remind_at = None;
+                    if let Some((text, _)) = reminder {
+                        tell(&text);
+                    }
+                    continue;
+                }
             };
             let states = match answer {
                 Ok(Some(answer)) => answer.nodes,
                 Ok(None) => return Ended::Failed(Status::unavailable("the stream ended")),
                 Err(status) => return Ended::Failed(status),
             };
-            let progress = self.judge(&states);
-            let changed = progress != *last;
-            *last = progress;
-            match last {
-                Progress::Done | Progress::Refused(_) => return Ended::Decided,
-                Progress::Rejected(_) => {
-                    rejected_since = rejected_since.or_else(|| Some(Instant::now()));
-                }
-                Progress::Waiting(missing) => {
-                    rejected_since = None;
-                    if changed && io::stderr().is_terminal() {
-                        tell(&progress_line(missing, self.targets.len()));
-                    }
-                }
+            if self.take(&states, watched) {
+                return Ended::Decided;
             }
         }
+    }
+
+    /// Takes note of what the nodes say. Says whether that decides.
+    fn take(&self, states: &[wire::NodeState], watched: &mut Watched) -> bool {
+        let progress = self.judge(states);
+        let last = std::mem::replace(&mut watched.last, progress);
+        let progress = &watched.last;
+        if progress.rejecting.is_empty() {
+            watched.rejected_since = None;
+        } else if watched.rejected_since.is_none() || progress.rejecting != last.rejecting {
+            watched.rejected_since = Some(Instant::now());
+        }
+        let changed = progress.waiting != last.waiting && !progress.is_heard();
+        if changed && io::stderr().is_terminal() {
+            tell(&progress_line(&progress.waiting, self.targets.len()));
+        }
+        progress.is_heard() && progress.rejecting.is_empty()
+    }
+}
+
+/// Sleeps until then; for ever without a then.
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 
 /// Says how the wait ended.
 fn conclusion(last: Progress, all: usize, waited: Duration) -> Result<()> {
-    let (details, summary) = match last {
-        Progress::Done => return print(&format!("converged on {}\n", counted(all, "node"))),
-        Progress::Refused(Refusal { nodes, reasons })
-        | Progress::Rejected(Refusal { nodes, reasons }) => {
-            (reasons, format!("refused by {}", part(nodes, all)))
+    for other in &last.others {
+        tell(other);
+    }
+    match last.verdict(all, &human(waited)) {
+        None => print(&format!("converged on {}\n", counted(all, "node"))),
+        Some(summary) => Err(Trouble::Detailed {
+            details: last.details(),
+            summary,
         }
-        Progress::Waiting(missing) => {
-            let nodes = part(missing.len(), all);
-            let waited = human(waited);
-            (
-                missing,
-                format!("timed out after {waited}: {nodes} did not converge"),
-            )
-        }
-    };
-    Err(Trouble::Detailed { details, summary }.into())
+        .into()),
+    }
 }
 
 /// Why following ended.

@@ -20,6 +20,9 @@ pub(crate) struct NodeProgress {
     failure_count: u64,
     rejection: Option<String>,
     last_heard_unix_ms: u64,
+    /// What it had accepted and converged on when its agent went, in the controller's generations: a node
+    /// that nobody hears from gets no further.
+    parted: Option<(Generation, Generation)>,
 }
 
 /// How far one node is, in the controller's generations.
@@ -49,6 +52,7 @@ impl NodeProgress {
             self.failure_count = 0;
         }
         self.connected = true;
+        self.parted = None;
         self.agent_version.clone_from(&hello.agent_version);
         self.capabilities.clone_from(&hello.capabilities);
         self.rejection = None;
@@ -92,9 +96,11 @@ impl NodeProgress {
         self.last_heard_unix_ms = now_unix_ms;
     }
 
-    /// Notes that the agent is gone.
-    pub(crate) fn disconnected(&mut self) {
+    /// Notes that the agent is gone. The end of its stream is the last that is heard of it.
+    pub(crate) fn disconnected(&mut self, view: &View, feed: &Feed, now_unix_ms: u64) {
+        self.parted = Some(self.reached(view, feed));
         self.connected = false;
+        self.last_heard_unix_ms = now_unix_ms;
     }
 
     /// Says whether the agent is connected.
@@ -102,24 +108,16 @@ impl NodeProgress {
         self.connected
     }
 
-    /// Sums up how far the node is. A node that holds the wanted content by another generation (the content
-    /// went back to what it was, or the controller lost its count) holds the wanted generation.
+    /// Sums up how far the node is.
     pub(crate) fn status(&self, name: &NodeName, view: &View, feed: &Feed) -> NodeStatus {
         let wanted = view.generation();
-        let held = feed.held().map_or(Generation(0), |(held, _)| held);
-        // nothing is known of a node that was not heard from since the controller started
-        let current = self.last_heard_unix_ms != 0 && feed.is_current(view);
-        let converged = if current && self.converged == held {
-            wanted
-        } else {
-            self.converged
-        };
+        let (accepted, converged) = self.parted.unwrap_or_else(|| self.reached(view, feed));
         NodeStatus {
             name: name.clone(),
             connected: self.connected,
             agent_version: self.agent_version.clone(),
             wanted,
-            accepted: if current { wanted } else { held },
+            accepted,
             converged,
             wanted_items: view.state().items().len() as u64,
             failures: self.failures.clone(),
@@ -128,6 +126,23 @@ impl NodeProgress {
             capabilities: self.capabilities.clone(),
             last_heard_unix_ms: self.last_heard_unix_ms,
         }
+    }
+
+    /// Gives what the node has accepted and converged on. A connected node that holds the wanted content by
+    /// another generation (the content went back to what it was, or the controller lost its count) is sent
+    /// nothing, and holds the wanted generation.
+    fn reached(&self, view: &View, feed: &Feed) -> (Generation, Generation) {
+        let held = feed.held().map_or(Generation(0), |(held, _)| held);
+        if !self.connected || !feed.is_current(view) {
+            return (held, self.converged);
+        }
+        let wanted = view.generation();
+        let converged = if self.converged == held {
+            wanted
+        } else {
+            self.converged
+        };
+        (wanted, converged)
     }
 }
 

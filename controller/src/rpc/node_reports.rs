@@ -1,4 +1,4 @@
-//! The streams of reports: read, checked, counted. Nobody rolls them up yet.
+//! The streams of reports: read and checked. Nobody rolls them up yet.
 
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
@@ -9,29 +9,26 @@ use weir_proto::wire::node_reports_server::NodeReports;
 
 use super::status::invalid;
 use super::stopped;
-use crate::admin::Metrics;
 
 /// Serves the reports of agents.
 #[derive(Debug)]
 pub(super) struct NodeReportsService {
-    metrics: Metrics,
     stopping: watch::Receiver<bool>,
 }
 
 impl NodeReportsService {
-    /// Counts reports until the controller stops.
-    pub(super) fn new(metrics: Metrics, stopping: watch::Receiver<bool>) -> Self {
-        Self { metrics, stopping }
+    /// Reads reports until the controller stops.
+    pub(super) fn new(stopping: watch::Receiver<bool>) -> Self {
+        Self { stopping }
     }
 
-    async fn read(&self, mut reports: Streaming<wire::ReportRequest>) -> Result<(), Status> {
+    async fn read(mut reports: Streaming<wire::ReportRequest>) -> Result<(), Status> {
         loop {
             let checked = match reports.message().await {
                 Ok(Some(report)) => check(&report),
                 Ok(None) => break Ok(()),
                 Err(status) => break Err(status),
             };
-            self.metrics.reported();
             if checked.is_err() {
                 break checked;
             }
@@ -46,7 +43,7 @@ impl NodeReports for NodeReportsService {
         request: Request<Streaming<wire::ReportRequest>>,
     ) -> Result<Response<wire::ReportResponse>, Status> {
         tokio::select! {
-            read = self.read(request.into_inner()) => read?,
+            read = Self::read(request.into_inner()) => read?,
             () = stopped(self.stopping.clone()) => {
                 return Err(Status::unavailable("the controller is stopping"));
             }

@@ -109,6 +109,7 @@ fn fields_the_controller_refuses_are_brought_to_their_lines() {
     let fake = start();
     let mut details = ErrorDetails::new();
     details.add_bad_request_violation("services[web].frontends[0]", "claimed by service dns");
+    details.add_bad_request_violation("services[web].node_selector", "selects nothing");
     details.add_bad_request_violation("services[dns]", "in the way");
     fake.state().refusal = Some(Status::with_error_details(
         Code::InvalidArgument,
@@ -120,8 +121,9 @@ fn fields_the_controller_refuses_are_brought_to_their_lines() {
         failed(
             "\
 stdin:6: services[web].frontends[0]: claimed by service dns
+stdin:1: services[web].nodeSelector: selects nothing
 services[dns]: in the way
-error: the controller found 2 problems; nothing was applied
+error: the controller found 3 problems; nothing was applied
 "
         )
     );
@@ -183,8 +185,15 @@ fn what_is_named_is_deleted() {
         fine("backendset/web-b deleted\n")
     );
     assert_eq!(
-        fake.run(&["delete", "service/gone", "service/web"]),
-        failed("error: the controller says NOT_FOUND: \"gone\" is not there\n")
+        fake.run(&["delete", "svc", "web", "nope"]),
+        failed("error: service/nope not found; nothing was deleted\n")
+    );
+    assert_eq!(
+        fake.run(&["delete", "svc", "gone", "web", "nope"]),
+        failed(
+            "service/gone not found\nservice/nope not found\n\
+             error: 2 resources not found; nothing was deleted\n"
+        )
     );
     assert_eq!(
         run(
@@ -195,6 +204,15 @@ fn what_is_named_is_deleted() {
         fine("service/web deleted\nnode/node-a deleted\n")
     );
     assert_eq!(fake.state().resources.len(), 0);
+}
+
+#[test]
+fn what_is_not_there_is_left_out_when_asked_for() {
+    let fake = start();
+    fake.apply(WEB);
+    let delete = ["delete", "svc", "web", "nope", "--ignore-not-found"];
+    assert_eq!(fake.run(&delete), fine("service/web deleted\n"));
+    assert_eq!(fake.run(&delete), fine(""));
 }
 
 #[test]

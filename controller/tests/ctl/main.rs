@@ -173,6 +173,16 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
              For more information, try '--help'.\n",
         ),
         (
+            &["apply", "--dry-run"],
+            "error: the following required arguments were not provided:\n  --filename <FILE>\n\n\
+             Usage: weirctl apply [OPTIONS] -f FILE...\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["status", "now"],
+            "error: unexpected argument 'now' found\n\n\
+             Usage: weirctl status [OPTIONS]\n\nFor more information, try '--help'.\n",
+        ),
+        (
             &["delete", "services"],
             "error: name the services to delete\n\nFor more information, try '--help'.\n",
         ),

@@ -162,7 +162,7 @@ fn node(converged: u64) -> NodeState {
 }
 
 #[test]
-fn status_succeeds_only_when_every_node_has_converged() {
+fn status_succeeds_only_when_every_node_is_connected_and_has_converged() {
     let fake = start();
     fake.state().nodes = vec![node(2)];
     assert_eq!(
@@ -172,9 +172,29 @@ fn status_succeeds_only_when_every_node_has_converged() {
 controller URL, revision 0
 
 NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
-node-a   connected   2        2          2           5       0        never
+node-a   connected   2        2          2           5       0        -
 "
         )
+    );
+    fake.state().nodes = vec![NodeState {
+        connected: false,
+        ..node(2)
+    }];
+    assert_eq!(
+        fake.run(&["status"]),
+        Ran {
+            status: 1,
+            out: "\
+controller URL, revision 0
+
+NODE     STATE     WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
+node-a   unheard   2        -          -           5       0        -
+
+node-a: not heard from since the controller started; generation 2 waits for it
+"
+            .to_owned(),
+            err: String::new(),
+        }
     );
     fake.state().nodes = vec![node(1)];
     assert_eq!(
@@ -185,7 +205,7 @@ node-a   connected   2        2          2           5       0        never
 controller URL, revision 0
 
 NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
-node-a   connected   2        2          1           5       0        never
+node-a   connected   2        2          1           5       0        -
 
 node-a: accepted generation 2, converged on generation 1 of 2
 "

@@ -12,6 +12,7 @@ fn node(name: &str, accepted: u64, converged: u64) -> NodeState {
         wanted_generation: 2,
         accepted_generation: accepted,
         converged_generation: converged,
+        last_heard_unix_ms: 1,
         ..NodeState::default()
     }
 }
@@ -74,18 +75,18 @@ fn a_controller_that_goes_away_meanwhile_is_asked_again() {
     );
 }
 
-#[test]
-fn a_node_that_refuses_ends_the_wait_with_its_reason() {
+/// A node that fails to hold a backend of a frontend of this port.
+fn failing(port: u32, node: NodeState) -> NodeState {
     let backend = item_key::Kind::Backend(item_key::Backend {
         frontend: Some(weir_proto::wire::Frontend {
             address: "10.100.100.100".to_owned(),
-            port: 8080,
+            port,
             protocol: weir_proto::wire::Protocol::Tcp.into(),
         }),
         address: "10.0.0.11".to_owned(),
         port: 8080,
     });
-    let failing = NodeState {
+    NodeState {
         failures: vec![ItemFailure {
             key: Some(ItemKey {
                 kind: Some(backend),
@@ -95,19 +96,72 @@ fn a_node_that_refuses_ends_the_wait_with_its_reason() {
             field: String::new(),
         }],
         failure_count: 1,
-        ..node("node-a", 2, 2)
-    };
+        ..node
+    }
+}
+
+#[test]
+fn every_node_that_refuses_is_waited_for_and_told_with_its_reason() {
+    let answers = vec![
+        vec![failing(8080, node("node-a", 2, 2)), node("node-b", 1, 1)],
+        vec![
+            failing(8080, node("node-a", 2, 2)),
+            failing(8080, node("node-b", 2, 2)),
+        ],
+    ];
     assert_eq!(
-        wait(vec![vec![vec![failing, gone(node("node-b", 1, 1))]]], LONG),
+        wait(vec![answers], LONG),
         ended(
             1,
             "",
             "\
 node-a: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh is not in this kernel
-error: refused by 1 of 2 nodes
+node-b: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh is not in this kernel
+error: refused by 2 of 2 nodes
 "
         )
     );
+}
+
+#[test]
+fn what_fails_of_another_service_is_mentioned_and_no_failure_of_this_one() {
+    let answers = vec![vec![
+        failing(81, node("node-a", 2, 2)),
+        node("node-b", 2, 2),
+    ]];
+    assert_eq!(
+        wait(vec![answers], LONG),
+        ended(
+            0,
+            "converged on 2 nodes\n",
+            "node-a has 1 other failure; see weirctl status\n"
+        )
+    );
+}
+
+#[test]
+fn what_a_delete_leaves_behind_is_judged_by_what_was_there() {
+    for (port, status, err) in [
+        (81, 0, "node-a has 1 other failure; see weirctl status\n"),
+        (
+            8080,
+            1,
+            "node-a: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh is not in \
+             this kernel\nerror: refused by 1 of 1 node\n",
+        ),
+    ] {
+        let fake = Fake::start(State {
+            watches: vec![vec![vec![failing(port, node("node-a", 2, 2))]]].into(),
+            ..State::default()
+        });
+        fake.apply(WEB);
+        fake.state().targets = vec![NodeTarget {
+            node: "node-a".to_owned(),
+            generation: 2,
+        }];
+        let ran = fake.run(&["delete", "service/web", "--wait"]);
+        assert_eq!((ran.status, ran.err.as_str()), (status, err));
+    }
 }
 
 fn rejecting() -> NodeState {
@@ -153,9 +207,10 @@ fn when_the_time_is_over_what_is_missing_is_named() {
             1,
             "",
             "\
+still waiting for node-b, which is not connected
 node-a: accepted generation 2, converged on generation 1 of 2
 node-b: not connected; converged on generation 1 of 2
-error: timed out after 300ms: 2 of 2 nodes did not converge
+error: timed out after 300ms: 2 of 2 nodes did not converge: node-a, node-b
 "
         )
     );

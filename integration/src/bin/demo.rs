@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use weir_integration::client::{self, Outcome, Proto};
 use weir_integration::netns::Netns;
-use weir_integration::program;
+use weir_integration::program::{self, line};
 use weir_integration::topology::Topology;
 use weir_integration::weir::Weir;
 
@@ -28,46 +28,50 @@ const REQUESTS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> Result<()> {
+    program::unless_unread(demo())
+}
+
+fn demo() -> Result<()> {
     let start = Instant::now();
     let dir = tempfile::tempdir()?;
     let topology = Topology::two_pods("", dir.path()).context("building the topology")?;
-    say("One node with two pods on its bridge, each serving HTTP on port 8080:");
+    say("One node with two pods on its bridge, each serving HTTP on port 8080:")?;
     let node = &topology.node("node-a")?.netns;
     show(node.command("ip").args(["-brief", "address"]))?;
 
     let listen = SocketAddr::from(([127, 0, 0, 1], 7420));
     let weir = Weir::start(&topology, dir.path(), listen).context("starting weir")?;
     let shown = demonstrate(&topology, &weir, node);
+    let shown = program::unless_unread(shown);
     if shown.is_err() {
         weir.show_logs();
     }
     shown?;
-    say(&format!("Done in {} s.", start.elapsed().as_secs()));
-    Ok(())
+    say(&format!("Done in {} s.", start.elapsed().as_secs()))
 }
 
 fn demonstrate(topology: &Topology, weir: &Weir, node: &Netns) -> Result<()> {
-    say("A controller and an agent run. The operator applies a file:");
-    println!("{}", fs::read_to_string(EXAMPLE).context(EXAMPLE)?);
+    say("A controller and an agent run. The operator applies a file:")?;
+    line(&fs::read_to_string(EXAMPLE).context(EXAMPLE)?)?;
     show(
         weir.weirctl_command(topology)?
             .args(["apply", "--wait", "-f", "deploy/examples/two-pods.yaml"])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")),
     )?;
 
-    say("Who answers at the virtual address, from where:");
+    say("Who answers at the virtual address, from where:")?;
     let both = &["pod-x", "pod-y"][..];
     table(topology, [both, both, both])?;
 
-    say("The same without the loopback entry of pod-x, which now cannot reach itself:");
+    say("The same without the loopback entry of pod-x, which now cannot reach itself:")?;
     show(node.command("ipset").args(["del", SET, ENTRY]))?;
     table(topology, [both, &["pod-y"], both])?;
 
-    say("And with the entry back in its place:");
+    say("And with the entry back in its place:")?;
     show(node.command("ipset").args(["add", SET, ENTRY]))?;
     table(topology, [both, both, both])?;
 
-    say("What the kernel and the controller say:");
+    say("What the kernel and the controller say:")?;
     show(node.command("ipvsadm").arg("-Ln"))?;
     show(node.command("ipset").arg("list"))?;
     show(weir.weirctl_command(topology)?.arg("status"))
@@ -80,16 +84,14 @@ fn table(topology: &Topology, expected: [&[&str]; 3]) -> Result<()> {
         ("pod-x", &topology.pod("pod-x")?.netns),
         ("pod-y", &topology.pod("pod-y")?.netns),
     ];
-    println!("  {:<8}{:<12}who", "from", "answered");
+    line(&format!("  {:<8}{:<12}who", "from", "answered"))?;
     let mut wrong = Vec::new();
     for ((from, netns), pods) in places.into_iter().zip(expected) {
         let outcome =
             netns.enter(|| client::requests(Proto::Tcp, VIP.into(), REQUESTS, PATIENCE))?;
         let answered = REQUESTS - outcome.failed.len();
-        println!(
-            "  {from:<8}{:<12}{outcome}",
-            format!("{answered} of {REQUESTS}")
-        );
+        let answered = format!("{answered} of {REQUESTS}");
+        line(&format!("  {from:<8}{answered:<12}{outcome}"))?;
         if !as_expected(&outcome, pods) {
             wrong.push(format!(
                 "from {from}: {outcome}, where {pods:?} should answer"
@@ -105,15 +107,15 @@ fn as_expected(outcome: &Outcome, pods: &[&str]) -> bool {
     outcome.pods() == pods && outcome.failed.is_empty() == (pods.len() == 2)
 }
 
-fn say(text: &str) {
-    println!("\n{text}");
+fn say(text: &str) -> Result<()> {
+    line(&format!("\n{text}"))
 }
 
 /// Runs a command as a user would, its line before what it prints.
 fn show(command: &mut Command) -> Result<()> {
-    println!("  $ {}", program::told(command));
-    for line in program::run(command, "")?.lines() {
-        println!("  {line}");
+    line(&format!("  $ {}", program::told(command)))?;
+    for text in program::run(command, "")?.lines() {
+        line(&format!("  {text}"))?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Problem;
 use super::tree::{Entry, Node, Value};
+use super::{Problem, in_file_words};
 
 /// Gives the end of a complaint about `name`: the nearest of `known`, or all of them. Near is what begins
 /// alike, or has no more than a third of its letters wrong, left out, put in or swapped.
@@ -236,12 +236,13 @@ impl Fields {
         if self.bad.iter().any(related) {
             return;
         }
-        let text = match (self.owner.as_str(), path) {
-            ("", "") => problem.to_owned(),
-            ("", "name") => format!("metadata.name: {problem}"),
-            ("", path) => format!("{path}: {problem}"),
-            (owner, "") => format!("{owner}: {problem}"),
-            (owner, path) => format!("{owner}.{path}: {problem}"),
+        let whole = match (self.owner.as_str(), path) {
+            ("", "name") => "metadata.name".to_owned(),
+            (owner, path) => joined(owner, path),
+        };
+        let text = match in_file_words(&whole).as_str() {
+            "" => problem.to_owned(),
+            whole => format!("{whole}: {problem}"),
         };
         self.problems.push(Problem::new(self.line(path), text));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use weir_proto::model::Refused;
 use weir_proto::{convert, wire};
 
 use super::Problem;
@@ -68,7 +69,11 @@ pub(super) fn read(root: &Node) -> Read {
         for error in errors.0 {
             // The first segment names the resource; the fields know it as their owner.
             let path = error.path.split_once("].").map_or("", |(_, path)| path);
-            fields.refuse(path, &error.problem.to_string());
+            let problem = match (path, &error.problem) {
+                ("frontends", Refused::Missing) => "at least one is needed".to_owned(),
+                (_, problem) => problem.to_string(),
+            };
+            fields.refuse(path, &problem);
         }
     }
     Read {

@@ -190,12 +190,12 @@ fn a_wrong_type_says_what_was_expected_and_what_was_found() {
         (
             "rack: r3",
             "rack: 3",
-            "web.yaml:11: services[web].node_selector[rack]: expected a text, found the number 3: write \"3\"",
+            "web.yaml:11: services[web].nodeSelector[rack]: expected a text, found the number 3: write \"3\"",
         ),
         (
             "{timeoutSeconds: 300}",
             "300",
-            "web.yaml:10: services[web].session_affinity: expected a map, found the number 300",
+            "web.yaml:10: services[web].sessionAffinity: expected a map, found the number 300",
         ),
         (
             "protocol: tcp",
@@ -235,7 +235,7 @@ fn what_the_language_refuses_is_found_with_its_line() {
         [
             "web.yaml:6: services[web].frontends[0].port: 0 is not a port (1-65535)",
             "web.yaml:7: services[web].scheduler: \"RR\" is not a scheduler (rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh twos)",
-            "web.yaml:10: services[web].session_affinity.timeout_seconds: 0 is not an affinity time-out (1-86400 seconds)",
+            "web.yaml:10: services[web].sessionAffinity.timeoutSeconds: 0 is not an affinity time-out (1-86400 seconds)",
         ]
     );
     assert_eq!(
@@ -268,7 +268,7 @@ fn what_is_missing_is_named_where_it_belongs() {
         [
             "web.yaml:1: apiVersion: missing",
             "web.yaml:2: metadata.name: missing",
-            "web.yaml:3: frontends: missing",
+            "web.yaml:3: frontends: at least one is needed",
             "web.yaml:5: backends[0].port: missing",
             "web.yaml:5: backends[0].address: missing",
         ]
@@ -277,9 +277,37 @@ fn what_is_missing_is_named_where_it_belongs() {
         faults("apiVersion: weir/v1\nkind: Service\n"),
         [
             "web.yaml:1: metadata.name: missing",
-            "web.yaml:1: frontends: missing",
+            "web.yaml:1: frontends: at least one is needed",
         ]
     );
+}
+
+#[test]
+fn a_service_without_frontends_is_told_to_have_one() {
+    let line = "    - {address: 10.100.100.100, port: 8080, protocol: tcp}\n";
+    let text = WEB.replace(line, "").replace("frontends:", "frontends: []");
+    assert_eq!(
+        faults(&text),
+        ["web.yaml:5: services[web].frontends: at least one is needed"]
+    );
+}
+
+#[test]
+fn a_path_is_told_in_the_words_of_the_file() {
+    for (path, words) in [
+        ("services[web]", "services[web]"),
+        (
+            "services[web].session_affinity.timeout_seconds",
+            "services[web].sessionAffinity.timeoutSeconds",
+        ),
+        (
+            "services[web].node_selector[my_rack]",
+            "services[web].nodeSelector[my_rack]",
+        ),
+        ("backend_sets[a].backends[0]", "backendSets[a].backends[0]"),
+    ] {
+        assert_eq!(in_file_words(path), words);
+    }
 }
 
 #[test]

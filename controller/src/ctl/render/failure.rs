@@ -1,9 +1,11 @@
 //! Why a node does not hold what it must. PURE.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use weir_proto::{convert, wire};
 
-use super::counted;
+use super::{counted, human};
 
 /// ipset's own error numbers from 4096 on (`include/uapi/linux/netfilter/ipset/ip_set.h`,
 /// `enum ipset_errno`).
@@ -28,6 +30,9 @@ const IPSET: [&str; 19] = [
     "IPSET_ERR_INVALID_MARKMASK",
     "IPSET_ERR_SKBINFO",
 ];
+
+/// What is said of a node whose state nobody knows.
+const UNHEARD: &str = "not heard from since the controller started";
 
 /// The first of ipset's error numbers.
 const IPSET_FIRST: usize = 4096;
@@ -99,7 +104,7 @@ pub(crate) fn rejection(node: &wire::NodeState) -> String {
 }
 
 /// Says what a node does not hold, a line each, and how many more there are than it names.
-pub(crate) fn failures(node: &wire::NodeState) -> Vec<String> {
+fn failures(node: &wire::NodeState) -> Vec<String> {
     let mut lines: Vec<String> = node.failures.iter().map(failure_text).collect();
     let named = u64::try_from(lines.len()).unwrap_or(u64::MAX);
     if let Some(rest @ 1..) = node.failure_count.checked_sub(named) {
@@ -116,6 +121,7 @@ pub(crate) fn lag(node: &wire::NodeState, target: u64) -> Option<String> {
         return None;
     }
     Some(match (node.connected, accepted >= target) {
+        (false, _) if is_unheard(node) => format!("{UNHEARD}; generation {target} waits for it"),
         (false, _) => format!("not connected; converged on generation {converged} of {target}"),
         (true, true) => {
             format!(
@@ -124,4 +130,27 @@ pub(crate) fn lag(node: &wire::NodeState, target: u64) -> Option<String> {
         }
         (true, false) => format!("has not accepted generation {target}; it holds {accepted}"),
     })
+}
+
+/// Says that a node is not connected, and for how long; none when it is. `now` is in Unix milliseconds.
+pub(crate) fn absence(node: &wire::NodeState, now: u64) -> Option<String> {
+    let (wanted, converged) = (node.wanted_generation, node.converged_generation);
+    if is_unheard(node) {
+        return Some(format!("{UNHEARD}; generation {wanted} waits for it"));
+    }
+    let silence = human(silence(node, now)?);
+    Some(format!(
+        "not connected for {silence}; converged on generation {converged} of {wanted}"
+    ))
+}
+
+/// Says whether the controller knows nothing of what a node holds.
+pub(crate) fn is_unheard(node: &wire::NodeState) -> bool {
+    !node.connected && node.last_heard_unix_ms == 0
+}
+
+/// Gives how long ago the agent of a node went; none of one that is connected, or was not heard from.
+pub(crate) fn silence(node: &wire::NodeState, now: u64) -> Option<Duration> {
+    let gone = !node.connected && !is_unheard(node);
+    gone.then(|| Duration::from_secs(now.saturating_sub(node.last_heard_unix_ms) / 1000))
 }

@@ -2,7 +2,7 @@
 
 use weir_proto::wire;
 
-use super::{lag, node_troubles, status_rows, table};
+use super::{absence, lag, node_troubles, status_rows, table};
 
 /// Sets the whole of a status. `now` is in Unix milliseconds.
 pub(crate) fn status_page(url: &str, status: &wire::NodeStatusResponse, now: u64) -> String {
@@ -15,7 +15,7 @@ pub(crate) fn status_page(url: &str, status: &wire::NodeStatusResponse, now: u64
         .nodes
         .iter()
         .flat_map(|node| {
-            let behind = lag(node, node.wanted_generation);
+            let behind = absence(node, now).or_else(|| lag(node, node.wanted_generation));
             let reasons = behind.into_iter().chain(node_troubles(node));
             reasons.map(|reason| format!("{}: {reason}\n", node.name))
         })
@@ -26,9 +26,10 @@ pub(crate) fn status_page(url: &str, status: &wire::NodeStatusResponse, now: u64
     text
 }
 
-/// Whether a node holds all that it must.
-pub(crate) fn converged(node: &wire::NodeState) -> bool {
-    node.converged_generation >= node.wanted_generation
+/// Whether a node's agent is connected and says that the node holds all that it must.
+pub(crate) fn is_well(node: &wire::NodeState) -> bool {
+    node.connected
+        && node.converged_generation >= node.wanted_generation
         && node.failure_count == 0
         && node.rejection.is_empty()
 }

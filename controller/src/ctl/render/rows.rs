@@ -1,14 +1,13 @@
 //! The rows of each table. PURE.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use weir_proto::model::{AffinityTimeout, Forwarding, Scheduler};
 use weir_proto::wire;
 
 use super::document::word;
 use super::listing::Listing;
-use super::{Table, human, missing_capabilities};
+use super::{Table, human, is_unheard, missing_capabilities, silence};
 use crate::ctl::manifest::{FORWARDINGS, PROTOCOLS};
 
 /// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
@@ -17,6 +16,9 @@ const SHOWN: usize = 3;
 
 /// What stands where there is nothing.
 const NONE: &str = "<none>";
+
+/// What stands where nothing is known, or nothing is to be said.
+const UNKNOWN: &str = "-";
 
 /// What stands where nothing means each node.
 const ALL: &str = "<all>";
@@ -137,8 +139,8 @@ pub(crate) fn node_rows(
             node.name.clone(),
             state_word(state).to_owned(),
             state.wanted_generation.to_string(),
-            state.accepted_generation.to_string(),
-            state.converged_generation.to_string(),
+            reached(state, state.accepted_generation),
+            reached(state, state.converged_generation),
             list(node.addresses.clone(), wide),
         ];
         if wide {
@@ -161,19 +163,16 @@ pub(crate) fn node_rows(
 /// Gives one row a node's state. `now` is in Unix milliseconds.
 pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
     let rows = states.iter().map(|state| {
-        let heard = match state.last_heard_unix_ms {
-            0 => "never".to_owned(),
-            at => format!(
-                "{} ago",
-                human(Duration::from_secs(now.saturating_sub(at) / 1000))
-            ),
+        let heard = match silence(state, now) {
+            Some(silence) => format!("{} ago", human(silence)),
+            None => UNKNOWN.to_owned(),
         };
         vec![
             state.name.clone(),
             state_word(state).to_owned(),
             state.wanted_generation.to_string(),
-            state.accepted_generation.to_string(),
-            state.converged_generation.to_string(),
+            reached(state, state.accepted_generation),
+            reached(state, state.converged_generation),
             state.wanted_items.to_string(),
             state.failure_count.to_string(),
             heard,
@@ -195,11 +194,19 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
 }
 
 fn state_word(state: &wire::NodeState) -> &'static str {
-    match (state.connected, state.last_heard_unix_ms) {
+    match (state.connected, is_unheard(state)) {
         (true, _) => "connected",
-        (false, 0) => "never",
-        (false, _) => "gone",
+        (false, true) => "unheard",
+        (false, false) => "gone",
     }
+}
+
+/// Shows a generation that a node reached. Of one that was not heard from, none is known.
+fn reached(state: &wire::NodeState, generation: u64) -> String {
+    if is_unheard(state) {
+        return UNKNOWN.to_owned();
+    }
+    generation.to_string()
 }
 
 fn frontend(frontend: &wire::Frontend) -> String {

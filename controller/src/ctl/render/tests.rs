@@ -183,7 +183,7 @@ fn nodes_are_shown_with_how_far_they_are() {
 NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES
 node-a   connected   7        7          6           10.0.0.1,fd00::1
 node-b   gone        7        7          6           10.0.0.2
-node-c   never       0        0          0           <none>
+node-c   unheard     0        -          -           <none>
 "
     );
     assert_eq!(

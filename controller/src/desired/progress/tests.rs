@@ -86,6 +86,32 @@ fn a_node_that_holds_the_content_by_an_older_generation_is_up_to_date() {
 }
 
 #[test]
+fn a_node_that_went_gets_no_further_by_itself() {
+    let mut view = view();
+    let held = Some((Generation(2), view.digest()));
+    let feed = Feed::hello(held, &mut view);
+    let mut progress = NodeProgress::default();
+    progress.hello(&hello(held), 1);
+    progress.converged(Generation(2), Vec::new(), 0, 2);
+    let reached = |progress: &NodeProgress, view: &View| {
+        let status = status(progress, view, &feed);
+        (status.wanted, status.accepted, status.converged)
+    };
+    let then = view.generation();
+    progress.disconnected(&view, &feed, 9);
+    assert_eq!(reached(&progress, &view), (then, then, then));
+    assert_eq!(status(&progress, &view, &feed).last_heard_unix_ms, 9);
+
+    // the content changes, and changes back
+    view.raise(Generation(9));
+    assert_eq!(reached(&progress, &view), (Generation(9), then, then));
+
+    progress.hello(&hello(held), 10);
+    let now = Generation(9);
+    assert_eq!(reached(&progress, &view), (now, now, now));
+}
+
+#[test]
 fn a_node_that_comes_back_with_something_else_has_yet_to_converge() {
     let mut view = view();
     let mut progress = NodeProgress::default();

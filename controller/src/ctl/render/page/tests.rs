@@ -30,24 +30,39 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         last_heard_unix_ms: 808_000,
         ..fine.clone()
     };
-    let never = wire::NodeState {
+    let away = wire::NodeState {
         name: "node-c".to_owned(),
+        converged_generation: 7,
+        ..behind.clone()
+    };
+    let unheard = wire::NodeState {
+        name: "node-d".to_owned(),
+        wanted_generation: 24,
+        wanted_items: 5,
         ..wire::NodeState::default()
     };
     assert_eq!(
-        status_page(URL, &response(vec![fine.clone(), behind, never]), 1_000_000),
+        status_page(
+            URL,
+            &response(vec![fine.clone(), behind, away.clone(), unheard.clone()]),
+            1_000_000
+        ),
         "\
 controller http://127.0.0.1:7420, revision 12
 
 NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
-node-a   connected   7        7          7           12      0        2s ago
+node-a   connected   7        7          7           12      0        -
 node-b   gone        7        7          6           12      0        3m12s ago
-node-c   never       0        0          0           0       0        never
+node-c   gone        7        7          7           12      0        3m12s ago
+node-d   unheard     24       -          -           5       0        -
 
-node-b: not connected; converged on generation 6 of 7
+node-b: not connected for 3m12s; converged on generation 6 of 7
+node-c: not connected for 3m12s; converged on generation 7 of 7
+node-d: not heard from since the controller started; generation 24 waits for it
 "
     );
-    assert!(converged(&fine));
+    let well = [fine, away, unheard].map(|node| is_well(&node));
+    assert_eq!(well, [true, false, false]);
 }
 
 #[test]
@@ -60,8 +75,9 @@ fn a_cluster_without_nodes_says_so() {
 }
 
 #[test]
-fn a_node_that_fails_rejects_or_lags_has_not_converged() {
+fn a_node_that_fails_rejects_or_lags_is_not_well() {
     let fine = wire::NodeState {
+        connected: true,
         wanted_generation: 2,
         converged_generation: 2,
         ..wire::NodeState::default()
@@ -78,6 +94,6 @@ fn a_node_that_fails_rejects_or_lags_has_not_converged() {
         wanted_generation: 3,
         ..fine.clone()
     };
-    let found = [fine, failing, rejecting, lagging].map(|node| converged(&node));
+    let found = [fine, failing, rejecting, lagging].map(|node| is_well(&node));
     assert_eq!(found, [true, false, false, false]);
 }
