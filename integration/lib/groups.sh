@@ -65,7 +65,7 @@ nft_probe='
   iptables-nft -t nat -A POSTROUTING -m set --match-set probe dst,dst,src -j MASQUERADE'
 
 group_nft() {
-  need ip=iproute2 ipset=ipset iptables-nft=iptables || { fail nft "programs are missing"; return; }
+  need ip=iproute2 ipset=ipset iptables-nft=iptables nft=nftables || { fail nft "programs are missing"; return; }
   local reason
   reason=$(integration/kernel/native sh -c "$nft_probe" 2>&1) || {
     fail nft "this machine's kernel lacks nf_tables for ip, ip_set or xt_set: ${reason//$'\n'/; }"
