@@ -42,6 +42,10 @@ pub struct Linux {
     services: Services,
 }
 
+/// Steps that are worked on together: about as many as the 64 KiB of a send take, so that the memory for one lot
+/// serves the next.
+const AT_ONCE: usize = 512;
+
 /// The part of the kernel that holds an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -97,7 +101,8 @@ impl Kernel for Linux {
         let mut failed = FailedContainers::default();
         let mut verdicts = Vec::with_capacity(steps.len());
         // steps of one part that follow each other go to the kernel together
-        for run in steps.chunk_by(|one, next| part(one.key()) == part(next.key())) {
+        let runs = steps.chunk_by(|one, next| part(one.key()) == part(next.key()));
+        for run in runs.flat_map(|run| run.chunks(AT_ONCE)) {
             let blocked: Vec<Verdict> = run.iter().map(|step| failed.check(step)).collect();
             let free: Vec<&Step> = run
                 .iter()

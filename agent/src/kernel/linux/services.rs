@@ -16,10 +16,6 @@ use crate::plan::{BackendSpec, Key, Object, Scope, ServiceSpec, Step, Table, Uni
 /// Above so many services one dump of all of them is cheaper than asking for each.
 const ONE_BY_ONE: usize = 64;
 
-/// Steps that are encoded together: some of the 64 KiB that a send takes, so that the memory for one lot serves the
-/// next.
-const AT_ONCE: usize = 512;
-
 /// IPVS of one network namespace.
 #[derive(Default)]
 pub(super) struct Services {
@@ -92,16 +88,8 @@ impl Services {
         self.ipvs.as_ref().map(Ipvs::counts).unwrap_or_default()
     }
 
-    /// Sends steps many to a system call.
+    /// Sends steps in one batch.
     pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(steps.len());
-        for some in steps.chunks(AT_ONCE) {
-            verdicts.extend(self.apply_some(some).await);
-        }
-        verdicts
-    }
-
-    async fn apply_some(&mut self, steps: &[&Step]) -> Vec<Verdict> {
         let requests: Vec<Option<Request>> = steps.iter().map(|step| request(step)).collect();
         let commands: Vec<Command<'_>> = requests.iter().flatten().map(command).collect();
         let mut answers = match self.door().await {
