@@ -236,11 +236,10 @@ impl<K: Kernel> Reconciler<K> {
                 }
                 Err(_) => counts.failed_passes += 1,
             }
-            if status.report.count != found.count {
-                warn!(
-                    items = found.count,
-                    "not as wanted; tried again until they are"
-                );
+            match (status.report.count, found.count) {
+                (before, now) if before == now => {}
+                (_, 0) => info!("everything is as wanted again"),
+                (_, items) => warn!(items, "not as wanted; tried again until they are"),
             }
             status.report = found;
             before != (status.converged, status.settled, status.report.clone())
