@@ -1,6 +1,7 @@
 //! Validated types: what exists here makes sense. Constructors refuse nonsense, so nothing past
 //! `convert` checks again.
 
+mod ability;
 mod item;
 mod name;
 mod net;
@@ -8,6 +9,7 @@ mod node;
 mod resource;
 mod service;
 
+pub use ability::Ability;
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{Endpoint, Family, Forwarding, Frontend, Port, Protocol, Scheduler, Weight, unicast};
