@@ -88,11 +88,19 @@ fn state(name: &str) -> wire::NodeState {
                 name: "ip_vs".to_owned(),
                 available: true,
                 detail: String::new(),
+                optional: false,
             },
             wire::Capability {
                 name: "xt_set".to_owned(),
                 available: false,
                 detail: "modprobe xt_set".to_owned(),
+                optional: false,
+            },
+            wire::Capability {
+                name: "scheduler_twos".to_owned(),
+                available: false,
+                detail: "load the module ip_vs_twos".to_owned(),
+                optional: true,
             },
         ],
         ..wire::NodeState::default()
