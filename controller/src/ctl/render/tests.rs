@@ -198,7 +198,7 @@ node-c   unheard     0        -          -           <none>
         table(&node_rows(&nodes[..1], &states, true)),
         "\
 NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES          VERSION   LABELS    MISSING
-node-a   connected   7        7          6           10.0.0.1,fd00::1   0.1.0     rack=r3   xt_set
+node-a   connected   7        7          6           10.0.0.1,fd00::1   0.1.0     rack=r3   xt_set,scheduler_twos
 "
     );
 }
