@@ -3,11 +3,13 @@
 //! `convert` has checked each resource by itself; here they meet. Which nodes there are is not checked: a
 //! backend may name a node that registers later, and may outlive one.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::convert::{FieldErrors, Problems};
 use weir_proto::model::{
-    Ability, Backend, BackendSet, Endpoint, Frontend, Kind, Refused, Resource, ResourceRef, Service,
+    Ability, Backend, BackendSet, Endpoint, Frontend, Kind, Node, Refused, Resource, ResourceRef,
+    Service,
 };
 
 use super::abilities::{Abilities, Unable};
@@ -33,6 +35,7 @@ pub(crate) fn check(
         batch,
         places,
         abilities,
+        nodes: OnceCell::new(),
     };
     let mut problems = Problems::default();
     for (reference, resource) in batch {
@@ -50,6 +53,8 @@ struct Check<'a> {
     batch: &'a Batch,
     places: &'a Places,
     abilities: &'a Abilities,
+    /// The nodes as the batch leaves them, from when a service first asks.
+    nodes: OnceCell<Vec<&'a Node>>,
 }
 
 impl Places {
@@ -126,8 +131,9 @@ impl Check<'_> {
                 return;
             }
         }
-        let nodes = self.proposed.nodes();
-        let selected = nodes.filter(|node| node.labels.match_selector(&service.node_selector));
+        let nodes = self.nodes.get_or_init(|| self.proposed.nodes().collect());
+        let selects = |node: &&Node| node.labels.match_selector(&service.node_selector);
+        let selected = nodes.iter().copied().filter(selects);
         if let Some(Unable { need, cause }) = self.abilities.unable(&needed, selected) {
             let path = match need.at {
                 At::Whole => of.to_string(),
