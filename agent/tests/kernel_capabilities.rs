@@ -6,13 +6,23 @@
 mod netns;
 
 use std::future::{Future, poll_fn};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
 use weir_agent::kernel::linux::capabilities::{PROBE_MARKS, probe, try_features};
 use weir_agent::kernel::linux::ipvs::{Command, Family, Ipvs, Service, ServiceKey};
 use weir_proto::model::{Capability, Scheduler};
 
-use netns::{in_new_netns, sh};
+use netns::sh;
+
+/// Modules are everybody's, whatever their namespace: one test at a time.
+static MODULES: Mutex<()> = Mutex::new(());
+
+fn in_new_netns<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let _alone = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+    netns::in_new_netns(test);
+}
 
 async fn ipvs() -> Ipvs {
     Ipvs::open()
@@ -72,6 +82,28 @@ fn the_probe_finds_every_scheduler_but_twos_and_leaves_no_service_behind() {
         let protocols = ["protocol_tcp", "protocol_udp", "protocol_sctp"];
         let all = tried().into_iter().chain(protocols.map(str::to_owned));
         assert!(names(&optional).into_iter().eq(all), "{optional:#?}");
+        assert_eq!(table(), "");
+    });
+}
+
+#[test]
+fn a_module_that_the_kernel_does_not_load_by_itself_is_asked_for() {
+    in_new_netns(|| async {
+        let helper = sh("cat /proc/sys/kernel/modprobe");
+        let modules = ["ip_vs_mh", "ip_vs_pe_sip"];
+        sh("modprobe -a ip_vs_mh ip_vs_pe_sip && modprobe -r ip_vs_mh ip_vs_pe_sip");
+        sh("echo > /proc/sys/kernel/modprobe");
+        let found = try_features(&mut ipvs().await).await;
+        sh(&format!(
+            "echo {} > /proc/sys/kernel/modprobe",
+            helper.trim()
+        ));
+        assert_eq!(names(&found), tried());
+        let missing: Vec<_> = missing(&found).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(missing, ["scheduler_twos"]);
+        for module in modules {
+            assert!(Path::new("/sys/module").join(module).exists(), "{module}");
+        }
         assert_eq!(table(), "");
     });
 }
