@@ -9,6 +9,7 @@ pub mod kernel_state;
 pub mod load;
 pub mod netns;
 pub mod program;
+pub mod random;
 pub mod server;
 pub mod topology;
 pub mod weir;

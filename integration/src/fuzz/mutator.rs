@@ -1,5 +1,7 @@
 //! Damage, always the same for the same number: what a test can try without a fuzzer.
 
+use crate::random::Random;
+
 /// Most inputs kept beside the seeds, so that damage can add up.
 const MOST_KEPT: usize = 256;
 /// Longer ones are cut: a decoder has seen all there is to see by then.
@@ -10,7 +12,7 @@ const NUMBERS: [u16; 12] = [0, 1, 3, 4, 5, 8, 12, 20, 0x7fff, 0x8000, 0xfffc, 0x
 /// Makes damaged inputs from good ones.
 #[derive(Debug, Clone)]
 pub struct Mutator {
-    random: u64,
+    random: Random,
     seeds: Vec<Vec<u8>>,
     kept: Vec<Vec<u8>>,
 }
@@ -20,7 +22,7 @@ impl Mutator {
     pub fn new(seeds: Vec<Vec<u8>>, number: u64) -> Self {
         assert!(!seeds.is_empty(), "nothing to damage");
         Self {
-            random: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            random: Random::new(number),
             seeds,
             kept: Vec::new(),
         }
@@ -102,21 +104,11 @@ impl Mutator {
     }
 
     fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[7]
+        self.random.byte()
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        // the upper half, whose bits are the better ones
-        let random = u32::try_from(self.next() >> 32).unwrap_or_default();
-        random as usize % bound.max(1)
-    }
-
-    /// xorshift64*.
-    fn next(&mut self) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.random.below(bound)
     }
 }
 

@@ -4,6 +4,7 @@
 mod backends;
 mod foreign;
 mod hairpin;
+mod operations;
 mod restart;
 mod site;
 mod two_nodes;
