@@ -1,4 +1,5 @@
 //! Inputs that can be decoded: what was captured, and what the language's own writers write.
+#![allow(clippy::needless_update, reason = "a message may get a field")]
 
 use std::collections::BTreeMap;
 

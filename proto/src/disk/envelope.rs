@@ -3,7 +3,7 @@
 use super::DiskError;
 
 /// schema, crc32.
-const HEAD: usize = 1 + 4;
+pub(super) const HEAD: usize = 1 + 4;
 
 fn checksum(schema: u8, key: &[u8], payload: &[u8]) -> [u8; 4] {
     let mut crc = crc32fast::Hasher::new();

@@ -1,4 +1,5 @@
 //! The few things that operations are about, so that they meet often.
+#![allow(clippy::needless_update, reason = "a message may get a field")]
 
 use weir_integration::random::Random;
 use weir_proto::convert::{item_from_wire, item_key_to_wire};
