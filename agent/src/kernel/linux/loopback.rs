@@ -6,6 +6,7 @@
 
 pub mod iptables;
 pub mod nft_compat;
+pub mod nftables;
 
 pub use iptables::{Iptables, IptablesError};
 pub use nft_compat::{NftCompat, NftError};
