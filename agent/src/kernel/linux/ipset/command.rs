@@ -84,6 +84,8 @@ pub enum Command<'a> {
     Test(&'a str, &'a Element),
     /// Shows a set with its elements; only as a dump.
     List(&'a str),
+    /// Shows what a set is, its size included; only as a dump.
+    Details(&'a str),
     /// Shows what all sets are; only as a dump.
     Headers,
     /// Shows the type of a set.
@@ -130,6 +132,12 @@ impl Command<'_> {
                 out.string(IPSET_ATTR_SETNAME, set)
                     .nest(IPSET_ATTR_DATA, |out| element.write(out));
             }
+            Self::Details(set) => {
+                out.string(IPSET_ATTR_SETNAME, set).be32(
+                    IPSET_ATTR_FLAGS | NLA_F_NET_BYTEORDER,
+                    IPSET_FLAG_LIST_HEADER,
+                );
+            }
             Self::Headers => {
                 out.be32(
                     IPSET_ATTR_FLAGS | NLA_F_NET_BYTEORDER,
@@ -152,7 +160,7 @@ impl Command<'_> {
             Self::Add(..) => (IPSET_CMD_ADD, 0),
             Self::Del(..) => (IPSET_CMD_DEL, 0),
             Self::Test(..) => (IPSET_CMD_TEST, 0),
-            Self::List(_) | Self::Headers => (IPSET_CMD_LIST, 0),
+            Self::List(_) | Self::Details(_) | Self::Headers => (IPSET_CMD_LIST, 0),
             Self::Header(_) => (IPSET_CMD_HEADER, 0),
             Self::GetByName(_) => (IPSET_CMD_GET_BYNAME, 0),
         }

@@ -75,13 +75,34 @@ impl Ipset {
         family: Family,
         max_elements: u32,
     ) -> Result<(), NlError> {
+        self.create_of(name, family, None, max_elements).await
+    }
+
+    /// Creates an empty set like [`Self::create`] does, with so many buckets and room for so many elements.
+    pub async fn create_sized(
+        &mut self,
+        name: &str,
+        family: Family,
+        [hash_size, max_elements]: [u32; 2],
+    ) -> Result<(), NlError> {
+        self.create_of(name, family, Some(hash_size), max_elements)
+            .await
+    }
+
+    async fn create_of(
+        &mut self,
+        name: &str,
+        family: Family,
+        hash_size: Option<u32>,
+        max_elements: u32,
+    ) -> Result<(), NlError> {
         let revisions = self.revisions(HASH_IP_PORT_IP, family).await?;
         let create = Create {
             name: name.to_owned(),
             type_name: HASH_IP_PORT_IP.to_owned(),
             revision: MAX_REVISION.clamp(revisions.min, revisions.max),
             family,
-            hash_size: None,
+            hash_size,
             max_elements: Some(max_elements),
             bucket_size: None,
         };
@@ -136,6 +157,23 @@ impl Ipset {
                 elements,
             })),
         }
+    }
+
+    /// Reads what a set is, without its elements; `None` when it does not exist.
+    pub async fn details(&mut self, set: &str) -> Result<Option<Header>, NlError> {
+        let mut shown = None;
+        let take = |message: Message<'_>| {
+            shown = Some(Listing::decode(message.attrs(NFGEN_HEADER_LEN)));
+        };
+        let listed = self
+            .socket
+            .dump(&Command::Details(set).encode(), take)
+            .await;
+        if absent_is_none(listed)?.is_none() {
+            return Ok(None);
+        }
+        let listing = DecodeError::need("SETNAME", shown)??;
+        Ok(Some(DecodeError::need("TYPENAME", listing.header)?))
     }
 
     /// Reads what every set is, whoever made it, without elements.
