@@ -123,13 +123,13 @@ fn a_lot_of_entries_is_one_transaction() {
         let mut kernel = open(Wanted::Nftables).await;
         add(&mut kernel, &BASE).await;
         let before = kernel.loopback_counts()[1];
-        add(&mut kernel, &entries(0..5000)).await;
+        add(&mut kernel, &entries(0..50_000)).await;
         let after = kernel.loopback_counts()[1];
-        // whose the table is, and five messages of a thousand in one send
+        // whose the table is, and fifty messages of a thousand in one send
         assert_eq!(after.sends - before.sends, 2);
-        assert_eq!(after.messages - before.messages, 6);
-        let found = read(&mut kernel, &entries(0..5000)).await;
-        assert_eq!(found.len(), 5004);
+        assert_eq!(after.messages - before.messages, 51);
+        let found = read(&mut kernel, &entries(0..50_000)).await;
+        assert_eq!(found.len(), 50_004);
     });
 }
 

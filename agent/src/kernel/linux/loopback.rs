@@ -84,7 +84,10 @@ pub(super) async fn try_native() -> (Option<Native>, Found) {
             Some(native),
             Ok("nf_tables with sets and masquerade".to_owned()),
         ),
-        Err(error) => (None, Err(chain(&error))),
+        Err(error) => {
+            let advice = "load nf_tables, nft_chain_nat and nft_masq; it takes Linux 5.2";
+            (None, Err(format!("{}: {advice}", chain(&error))))
+        }
     }
 }
 

@@ -25,8 +25,8 @@ const CHAIN: Place<'_> = Place {
     name: "postrouting",
 };
 const COMMENT: &str = "weir: loopback backends";
-/// Most elements of one transaction, which goes in one send: four of IPv6 in ten bytes of the 8 MiB send buffer. What
-/// is more than this changes in several.
+/// Most elements of one transaction, which goes in one send: of IPv6 they take 3.4 MB of the 8 MiB send buffer. What is
+/// more than this changes in several.
 const ELEMENTS_AT_ONCE: usize = 64 * 1024;
 
 /// The tables of one network namespace, as far as they are weir's.
