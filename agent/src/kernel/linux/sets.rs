@@ -192,16 +192,24 @@ impl Sets {
 
     /// Adds and deletes entries, many to a message; a large change by a set that is built aside.
     pub(super) async fn apply_entries(&mut self, steps: &[&Step]) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = steps
-            .iter()
-            .map(|_| Err(verdict::refused(Errno::EINVAL, "not a loopback entry")))
-            .collect();
+        let mut verdicts = vec![Ok(()); steps.len()];
+        for (step, verdict) in steps.iter().zip(&mut verdicts) {
+            if change(step).is_none() {
+                *verdict = Err(verdict::refused(Errno::EINVAL, "not a loopback entry"));
+            }
+        }
         for family in Family::ALL {
-            let changes = steps.iter().enumerate().filter_map(|(place, step)| {
-                let (of, away, element) = change(step)?;
-                (of == family).then_some((place, (away, element)))
-            });
-            let (places, changes): (Vec<usize>, Vec<Change>) = changes.unzip();
+            let mut changes = Changes::default();
+            let mut places = Vec::new();
+            for (place, step) in steps.iter().enumerate() {
+                if let Some((of, away, element)) = change(step)
+                    && of == family
+                {
+                    places.push(place);
+                    changes.away.push(away);
+                    changes.elements.push(element);
+                }
+            }
             let answers = self.change(family, &changes).await;
             for (place, answer) in places.into_iter().zip(answers) {
                 verdicts[place] = verdict::of(answer, explain);
@@ -210,14 +218,18 @@ impl Sets {
         verdicts
     }
 
-    async fn change(&mut self, family: Family, changes: &[Change]) -> Vec<Result<(), NlError>> {
-        let large = match self.is_large(family, changes.len()).await {
+    async fn change(&mut self, family: Family, changes: &Changes) -> Vec<Result<(), NlError>> {
+        let count = changes.elements.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let large = match self.is_large(family, count).await {
             Ok(large) => large,
-            Err(error) => return vec![Err(error); changes.len()],
+            Err(error) => return vec![Err(error); count],
         };
         let ipset = match self.door() {
             Ok(ipset) => ipset,
-            Err(error) => return vec![Err(error); changes.len()],
+            Err(error) => return vec![Err(error); count],
         };
         if large && let Ok(answers) = aside::change(ipset, family, changes).await {
             return answers;
@@ -255,22 +267,28 @@ impl Sets {
     }
 }
 
-/// An element, and whether it is taken away.
-type Change = (bool, Element);
+/// Elements, and of each whether it is taken away. Apart, so that what is added need not be copied.
+#[derive(Default)]
+struct Changes {
+    away: Vec<bool>,
+    elements: Vec<Element>,
+}
 
 /// Changes the set that is there, in runs of what is added and what is deleted.
 async fn in_place(
     ipset: &mut Ipset,
     family: Family,
-    changes: &[Change],
+    changes: &Changes,
 ) -> Vec<Result<(), NlError>> {
     let name = set_name(family);
-    let mut answers = Vec::with_capacity(changes.len());
-    for run in changes.chunk_by(|(one, _), (next, _)| one == next) {
-        let elements: Vec<Element> = run.iter().map(|(_, element)| element.clone()).collect();
+    let mut answers = Vec::with_capacity(changes.elements.len());
+    let mut rest = &changes.elements[..];
+    for run in changes.away.chunk_by(|one, next| one == next) {
+        let (elements, behind) = rest.split_at(run.len());
+        rest = behind;
         answers.extend(match run {
-            [(true, _), ..] => ipset.del(name, &elements).await,
-            _ => ipset.add(name, &elements).await,
+            [true, ..] => ipset.del(name, elements).await,
+            _ => ipset.add(name, elements).await,
         });
     }
     answers

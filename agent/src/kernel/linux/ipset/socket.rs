@@ -15,6 +15,9 @@ use crate::kernel::linux::netlink::{
 /// came later (bucket size, bit mask) is of no use here.
 pub const MAX_REVISION: u8 = 5;
 
+/// Messages of IPv4 elements that the 64 KiB of a send take.
+const MESSAGES_PER_SEND: usize = 2;
+
 const IPSET_ERR_EXIST: i32 = 4103;
 
 /// A set and what is in it.
@@ -211,16 +214,19 @@ impl Ipset {
         elements: &[Element],
         encode: impl Fn(&[Element]) -> Request + Send + Sync,
     ) -> Vec<Result<(), NlError>> {
-        let chunks: Vec<_> = elements.chunks(ELEMENTS_PER_MESSAGE).collect();
-        let requests: Vec<_> = chunks.iter().map(|chunk| encode(chunk)).collect();
         let mut verdicts = Vec::with_capacity(elements.len());
-        for (chunk, verdict) in chunks.iter().zip(self.socket.batch(&requests).await) {
-            match verdict {
-                Err(NlError::Errno(_)) if chunk.len() > 1 => {
-                    let single: Vec<_> = chunk.chunks(1).map(&encode).collect();
-                    verdicts.extend(self.socket.batch(&single).await);
+        // a send full at a time, so that the memory for one serves the next
+        for lot in elements.chunks(MESSAGES_PER_SEND * ELEMENTS_PER_MESSAGE) {
+            let chunks = lot.chunks(ELEMENTS_PER_MESSAGE);
+            let requests: Vec<_> = chunks.clone().map(&encode).collect();
+            for (chunk, verdict) in chunks.zip(self.socket.batch(&requests).await) {
+                match verdict {
+                    Err(NlError::Errno(_)) if chunk.len() > 1 => {
+                        let single: Vec<_> = chunk.chunks(1).map(&encode).collect();
+                        verdicts.extend(self.socket.batch(&single).await);
+                    }
+                    verdict => verdicts.resize(verdicts.len() + chunk.len(), verdict),
                 }
-                verdict => verdicts.resize(verdicts.len() + chunk.len(), verdict),
             }
         }
         verdicts

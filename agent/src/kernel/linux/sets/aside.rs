@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nix::errno::Errno;
 use weir_proto::model::Family;
 
-use super::{Change, FEW_BUCKETS, MAX_ELEMENTS, destroy, is_of_type, netlink_family, set_name};
+use super::{Changes, FEW_BUCKETS, MAX_ELEMENTS, destroy, is_of_type, netlink_family, set_name};
 use crate::kernel::linux::ipset::{Command, Element, Header, Ipset};
 use crate::kernel::linux::netlink::NlError;
 
@@ -67,35 +67,42 @@ pub(super) async fn mend(
 pub(super) async fn change(
     ipset: &mut Ipset,
     family: Family,
-    changes: &[Change],
+    changes: &Changes,
 ) -> Result<Vec<Result<(), NlError>>, NlError> {
+    let Changes { away, elements } = changes;
     let mut gone = BTreeSet::new();
-    for (away, element) in changes {
+    for (element, away) in elements.iter().zip(away) {
         match away {
             true => gone.insert(element),
             false => gone.remove(element),
         };
     }
-    let mut wanted = live(ipset, family).await?;
-    wanted.retain(|element| !gone.contains(element));
-    let kept = wanted.len();
-    let added = changes.iter().filter(|(away, _)| !away);
-    wanted.extend(
-        added
-            .map(|(_, element)| element.clone())
-            .filter(|element| !gone.contains(element)),
-    );
-    let mut answers = build(ipset, family, &wanted).await?.into_iter();
-    if let Some(Err(error)) = answers.by_ref().take(kept).find(Result::is_err) {
+    let mut kept = live(ipset, family).await?;
+    kept.retain(|element| !gone.contains(element));
+    clear(ipset, family).await?;
+    let most = kept.len() + elements.len();
+    create(ipset, aside(family), family, most).await?;
+    if let Err(error) = all(ipset.add(aside(family), &kept).await) {
         let _ = clear(ipset, family).await;
         return Err(error);
     }
-    swap_in(ipset, family).await?;
-    let answer = |(away, element): &Change| match *away || gone.contains(element) {
-        true => Ok(()),
-        false => answers.next().unwrap_or(Ok(())),
+    let answers = if gone.is_empty() {
+        ipset.add(aside(family), elements).await
+    } else {
+        let added: Vec<Element> = elements
+            .iter()
+            .filter(|element| !gone.contains(element))
+            .cloned()
+            .collect();
+        let mut answers = ipset.add(aside(family), &added).await.into_iter();
+        let answer = |element| match gone.contains(element) {
+            true => Ok(()),
+            false => answers.next().unwrap_or(Ok(())),
+        };
+        elements.iter().map(answer).collect()
     };
-    Ok(changes.iter().map(answer).collect())
+    swap_in(ipset, family).await?;
+    Ok(answers)
 }
 
 /// Destroys what a build that was cut short left. A set that a rule refers to, or of another type, is not ours.
