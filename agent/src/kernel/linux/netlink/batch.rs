@@ -12,15 +12,18 @@ pub struct Batch {
     messages: usize,
 }
 
-impl Batch {
-    pub(super) fn new() -> Self {
+impl Default for Batch {
+    /// Makes an empty one, without memory.
+    fn default() -> Self {
         Self {
             last: Request::behind(Vec::new()),
             seq: 0,
             messages: 0,
         }
     }
+}
 
+impl Batch {
     /// Starts a message of the given type behind the others; see [`Request::new`].
     pub fn begin(&mut self, kind: u16, flags: u16) -> &mut Request {
         self.messages += 1;
@@ -39,7 +42,8 @@ impl Batch {
         self.last.copy(request, self.seq);
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets every message and keeps the memory.
+    pub fn clear(&mut self) {
         self.last.clear();
         self.messages = 0;
     }
@@ -64,7 +68,8 @@ impl Batch {
         self.last.withdraw();
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    /// Gives all messages, one behind the other.
+    pub fn as_bytes(&self) -> &[u8] {
         self.last.written()
     }
 }
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn messages_stand_end_to_end_as_each_would_alone() {
-        let mut batch = Batch::new();
+        let mut batch = Batch::default();
         let write = |out: &mut Request| {
             out.nest(1, |out| {
                 out.string(3, "wlc").u8(4, 5);
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_message_taken_back_leaves_the_others_as_they_were() -> Result<(), DecodeError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::default();
         batch.number(1);
         batch.begin(16, 0).u32(1, 2);
         let before = batch.as_bytes().to_vec();

@@ -160,7 +160,7 @@ impl NetlinkSocket {
             protocol,
             descriptor,
             seq: 0,
-            batch: Batch::new(),
+            batch: Batch::default(),
             inbox: Inbox::new(),
             counts: Counts::default(),
         })
@@ -203,7 +203,7 @@ impl NetlinkSocket {
         while begun < count {
             // the kernel answers inside the send, so nothing here waits: others must get their turn
             consume_budget().await;
-            let mut batch = mem::replace(&mut self.batch, Batch::new());
+            let mut batch = mem::take(&mut self.batch);
             let mut window = self.fill(begun..count, &mut batch, &mut write, &mut refused);
             begun = window.places.end;
             if window.last.is_some() {
