@@ -186,15 +186,13 @@ fn what_was_refused_is_told_by_its_place_however_many_sends_it_takes() {
         let steps: Vec<Step> = plan(&Table::new(), &table(300), &Ledger::default()).steps;
         let (services, backends) = steps.split_at(300);
         // every third service is missing
-        let there: Vec<Step> = services
-            .iter()
-            .enumerate()
-            .filter_map(|(place, step)| (place % 3 > 0).then(|| step.clone()))
-            .collect();
+        let numbered = services.iter().enumerate();
+        let kept = numbered.filter(|(place, _)| place % 3 > 0);
+        let there: Vec<Step> = kept.map(|(_, step)| step.clone()).collect();
         cost(&mut kernel, &there).await;
         let before = kernel.ipvs_counts();
         let verdicts = kernel.apply(backends).await;
-        let orphan = |place: usize| place / usize::from(BACKENDS) % 3 == 0;
+        let orphan = |place: usize| (place / usize::from(BACKENDS)).is_multiple_of(3);
         let refused: Vec<usize> = (0..backends.len())
             .filter(|at| verdicts[*at].is_err())
             .collect();

@@ -106,7 +106,6 @@ impl Kernel for Linux {
             } else {
                 self.take_free(run, &failed, &mut verdicts).await;
             }
-            let unanswered = || Err(StepError::Unknown("the kernel gave no verdict".to_owned()));
             verdicts.resize_with(begun + run.len(), unanswered);
             for (step, verdict) in run.iter().zip(&verdicts[begun..]) {
                 failed.note(step, verdict);
@@ -142,7 +141,6 @@ impl Linux {
         let mut taken = Vec::with_capacity(free.len());
         self.take(&free, &mut taken).await;
         let mut taken = taken.into_iter();
-        let unanswered = || Err(StepError::Unknown("the kernel gave no verdict".to_owned()));
         verdicts.extend(
             blocked
                 .into_iter()
@@ -153,22 +151,23 @@ impl Linux {
     /// Takes steps of one part and puts their verdicts behind `verdicts`.
     async fn take<S: Borrow<Step> + Sync>(&mut self, steps: &[S], verdicts: &mut Vec<Verdict>) {
         let Some(first) = steps.first() else { return };
-        let part = part(first.borrow().key());
-        if matches!(part, Part::Services | Part::Backends) {
-            return self.services.apply(steps, verdicts).await;
-        }
-        let steps: Vec<&Step> = steps.iter().map(Borrow::borrow).collect();
-        let steps = &steps[..];
-        verdicts.extend(match part {
-            Part::Settings => self.settings.apply(steps),
-            Part::Link => self.vips.apply_link(steps).await,
-            Part::Vips => self.vips.apply(steps).await,
-            Part::Sets => self.sets.apply(steps).await,
-            Part::Rules => self.rules.apply(steps).await,
-            Part::Entries => self.sets.apply_entries(steps).await,
-            Part::Services | Part::Backends => Vec::new(),
+        let all = || steps.iter().map(Borrow::borrow).collect::<Vec<&Step>>();
+        verdicts.extend(match part(first.borrow().key()) {
+            // the only parts with so many steps that a list of them more would show
+            Part::Services | Part::Backends => return self.services.apply(steps, verdicts).await,
+            Part::Settings => self.settings.apply(&all()),
+            Part::Link => self.vips.apply_link(&all()).await,
+            Part::Vips => self.vips.apply(&all()).await,
+            Part::Sets => self.sets.apply(&all()).await,
+            Part::Rules => self.rules.apply(&all()).await,
+            Part::Entries => self.sets.apply_entries(&all()).await,
         });
     }
+}
+
+/// What a step has that came to no verdict; there is none, unless a part forgets one.
+fn unanswered() -> Verdict {
+    Err(StepError::Unknown("the kernel gave no verdict".to_owned()))
 }
 
 fn part(key: Key) -> Part {

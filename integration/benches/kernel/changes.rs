@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use weir_integration::program;
 
+use crate::loads::verify;
 use crate::row::{Row, Rows};
 use crate::table::{self, Size};
 use crate::{RUNS, floor, fresh, median, ours};
@@ -80,11 +81,13 @@ pub(crate) fn away_and_back(rows: &mut Rows) -> Result<()> {
         let netns = fresh()?;
         ours::cold_load(&netns, &wanted)?;
         let took = ours::away_and_back(&netns, AWAY)?;
+        verify(&netns, LEFT)?;
         drop(netns);
 
         let netns = fresh()?;
         floor::cold_load(&netns, LEFT)?;
         let floor = floor::away_and_back(&netns, AWAY)?;
+        verify(&netns, LEFT)?;
         if run > 0 {
             ours.push(took);
             theirs.push(floor);

@@ -91,7 +91,7 @@ fn warm(wanted: &Table) -> Result<()> {
 }
 
 /// The whole table must be there, by somebody else's reading.
-fn verify(netns: &Netns, size: Size) -> Result<()> {
+pub(crate) fn verify(netns: &Netns, size: Size) -> Result<()> {
     let text = program::run(netns.command("ipvsadm").arg("-Sn"), "")?;
     let count = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
     let found = (count("-A"), count("-a"));

@@ -24,8 +24,11 @@ use row::Rows;
 /// Medians of so many: enough that one run that was disturbed does not count.
 const RUNS: usize = 5;
 
-/// The benches by their names, in the order in which they run.
-const BENCHES: [(&str, fn(&mut Rows) -> Result<()>); 7] = [
+/// A bench by its name.
+type Bench = (&'static str, fn(&mut Rows) -> Result<()>);
+
+/// In the order in which they run.
+const BENCHES: [Bench; 7] = [
     ("cold-load", loads::beside_ipvsadm),
     ("cold-load-floor", loads::beside_the_floor),
     ("one-change", changes::one_change),
