@@ -8,7 +8,7 @@
 //!   not have happened: the caller reads back.
 //! - The descriptor belongs to the network namespace of the thread that opens it.
 
-use std::{future::poll_fn, io, mem, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::poll_fn, io, mem, ops::Range, sync::Arc, time::Duration};
 
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use nix::{
@@ -213,7 +213,7 @@ impl NetlinkSocket {
             self.batch = batch;
             if let Err(error) = outcome {
                 self.descriptor = None;
-                let known: Vec<usize> = refused.iter().map(|(place, _)| *place).collect();
+                let known: BTreeSet<usize> = refused.iter().map(|(place, _)| *place).collect();
                 let unknown = (window.places.start..count).filter(|place| !known.contains(place));
                 refused.extend(unknown.map(|place| (place, error.clone())));
                 break;
