@@ -79,11 +79,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
     };
     let settings = Settings {
         identity: Identity {
-            node: Node {
-                name: config.node.clone(),
-                labels,
-                addresses,
-            },
+            node: Node::new(config.node.clone(), labels, addresses),
             capabilities,
         },
         controller: config.controller.clone(),

@@ -76,9 +76,9 @@ pub async fn cleanup<K: Kernel>(
 
 /// Notes settings that are as they were found already, or that this kernel no longer has.
 fn restored(ledger: &Ledger, actual: &Table, change: &mut LedgerChange) {
-    for (sysctl, _) in ledger.settings() {
-        if !actual.contains_key(&Key::Sysctl(sysctl)) {
-            change.restored.insert(sysctl);
+    for (setting, _) in ledger.settings() {
+        if !actual.contains_key(&Key::Setting(setting)) {
+            change.restored.insert(setting);
         }
     }
 }
@@ -111,11 +111,11 @@ impl fmt::Display for Outcome {
 
 #[cfg(test)]
 mod tests {
-    use weir_proto::model::{Family, Generation, ItemKey};
+    use weir_proto::model::{Family, Generation, Item, ItemKey, Vip};
 
     use super::*;
     use crate::kernel::fake::{Fake, base_table};
-    use crate::plan::{Change, Sysctl};
+    use crate::plan::{Change, Setting, VipSpec};
 
     fn vip(last: u8) -> Key {
         Key::Item(ItemKey::Vip([10, 1, 0, last].into()))
@@ -127,24 +127,24 @@ mod tests {
         let (journal, _) = Journal::open(dir.path(), "boot").expect("journal");
         let kernel = Fake::new();
         let before = kernel.table();
-        let forward = Key::Sysctl(Sysctl::ForwardV4);
+        let forward = Key::Setting(Setting::ForwardV4);
         kernel.tamper(|table| {
             table.extend(base_table());
-            table.insert(vip(1), Object::Present);
+            table.insert(vip(1), Object::Vip(VipSpec::default()));
             table.insert(forward, Object::Value("1".to_owned()));
         });
         let made = LedgerChange {
             made: kernel
                 .table()
                 .into_keys()
-                .filter(|key| !matches!(key, Key::Sysctl(_)))
+                .filter(|key| !matches!(key, Key::Setting(_)))
                 .collect(),
-            found: [(Sysctl::ForwardV4, "0".to_owned())].into(),
+            found: [(Setting::ForwardV4, "0".to_owned())].into(),
             ..LedgerChange::default()
         };
         let change = Change {
             generation: Generation(3),
-            upserted: vec![weir_proto::model::Item::Vip([10, 1, 0, 1].into())],
+            upserted: vec![Item::Vip(Vip::new([10, 1, 0, 1].into()))],
             removed: vec![],
         };
         journal.record(&made).await.expect("record");

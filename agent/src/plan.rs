@@ -8,6 +8,7 @@ mod diff;
 mod fold;
 mod ledger;
 mod report;
+mod setting;
 mod table;
 mod wanted;
 
@@ -16,7 +17,10 @@ pub use fold::{Change, Held, Refusal, Update, fold};
 pub use ledger::{Ledger, LedgerChange};
 pub(crate) use report::shortened;
 pub use report::{Problem, Report, report};
-pub use table::{BackendSpec, Key, Object, Scope, ServiceSpec, Sysctl, Table, Unit};
+pub use setting::{Place, Setting};
+pub use table::{
+    BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
+};
 pub use wanted::wanted;
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ impl<K: Kernel> Reconciler<K> {
             &Scope::Units([Unit::Base].into()),
         );
         base.keys()
-            .any(|key| !matches!(key, Key::Sysctl(_)) && !self.ledger.owns(*key))
+            .any(|key| !matches!(key, Key::Setting(_)) && !self.ledger.owns(*key))
     }
 
     fn add_due(&mut self, units: BTreeSet<Unit>) {

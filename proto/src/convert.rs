@@ -3,10 +3,12 @@
 
 mod item;
 mod operator;
+mod settings;
 mod sync;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 pub use item::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};
 pub use operator::{
@@ -18,7 +20,7 @@ pub use sync::{
     hello_from_wire, hello_to_wire,
 };
 
-use crate::model::{Frontend, Labels, Port, Protocol, Refused};
+use crate::model::{Frontend, Labels, Listener, Mark, Port, Protocol, Refused};
 use crate::wire;
 
 /// One bad field.
@@ -104,11 +106,23 @@ fn address_from_wire(text: &str) -> Result<IpAddr, Refused> {
     crate::model::unicast(text)
 }
 
+/// Reads a frontend as a key: who may connect is no part of it.
 fn frontend_from_wire(
     frontend: &wire::Frontend,
     path: &str,
     problems: &mut Problems,
 ) -> Option<Frontend> {
+    if !frontend.allow_sources.is_empty() {
+        let path = format!("{path}.allow_sources");
+        problems.add(path, Refused::OnlyWith("the frontend of a service"));
+    }
+    if frontend.firewall_mark != 0 {
+        return mark_from_wire(frontend, path, problems).map(Frontend::Mark);
+    }
+    if frontend.address_family != 0 {
+        let path = format!("{path}.address_family");
+        problems.add(path, Refused::OnlyWith("a firewall mark"));
+    }
     let address = problems.take(
         format!("{path}.address"),
         address_from_wire(&frontend.address),
@@ -118,18 +132,44 @@ fn frontend_from_wire(
         format!("{path}.protocol"),
         protocol_from_wire(frontend.protocol),
     );
-    Some(Frontend {
+    Some(Frontend::Address(Listener {
         address: address?,
         port: port?,
         protocol: protocol?,
-    })
+    }))
+}
+
+fn mark_from_wire(frontend: &wire::Frontend, path: &str, problems: &mut Problems) -> Option<Mark> {
+    let number = NonZeroU32::new(frontend.firewall_mark)?;
+    let beside = [
+        ("address", !frontend.address.is_empty()),
+        ("port", frontend.port != 0),
+        ("protocol", frontend.protocol != 0),
+    ];
+    for (name, _) in beside.into_iter().filter(|(_, there)| *there) {
+        let without = Refused::Other("not with a firewall mark".to_owned());
+        problems.add(format!("{path}.{name}"), without);
+    }
+    let family = problems.take(
+        format!("{path}.address_family"),
+        settings::family_from_wire(frontend.address_family),
+    )?;
+    Some(Mark { number, family })
 }
 
 fn frontend_to_wire(frontend: Frontend) -> wire::Frontend {
-    wire::Frontend {
-        address: frontend.address.to_string(),
-        port: frontend.port.get().into(),
-        protocol: protocol_to_wire(frontend.protocol).into(),
+    match frontend {
+        Frontend::Address(listener) => wire::Frontend {
+            address: listener.address.to_string(),
+            port: listener.port.get().into(),
+            protocol: protocol_to_wire(listener.protocol).into(),
+            ..wire::Frontend::default()
+        },
+        Frontend::Mark(mark) => wire::Frontend {
+            firewall_mark: mark.number.get(),
+            address_family: settings::family_to_wire(mark.family).into(),
+            ..wire::Frontend::default()
+        },
     }
 }
 

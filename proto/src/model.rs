@@ -1,19 +1,31 @@
 //! Validated types: what exists here makes sense. Constructors refuse nonsense, so nothing past
 //! `convert` checks again.
 
+mod affinity;
 mod item;
 mod name;
 mod net;
 mod node;
 mod resource;
+mod scheduler;
 mod service;
+mod settings;
+mod tunnel;
+mod vip;
 
+pub use affinity::{Affinity, AffinityTimeout, PersistenceEngine, PrefixLength, SessionAffinity};
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
-pub use net::{Endpoint, Family, Forwarding, Frontend, Port, Protocol, Scheduler, Weight, unicast};
+pub use net::{
+    Endpoint, Family, Forwarding, Frontend, Listener, Mark, Port, Protocol, Weight, unicast,
+};
 pub use node::{Capability, Generation, ItemFailure, Node, Revision};
 pub use resource::{Kind, Resource, ResourceRef};
-pub use service::{AffinityTimeout, Backend, BackendSet, Service};
+pub use scheduler::{Scheduler, SchedulerFlags};
+pub use service::{Backend, BackendSet, Service, Thresholds};
+pub use settings::{ConnectionTimeouts, Interface, MaxLength, SyncDaemon, SyncRole, multicast};
+pub use tunnel::{Checksum, Tunnel, TunnelKind};
+pub use vip::{Sources, TunnelEnd, Vip, VipBinding, source};
 
 /// Why a value is not one of these types. Its text is the end of a sentence that begins with the
 /// field: "services\[web\].frontends\[0\].port: 0 is not a port".
@@ -47,6 +59,50 @@ pub enum Refused {
     /// Not in 1-86400.
     #[error("{0} is not an affinity time-out (1-86400 seconds)")]
     AffinityTimeout(u32),
+    /// Not as many bits as an address has, or fewer.
+    #[error("{0} is not a prefix length (1-{2} for {1})")]
+    PrefixLength(u32, Family, u8),
+    /// Not one of the kernel's persistence engines.
+    #[error("{0:?} is not a persistence engine (there is sip)")]
+    PersistenceEngine(String),
+    /// A tunnel that there is not.
+    #[error("{0}")]
+    Tunnel(&'static str),
+    /// Too long for the kernel to count.
+    #[error("{0} is not a connection time-out (1-2147483 seconds, or 0)")]
+    ConnectionTimeout(u32),
+    /// Not the name of a link.
+    #[error("{0:?} is not the name of a link (1-15 characters, no \"/\", \":\" or white space)")]
+    Interface(String),
+    /// Not in 1-65507.
+    #[error("{0} is not a packet length (1-65507 bytes)")]
+    MaxLength(u32),
+    /// Not in a range of numbers.
+    #[error("{0} is not in {1}-{2}")]
+    OutOf(u32, u32, u32),
+    /// Not a multicast address.
+    #[error("{0} is not a multicast address")]
+    NotMulticast(std::net::IpAddr),
+    /// Not a range of addresses.
+    #[error("{0:?} is not a range of addresses (10.0.0.0/8, fd00::/8)")]
+    Range(String),
+    /// A range with a host in it.
+    #[error("{0} has bits set beyond its prefix: {1} is meant")]
+    RangeBits(ipnet::IpNet, ipnet::IpNet),
+    /// A range of the other family.
+    #[error("{0} is not of {1}, the family of the frontend")]
+    RangeFamily(ipnet::IpNet, Family),
+    /// A lower threshold above the upper one.
+    #[error("lower threshold {lower} is above upper threshold {upper}")]
+    Thresholds {
+        /// Where connections are taken again.
+        lower: u32,
+        /// Where no more are taken.
+        upper: u32,
+    },
+    /// Something that cannot go with something else.
+    #[error("only with {0}")]
+    OnlyWith(&'static str),
     /// Nothing where something must be.
     #[error("missing")]
     Missing,
@@ -61,8 +117,8 @@ pub enum Refused {
     Family {
         /// The backend's address.
         backend: std::net::IpAddr,
-        /// The frontend's address.
-        frontend: std::net::IpAddr,
+        /// The frontend.
+        frontend: Frontend,
     },
     /// A port that direct route and tunnel cannot rewrite.
     #[error(

@@ -17,7 +17,7 @@ use weir_proto::model::{Family, Generation, ItemKey};
 use weir_proto::wire;
 
 use super::{JournalError, Remembered};
-use crate::plan::{Change, Held, Key, LedgerChange, Sysctl};
+use crate::plan::{Change, Held, Key, LedgerChange, Setting};
 
 const GENERATION: &[u8] = b"g";
 pub(super) const BOOT: &[u8] = b"b";
@@ -57,10 +57,10 @@ pub(super) fn remember(
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             let name = text(name).map_err(|error| bad(error.to_string()))?;
             let value = text(payload).map_err(|error| bad(error.to_string()))?;
-            let sysctl =
-                Sysctl::from_name(&name).ok_or_else(|| bad("no such setting".to_owned()))?;
+            let setting =
+                Setting::from_name(&name).ok_or_else(|| bad("no such setting".to_owned()))?;
             into.ledger.apply(&LedgerChange {
-                found: [(sysctl, value)].into(),
+                found: [(setting, value)].into(),
                 ..LedgerChange::default()
             });
         }
@@ -122,11 +122,11 @@ pub(super) fn of_ledger(change: &LedgerChange) -> Batch {
     for key in gone {
         batch.delete(object_record(*key));
     }
-    for (sysctl, value) in found {
-        batch.put(setting_record(*sysctl), value.clone().into_bytes());
+    for (setting, value) in found {
+        batch.put(setting_record(*setting), value.clone().into_bytes());
     }
-    for sysctl in restored {
-        batch.delete(setting_record(*sysctl));
+    for setting in restored {
+        batch.delete(setting_record(*setting));
     }
     batch
 }
@@ -135,14 +135,14 @@ fn item_record(key: &ItemKey) -> Vec<u8> {
     [b"i", item_key_to_wire(key).encode_to_vec().as_slice()].concat()
 }
 
-fn setting_record(sysctl: Sysctl) -> Vec<u8> {
-    [b"s", sysctl.name().as_bytes()].concat()
+fn setting_record(setting: Setting) -> Vec<u8> {
+    [b"s", setting.name().as_bytes()].concat()
 }
 
 fn object_record(key: Key) -> Vec<u8> {
     let object = match key {
         // a setting is nobody's: what it was before us stands in a record of its own
-        Key::Sysctl(sysctl) => return setting_record(sysctl),
+        Key::Setting(setting) => return setting_record(setting),
         Key::Link => b"l".to_vec(),
         Key::LoopbackSet(family) => vec![b's', digit(family)],
         Key::LoopbackRule(family) => vec![b'r', digit(family)],

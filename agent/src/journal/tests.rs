@@ -1,10 +1,10 @@
 use weir_proto::model::{
-    BackendKey, Endpoint, Family, Forwarding, Frontend, Generation, Item, LoopbackEntry,
-    NodeBackend, Port, Protocol, Scheduler, ServiceName, VirtualService, Weight,
+    BackendKey, Endpoint, Family, Frontend, Generation, Item, Listener, LoopbackEntry, NodeBackend,
+    Port, Protocol, Scheduler, SchedulerFlags, ServiceName, Vip, VirtualService,
 };
 
 use super::*;
-use crate::plan::{Key, Sysctl};
+use crate::plan::{Key, Setting};
 
 /// One item of each kind, in both families.
 fn items() -> Vec<Item> {
@@ -13,29 +13,25 @@ fn items() -> Vec<Item> {
     for (vip, backend) in [("10.1.0.1", "10.0.0.1"), ("fd00:1::1", "fd00::1")] {
         let vip = vip.parse().expect("address");
         let backend = backend.parse().expect("address");
-        let frontend = Frontend {
+        let frontend = Frontend::Address(Listener {
             address: vip,
             port,
             protocol: Protocol::Udp,
-        };
-        items.push(Item::Vip(vip));
+        });
+        items.push(Item::Vip(Vip::new(vip)));
+        let service = ServiceName::new("web").expect("name");
         items.push(Item::VirtualService(VirtualService {
-            frontend,
             scheduler: Scheduler::Maglev,
-            affinity: None,
-            service: ServiceName::new("web").expect("name"),
+            scheduler_flags: SchedulerFlags::default_of(Scheduler::Maglev),
+            ..VirtualService::new(frontend, service)
         }));
-        items.push(Item::Backend(NodeBackend {
-            key: BackendKey {
-                frontend,
-                endpoint: Endpoint {
-                    address: backend,
-                    port,
-                },
+        items.push(Item::Backend(NodeBackend::new(BackendKey {
+            frontend,
+            endpoint: Endpoint {
+                address: backend,
+                port,
             },
-            weight: Weight::DEFAULT,
-            forwarding: Forwarding::Masquerade,
-        }));
+        })));
         items.push(Item::LoopbackEntry(LoopbackEntry {
             address: backend,
             protocol: Protocol::Udp,
@@ -82,7 +78,11 @@ async fn what_is_ours_is_remembered() {
         made.insert(Key::LoopbackSet(family));
         made.insert(Key::LoopbackRule(family));
     }
-    let found = |value: &str| Sysctl::ALL.map(|sysctl| (sysctl, value.to_owned())).into();
+    let found = |value: &str| {
+        Setting::ALL
+            .map(|setting| (setting, value.to_owned()))
+            .into()
+    };
     let first = LedgerChange {
         made,
         found: found("0"),
@@ -90,7 +90,7 @@ async fn what_is_ours_is_remembered() {
     };
     let second = LedgerChange {
         gone: [Key::Link, Key::LoopbackRule(Family::V6)].into(),
-        restored: [Sysctl::Conntrack].into(),
+        restored: [Setting::Conntrack].into(),
         ..LedgerChange::default()
     };
     journal.record(&first).await.expect("record");
@@ -138,7 +138,7 @@ async fn what_is_ours_is_forgotten_with_the_kernel_it_was_in() {
     journal.accept(&all).await.expect("accept");
     let ours = LedgerChange {
         made: [Key::Link].into(),
-        found: [(Sysctl::ForwardV4, "0".to_owned())].into(),
+        found: [(Setting::ForwardV4, "0".to_owned())].into(),
         ..LedgerChange::default()
     };
     journal.record(&ours).await.expect("record");

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use weir_proto::model::{
-    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, LoopbackEntry, Port, Protocol,
+    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, Listener, LoopbackEntry, Port,
+    Protocol,
 };
 
 use super::{Kernel, StepError, Verdict};
 use crate::plan::{
-    BackendSpec, Key, Ledger, LedgerChange, Object, Scope, ServiceSpec, Step, Sysctl, Table, Unit,
-    plan,
+    BackendSpec, Key, Ledger, LedgerChange, Object, Place, Scope, ServiceSpec, Setting, Step,
+    Table, Unit, VipSpec, plan,
 };
 
 /// The addresses of one family in these cases.
@@ -78,11 +79,11 @@ fn address(text: &str) -> IpAddr {
 
 impl Net {
     fn frontend(&self, protocol: Protocol) -> Frontend {
-        Frontend {
+        Frontend::Address(Listener {
             address: address(self.vip),
             port: port(8080),
             protocol,
-        }
+        })
     }
 
     fn backend(&self, place: usize, protocol: Protocol) -> Key {
@@ -121,7 +122,7 @@ impl Net {
             (Key::LoopbackRule(self.family), Object::Present),
             (self.entry(0), Object::Present),
             (self.entry(1), Object::Present),
-            (self.vip(), Object::Present),
+            (self.vip(), bound()),
         ]);
         for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
             table.insert(self.service(protocol), scheduled("rr", 0));
@@ -137,7 +138,8 @@ fn scheduled(scheduler: &str, affinity_seconds: u32) -> Object {
     Object::Service(ServiceSpec {
         scheduler: scheduler.to_owned(),
         affinity_seconds,
-        scheduler_flags: 0,
+        affinity_prefix: if affinity_seconds > 0 { 32 } else { 0 },
+        ..ServiceSpec::default()
     })
 }
 
@@ -145,7 +147,12 @@ fn weighing(weight: u32) -> Object {
     Object::Backend(BackendSpec {
         weight,
         forwarding: Some(Forwarding::Masquerade),
+        ..BackendSpec::default()
     })
+}
+
+fn bound() -> Object {
+    Object::Vip(VipSpec::default())
 }
 
 fn add(key: Key, object: Object) -> Step {
@@ -159,7 +166,7 @@ fn edit(key: Key, object: Object) -> Step {
 /// Reads everything but settings.
 async fn objects<K: Kernel>(kernel: &mut K) -> Table {
     let mut table = read(kernel, &Scope::All).await;
-    table.retain(|key, _| !matches!(key, Key::Sysctl(_)));
+    table.retain(|key, _| !matches!(key, Key::Setting(_)));
     table
 }
 
@@ -218,7 +225,7 @@ async fn each_unit_is_read_by_itself<K: Kernel>(kernel: &mut K) {
     for unit in units {
         let scope = Scope::Units([unit].into());
         let mut found = read(kernel, &scope).await;
-        found.retain(|key, _| !matches!(key, Key::Sysctl(_)));
+        found.retain(|key, _| !matches!(key, Key::Setting(_)));
         let within = wanted.iter().filter(|(key, _)| scope.has(**key));
         let within: Table = within.map(|(key, object)| (*key, object.clone())).collect();
         assert_eq!(found, within, "{unit:?}");
@@ -374,7 +381,7 @@ async fn a_link_takes_its_vips_with_it<K: Kernel>(kernel: &mut K) {
     }
     must(kernel, &[Step::Remove { key: Key::Link }]).await;
     assert_eq!(objects(kernel).await, Table::new());
-    let verdicts = kernel.apply(&[add(NETS[0].vip(), Object::Present)]).await;
+    let verdicts = kernel.apply(&[add(NETS[0].vip(), bound())]).await;
     assert_eq!(errno(&verdicts[0]), 19, "ENODEV");
 }
 
@@ -385,11 +392,11 @@ async fn many_objects_at_once_are_all_there<K: Kernel>(kernel: &mut K) {
     ]);
     for high in 0..3u8 {
         for low in 1..=200u8 {
-            let frontend = Frontend {
+            let frontend = Frontend::Address(Listener {
                 address: [10, 101, high, low].into(),
                 port: port(80),
                 protocol: Protocol::Tcp,
-            };
+            });
             let endpoint = Endpoint {
                 address: [10, 1, high, low].into(),
                 port: port(8080),
@@ -428,14 +435,19 @@ async fn many_objects_at_once_are_all_there<K: Kernel>(kernel: &mut K) {
 
 async fn settings_keep_what_they_are_given<K: Kernel>(kernel: &mut K) {
     let before = read(kernel, &Scope::Units([Unit::Base].into())).await;
-    for sysctl in Sysctl::ALL {
-        let key = Key::Sysctl(sysctl);
+    for setting in Setting::ALL {
+        let key = Key::Setting(setting);
         let found = before.get(&key).cloned();
-        if found.is_none() && sysctl.optional() {
+        if found.is_none() && setting.optional() {
             continue;
         }
         let found = found.unwrap_or_else(|| panic!("{key} is missing"));
-        for value in ["1", "0"] {
+        let values = match setting.place() {
+            Place::Sysctl(_) => ["1", "0"],
+            Place::Timeout => ["7", "8"],
+            Place::Link(_) => ["up", "down"],
+        };
+        for value in values {
             let value = Object::Value(value.to_owned());
             must(kernel, &[edit(key, value.clone())]).await;
             let now = read(kernel, &Scope::Units([Unit::Base].into())).await;

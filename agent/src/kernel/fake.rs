@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use weir_proto::model::{ItemKey, Scheduler};
 
 use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
-use crate::plan::{Key, Object, Problem, Scope, Step, Sysctl, Table};
+use crate::plan::{Key, Object, Problem, Scope, Setting, Step, Table};
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
@@ -34,9 +34,9 @@ impl Fake {
     /// Makes a kernel with settings at 0 and nothing else.
     pub fn new() -> Self {
         let fake = Self::default();
-        for sysctl in Sysctl::ALL {
+        for setting in Setting::ALL {
             let value = Object::Value("0".to_owned());
-            fake.lock().table.insert(Key::Sysctl(sysctl), value);
+            fake.lock().table.insert(Key::Setting(setting), value);
         }
         fake
     }

@@ -11,10 +11,12 @@ pub mod ipvs;
 pub mod link;
 pub mod loopback;
 pub mod netlink;
+mod objects;
 mod rules;
 mod services;
 pub mod sets;
 mod settings;
+mod sync_daemons;
 pub mod sysctl;
 mod verdict;
 pub mod vips;
@@ -29,6 +31,7 @@ use self::rules::Rules;
 use self::services::Services;
 use self::sets::Sets;
 use self::settings::Settings;
+use self::sync_daemons::SyncDaemons;
 use self::vips::Vips;
 use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
 use crate::plan::{Key, Scope, Step, Table};
@@ -40,6 +43,7 @@ pub struct Linux {
     sets: Sets,
     rules: Rules,
     services: Services,
+    sync_daemons: SyncDaemons,
 }
 
 /// Steps that are worked on together: about as many as the 64 KiB of a send take, so that the memory for one lot
@@ -57,6 +61,7 @@ enum Part {
     Services,
     Backends,
     Vips,
+    SyncDaemons,
 }
 
 impl Linux {
@@ -73,6 +78,7 @@ impl Linux {
             sets: Sets::default(),
             rules: Rules::new(engine),
             services: Services::default(),
+            sync_daemons: SyncDaemons::default(),
         };
         (kernel, capabilities)
     }
@@ -125,11 +131,12 @@ impl Kernel for Linux {
 impl Linux {
     async fn read_once(&mut self, scope: &Scope) -> Result<Table, KernelError> {
         let mut table = Table::new();
-        self.settings.read(scope, &mut table)?;
+        self.settings.read(scope, &mut table).await?;
         self.vips.read(scope, &mut table).await?;
         self.sets.read(scope, &mut table).await?;
         self.rules.read(scope, &mut table).await?;
         self.services.read(scope, &mut table).await?;
+        self.sync_daemons.read(scope, &mut table).await?;
         Ok(table)
     }
 
@@ -138,7 +145,8 @@ impl Linux {
             return Vec::new();
         };
         match part(first.key()) {
-            Part::Settings => self.settings.apply(steps),
+            Part::Settings => self.settings.apply(steps).await,
+            Part::SyncDaemons => self.sync_daemons.apply(steps).await,
             Part::Link => self.vips.apply_link(steps).await,
             Part::Vips => self.vips.apply(steps).await,
             Part::Sets => self.sets.apply(steps).await,
@@ -151,13 +159,18 @@ impl Linux {
 
 fn part(key: Key) -> Part {
     match key {
-        Key::Sysctl(_) => Part::Settings,
+        Key::Setting(_) => Part::Settings,
         Key::Link => Part::Link,
         Key::LoopbackSet(_) => Part::Sets,
         Key::LoopbackRule(_) => Part::Rules,
         Key::Item(ItemKey::LoopbackEntry(_)) => Part::Entries,
         Key::Item(ItemKey::VirtualService(_)) => Part::Services,
         Key::Item(ItemKey::Backend(_)) => Part::Backends,
-        Key::Item(ItemKey::Vip(_)) => Part::Vips,
+        Key::Item(ItemKey::Vip(_) | ItemKey::SilentVip(_)) => Part::Vips,
+        Key::Item(ItemKey::SyncDaemon(_)) => Part::SyncDaemons,
+        // what the plan takes for settings
+        Key::Item(ItemKey::StrictArp | ItemKey::ConnectionTimeouts | ItemKey::TunnelEnd(_)) => {
+            Part::Settings
+        }
     }
 }

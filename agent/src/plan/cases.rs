@@ -1,6 +1,6 @@
 //! Plans by example: each folder of `tests/plan_cases` holds a kernel's table, the wanted one, and the plan.
 //!
-//! An object is a line: `link`, `set IPv4`, `rule IPv4`, `sysctl NAME VALUE`, `entry 10.0.0.1 TCP:80`,
+//! An object is a line: `link`, `set IPv4`, `rule IPv4`, `setting NAME VALUE`, `entry 10.0.0.1 TCP:80`,
 //! `service 10.1.0.1:80 TCP rr 300`, `backend 10.1.0.1:80 TCP 10.0.0.1:80 1`, `vip 10.1.0.1`. In `actual.yaml` those under
 //! `ours` are in the ledger, and `found` has the settings as they were before us.
 
@@ -11,7 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use weir_proto::model::{
-    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, LoopbackEntry, Port, Protocol,
+    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, Listener, LoopbackEntry, Port,
+    Protocol, VipBinding,
 };
 
 use super::*;
@@ -57,11 +58,11 @@ fn endpoint(text: &str) -> Endpoint {
 
 fn frontend(at: &str, over: &str) -> Frontend {
     let Endpoint { address, port } = endpoint(at);
-    Frontend {
+    Frontend::Address(Listener {
         address,
         port,
         protocol: protocol(over),
-    }
+    })
 }
 
 fn family(text: &str) -> Family {
@@ -79,13 +80,14 @@ fn object(line: &str) -> (Key, Object) {
         }
         ["set", of] => (Key::LoopbackSet(family(of)), Object::Present),
         ["rule", of] => (Key::LoopbackRule(family(of)), Object::Present),
-        ["sysctl", name, value] => (
-            Key::Sysctl(Sysctl::from_name(name).expect("a setting of ours")),
+        ["setting", name, value] => (
+            Key::Setting(Setting::from_name(name).expect("a setting of ours")),
             Object::Value((*value).to_owned()),
         ),
         ["vip", address] => {
             let address = address.parse().expect("address");
-            (Key::Item(ItemKey::Vip(address)), Object::Present)
+            let bound = Object::Vip(VipSpec::default());
+            (Key::Item(ItemKey::Vip(address)), bound)
         }
         ["entry", address, at] => {
             let (over, number) = at.split_once(':').expect("protocol:port");
@@ -104,7 +106,7 @@ fn object(line: &str) -> (Key, Object) {
                 affinity_seconds: rest
                     .first()
                     .map_or(0, |text| text.parse().expect("seconds")),
-                scheduler_flags: 0,
+                ..ServiceSpec::default()
             };
             let key = ItemKey::VirtualService(frontend(at, over));
             (Key::Item(key), Object::Service(spec))
@@ -117,6 +119,7 @@ fn object(line: &str) -> (Key, Object) {
             let spec = BackendSpec {
                 weight: weight.parse().expect("weight"),
                 forwarding: Some(Forwarding::Masquerade),
+                ..BackendSpec::default()
             };
             (Key::Item(ItemKey::Backend(key)), Object::Backend(spec))
         }
@@ -136,6 +139,10 @@ fn detail(object: &Object) -> String {
         Object::Service(spec) if spec.affinity_seconds == 0 => format!(" {}", spec.scheduler),
         Object::Service(spec) => format!(" {} {}", spec.scheduler, spec.affinity_seconds),
         Object::Backend(spec) => format!(" {}", spec.weight),
+        Object::Vip(VipSpec { silent: true, .. }) => " silent".to_owned(),
+        Object::Vip(spec) if spec.binding == VipBinding::Route => " route".to_owned(),
+        Object::Vip(_) => String::new(),
+        Object::SyncDaemon(spec) => format!(" {} {}", spec.interface, spec.sync_id),
     }
 }
 
@@ -159,7 +166,7 @@ fn planned(case: &Path) -> (Expected, Expected) {
         found: actual
             .found
             .into_iter()
-            .map(|(name, value)| (Sysctl::from_name(&name).expect("a setting of ours"), value))
+            .map(|(name, value)| (Setting::from_name(&name).expect("a setting of ours"), value))
             .collect(),
         ..LedgerChange::default()
     });

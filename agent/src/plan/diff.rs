@@ -74,10 +74,10 @@ pub fn plan(actual: &Table, wanted: &Table, ledger: &Ledger) -> Plan {
 
 fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger, plan: &mut Plan) {
     let found = actual.get(&key);
-    if let Key::Sysctl(sysctl) = key {
+    if let Key::Setting(setting) = key {
         // a setting belongs to nobody; one that the kernel lacks can only be missed
         let differs = found != Some(object);
-        if differs && (found.is_some() || !sysctl.optional()) {
+        if differs && (found.is_some() || !setting.optional()) {
             plan.steps.push(edit(key, object));
         }
         return;
@@ -94,7 +94,7 @@ fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger
     match there.then_some(key).or(under) {
         // also when it is just like ours: it would not go with the service
         Some(held) if !ledger.owns(held) => plan.conflicts.push(Conflict { key, held }),
-        _ if found == Some(object) => {}
+        _ if found.is_some_and(|found| found.is_as(object)) => {}
         _ if there => plan.steps.push(edit(key, object)),
         _ => plan.steps.push(Step::Add {
             key,
@@ -120,8 +120,8 @@ fn edit(key: Key, object: &Object) -> Step {
 }
 
 fn take_down(key: Key, actual: &Table, wanted: &Table, ledger: &Ledger, plan: &mut Plan) {
-    if let Key::Sysctl(sysctl) = key {
-        if let Some(value) = ledger.found(sysctl) {
+    if let Key::Setting(setting) = key {
+        if let Some(value) = ledger.found(setting) {
             plan.steps.push(edit(key, &Object::Value(value.to_owned())));
         }
         return;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::model::ItemKey;
 
-use super::{Conflict, Key, Object, Plan, Scope, Step, Sysctl, Table};
+use super::{Conflict, Key, Object, Plan, Scope, Setting, Step, Table};
 
 /// The objects we made, and what settings were before us. Whatever is not in it is somebody else's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     made: BTreeSet<Key>,
-    found: BTreeMap<Sysctl, String>,
+    found: BTreeMap<Setting, String>,
 }
 
 /// What changes in a ledger.
@@ -19,11 +19,11 @@ pub struct LedgerChange {
     /// Objects that are ours from now on.
     pub made: BTreeSet<Key>,
     /// Settings we are about to change, with the value found.
-    pub found: BTreeMap<Sysctl, String>,
+    pub found: BTreeMap<Setting, String>,
     /// Objects that are gone, or never came to be.
     pub gone: BTreeSet<Key>,
     /// Settings that are as they were found.
-    pub restored: BTreeSet<Sysctl>,
+    pub restored: BTreeSet<Setting>,
 }
 
 impl Ledger {
@@ -33,15 +33,15 @@ impl Ledger {
     }
 
     /// Gives the value a setting had before us, if we changed it.
-    pub fn found(&self, sysctl: Sysctl) -> Option<&str> {
-        self.found.get(&sysctl).map(String::as_str)
+    pub fn found(&self, setting: Setting) -> Option<&str> {
+        self.found.get(&setting).map(String::as_str)
     }
 
     /// Gives the settings we changed, with the values they had.
-    pub fn settings(&self) -> impl Iterator<Item = (Sysctl, &str)> {
+    pub fn settings(&self) -> impl Iterator<Item = (Setting, &str)> {
         self.found
             .iter()
-            .map(|(sysctl, value)| (*sysctl, value.as_str()))
+            .map(|(setting, value)| (*setting, value.as_str()))
     }
 
     /// Gives the objects we made.
@@ -62,16 +62,16 @@ impl Ledger {
             return BTreeSet::new();
         }
         let ours = |key: &Key| match key {
-            Key::Sysctl(_) => false,
+            Key::Setting(_) => false,
             Key::Link | Key::LoopbackSet(_) | Key::LoopbackRule(_) => {
                 actual.get(key) == Some(&Object::Present)
             }
             Key::Item(ItemKey::Vip(_)) => true,
-            Key::Item(ItemKey::VirtualService(frontend)) => {
-                actual.contains_key(&Key::Item(ItemKey::Vip(frontend.address)))
-            }
-            // with what they live in
-            Key::Item(ItemKey::Backend(_) | ItemKey::LoopbackEntry(_)) => false,
+            Key::Item(ItemKey::VirtualService(frontend)) => frontend
+                .vip()
+                .is_some_and(|vip| actual.contains_key(&Key::Item(ItemKey::Vip(vip)))),
+            // with what they live in, or they could be anybody's
+            Key::Item(_) => false,
         };
         actual.keys().copied().filter(ours).collect()
     }
@@ -85,11 +85,11 @@ impl Ledger {
                     change.made.insert(*key);
                 }
                 Step::Edit {
-                    key: Key::Sysctl(sysctl),
+                    key: Key::Setting(setting),
                     ..
-                } if !self.found.contains_key(sysctl) => {
-                    if let Some(Object::Value(value)) = actual.get(&Key::Sysctl(*sysctl)) {
-                        change.found.insert(*sysctl, value.clone());
+                } if !self.found.contains_key(setting) => {
+                    if let Some(Object::Value(value)) = actual.get(&Key::Setting(*setting)) {
+                        change.found.insert(*setting, value.clone());
                     }
                 }
                 Step::Add { .. } | Step::Edit { .. } | Step::Remove { .. } => {}
@@ -117,12 +117,12 @@ impl Ledger {
             }
             (
                 Step::Edit {
-                    key: Key::Sysctl(sysctl),
+                    key: Key::Setting(setting),
                     object: Object::Value(value),
                 },
                 true,
-            ) if self.found.get(sysctl) == Some(value) => {
-                change.restored.insert(*sysctl);
+            ) if self.found.get(setting) == Some(value) => {
+                change.restored.insert(*setting);
             }
             (Step::Add { .. } | Step::Edit { .. } | Step::Remove { .. }, _) => {}
         }
@@ -155,11 +155,11 @@ impl Ledger {
         for key in gone {
             self.made.remove(key);
         }
-        for (sysctl, value) in found {
-            self.found.insert(*sysctl, value.clone());
+        for (setting, value) in found {
+            self.found.insert(*setting, value.clone());
         }
-        for sysctl in restored {
-            self.found.remove(sysctl);
+        for setting in restored {
+            self.found.remove(setting);
         }
     }
 }
@@ -180,7 +180,7 @@ impl Conflict {
 
 #[cfg(test)]
 mod tests {
-    use weir_proto::model::{Family, Frontend, Port, Protocol};
+    use weir_proto::model::{Family, Frontend, Listener, Port, Protocol};
 
     use super::*;
 
@@ -203,15 +203,14 @@ mod tests {
     }
 
     fn service(last: u8) -> (Key, Object) {
-        let frontend = Frontend {
+        let frontend = Frontend::Address(Listener {
             address: [10, 1, 0, last].into(),
             port: Port::new(80).expect("port"),
             protocol: Protocol::Tcp,
-        };
+        });
         let spec = crate::plan::ServiceSpec {
             scheduler: "rr".to_owned(),
-            affinity_seconds: 0,
-            scheduler_flags: 0,
+            ..crate::plan::ServiceSpec::default()
         };
         (
             Key::Item(ItemKey::VirtualService(frontend)),

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use weir_proto::model::{
-    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, LoopbackEntry, Port, Protocol,
+    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, Listener, LoopbackEntry, Port,
+    Protocol, SyncRole, VipBinding,
 };
 
 use super::*;
@@ -17,11 +18,11 @@ fn port(number: u8) -> Port {
 }
 
 fn frontend(number: u8) -> Frontend {
-    Frontend {
+    Frontend::Address(Listener {
         address: address(number),
         port: port(number),
         protocol: Protocol::Tcp,
-    }
+    })
 }
 
 /// A few keys, so that two random tables meet often.
@@ -30,7 +31,7 @@ fn any_object() -> impl Strategy<Value = (Key, Object)> {
         let spec = ServiceSpec {
             scheduler: ["rr", "wlc"][scheduler].to_owned(),
             affinity_seconds,
-            scheduler_flags: 0,
+            ..ServiceSpec::default()
         };
         (
             Key::Item(ItemKey::VirtualService(frontend(number))),
@@ -48,6 +49,7 @@ fn any_object() -> impl Strategy<Value = (Key, Object)> {
         let spec = BackendSpec {
             weight,
             forwarding: Some(Forwarding::Masquerade),
+            ..BackendSpec::default()
         };
         (Key::Item(ItemKey::Backend(key)), Object::Backend(spec))
     });
@@ -60,9 +62,35 @@ fn any_object() -> impl Strategy<Value = (Key, Object)> {
         };
         (Key::Item(ItemKey::LoopbackEntry(entry)), Object::Present)
     });
-    let vip =
-        (1u8..4).prop_map(|number| (Key::Item(ItemKey::Vip(address(number))), Object::Present));
-    prop_oneof![service, backend, entry, vip]
+    let vip = (1u8..4, any::<bool>(), any::<bool>()).prop_map(|(number, route, silent)| {
+        let binding = if route {
+            VipBinding::Route
+        } else {
+            VipBinding::Address
+        };
+        let spec = VipSpec { binding, silent };
+        (Key::Item(ItemKey::Vip(address(number))), Object::Vip(spec))
+    });
+    let daemon = (any::<bool>(), 0u8..2, 0u16..2).prop_map(|(master, sync_id, max_length)| {
+        let role = if master {
+            SyncRole::Master
+        } else {
+            SyncRole::Backup
+        };
+        let spec = SyncDaemonSpec {
+            interface: "eth0".to_owned(),
+            sync_id,
+            group: [224, 0, 0, 81].into(),
+            port: 8848,
+            ttl: 1,
+            max_length: 1400 + max_length,
+        };
+        (
+            Key::Item(ItemKey::SyncDaemon(role)),
+            Object::SyncDaemon(spec),
+        )
+    });
+    prop_oneof![4 => service, 4 => backend, 4 => entry, 4 => vip, 1 => daemon]
 }
 
 /// A table that a kernel can hold: nothing in it lives in what is not there.
@@ -82,7 +110,7 @@ fn all_owned(table: &Table) -> Ledger {
 
 fn owned(table: &Table, ours: impl Fn(&Key) -> bool) -> Ledger {
     let mut ledger = Ledger::default();
-    let made = |key: &&Key| key.container().is_none() && !matches!(key, Key::Sysctl(_));
+    let made = |key: &&Key| key.container().is_none() && !matches!(key, Key::Setting(_));
     let keys = table.keys().filter(made);
     ledger.apply(&LedgerChange {
         made: keys.filter(|key| ours(key)).copied().collect(),
@@ -112,7 +140,7 @@ fn start(actual: &Table, wanted: &Table, ledger: &mut Ledger) -> Plan {
 
 fn foreign(table: &Table, ledger: &Ledger) -> Table {
     let mut table = table.clone();
-    table.retain(|key, _| !ledger.owns(*key) && !matches!(key, Key::Sysctl(_)));
+    table.retain(|key, _| !ledger.owns(*key) && !matches!(key, Key::Setting(_)));
     table
 }
 
@@ -157,7 +185,7 @@ proptest! {
         ours in any::<[bool; 4]>(),
     ) {
         let mine = |key: &Key| match key {
-            Key::Item(ItemKey::VirtualService(on)) => ours[usize::from(on.port.get())],
+            Key::Item(ItemKey::VirtualService(on)) => on.listener().is_some_and(|on| ours[usize::from(on.port.get())]),
             Key::Item(ItemKey::Vip(_)) => ours[0],
             _ => true,
         };
@@ -209,7 +237,7 @@ proptest! {
         let settings: Table = crate::kernel::fake::Fake::new().table();
         let mut wanted = wanted;
         for (key, object) in wanted.iter_mut() {
-            if matches!(key, Key::Sysctl(_)) {
+            if matches!(key, Key::Setting(_)) {
                 *object = Object::Value("1".to_owned());
             }
         }
@@ -226,8 +254,14 @@ proptest! {
 #[test]
 fn a_link_that_holds_somebody_elses_address_is_kept() {
     let mut table = base_table();
-    table.insert(Key::Item(ItemKey::Vip(address(1))), Object::Present);
-    table.insert(Key::Item(ItemKey::Vip(address(2))), Object::Present);
+    table.insert(
+        Key::Item(ItemKey::Vip(address(1))),
+        Object::Vip(VipSpec::default()),
+    );
+    table.insert(
+        Key::Item(ItemKey::Vip(address(2))),
+        Object::Vip(VipSpec::default()),
+    );
     let theirs = Key::Item(ItemKey::Vip(address(2)));
     let ledger = owned(&table, |key| *key != theirs);
     let plan = plan(&table, &Table::new(), &ledger);

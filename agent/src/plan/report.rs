@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use weir_proto::model::{Family, ItemFailure, ItemKey};
 use weir_proto::state::NodeState;
 
-use super::Key;
+use super::wanted::unwrapping;
+use super::{Key, Setting};
 
 /// Why the kernel does not hold an object as wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +67,8 @@ pub fn report(problems: &BTreeMap<Key, Problem>, state: &NodeState, most: usize)
             field: field.clone(),
         };
         if let Key::Item(item) = key {
-            failed.insert(*item, failure(*item, cause.clone()));
+            let item = held_as(*item, state);
+            failed.insert(item, failure(item, cause.clone()));
             continue;
         }
         for item in state.items().keys().filter(|item| needs(**item, *key)) {
@@ -80,13 +82,38 @@ pub fn report(problems: &BTreeMap<Key, Problem>, state: &NodeState, most: usize)
     }
 }
 
+/// Gives the item that an object of the kernel stands for: an address that was given as a silent VIP alone is known to the
+/// controller as that.
+fn held_as(item: ItemKey, state: &NodeState) -> ItemKey {
+    match item {
+        ItemKey::Vip(address) if state.get(&item).is_none() => {
+            let silent = ItemKey::SilentVip(address);
+            state.get(&silent).map_or(item, |_| silent)
+        }
+        _ => item,
+    }
+}
+
 /// Says whether an item cannot work without a base object.
 fn needs(item: ItemKey, base: Key) -> bool {
     match (base, item) {
-        (Key::Sysctl(sysctl), ItemKey::VirtualService(frontend)) => sysctl
-            .family()
-            .is_none_or(|family| family == Family::of(frontend.address)),
-        (Key::Link, ItemKey::Vip(_)) => true,
+        (Key::Setting(setting), ItemKey::VirtualService(frontend)) => {
+            let serves = Setting::SERVING.contains(&setting);
+            serves
+                && setting
+                    .family()
+                    .is_none_or(|family| family == frontend.family())
+        }
+        (Key::Setting(Setting::ArpIgnore | Setting::ArpAnnounce), ItemKey::StrictArp) => true,
+        (Key::Setting(Setting::ArpIgnore | Setting::ArpAnnounce), ItemKey::SilentVip(address)) => {
+            address.is_ipv4()
+        }
+        (
+            Key::Setting(Setting::TimeoutTcp | Setting::TimeoutTcpFin | Setting::TimeoutUdp),
+            ItemKey::ConnectionTimeouts,
+        ) => true,
+        (Key::Setting(setting), ItemKey::TunnelEnd(end)) => unwrapping(end).contains(&setting),
+        (Key::Link, ItemKey::Vip(_) | ItemKey::SilentVip(_)) => true,
         (Key::LoopbackSet(family) | Key::LoopbackRule(family), ItemKey::LoopbackEntry(entry)) => {
             family == Family::of(entry.address)
         }

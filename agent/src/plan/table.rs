@@ -5,94 +5,26 @@ use std::fmt;
 use std::net::IpAddr;
 
 use weir_proto::model::{
-    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, LoopbackEntry, Port,
+    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, LoopbackEntry, Port, SyncRole,
+    VipBinding,
 };
 
-/// A kernel setting that weir needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sysctl {
-    /// Masquerading needs IPVS flows in conntrack (`net/netfilter/ipvs/ip_vs_nfct.c`).
-    Conntrack,
-    /// A flow whose backend is gone ends at its next packet instead of vanishing into nothing
-    /// (`ip_vs_core.c`, `sysctl_expire_nodest_conn`).
-    ExpireNodestConn,
-    /// An affinity template does not hold a client to a backend of weight 0
-    /// (`ip_vs_conn.c`, `ip_vs_check_template`).
-    ExpireQuiescentTemplate,
-    /// Packets are forwarded at all.
-    ForwardV4,
-    /// The same for IPv6.
-    ForwardV6,
-    /// Frames that a bridge switches pass iptables, so that a reply between two pods of one bridge
-    /// is translated back. Only where br_netfilter is loaded.
-    BridgeV4,
-    /// The same for IPv6.
-    BridgeV6,
-}
-
-impl Sysctl {
-    /// Every one.
-    pub const ALL: [Self; 7] = [
-        Self::Conntrack,
-        Self::ExpireNodestConn,
-        Self::ExpireQuiescentTemplate,
-        Self::ForwardV4,
-        Self::ForwardV6,
-        Self::BridgeV4,
-        Self::BridgeV6,
-    ];
-
-    /// Gives its dotted name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Conntrack => "net.ipv4.vs.conntrack",
-            Self::ExpireNodestConn => "net.ipv4.vs.expire_nodest_conn",
-            Self::ExpireQuiescentTemplate => "net.ipv4.vs.expire_quiescent_template",
-            Self::ForwardV4 => "net.ipv4.ip_forward",
-            Self::ForwardV6 => "net.ipv6.conf.all.forwarding",
-            Self::BridgeV4 => "net.bridge.bridge-nf-call-iptables",
-            Self::BridgeV6 => "net.bridge.bridge-nf-call-ip6tables",
-        }
-    }
-
-    /// Finds one by its dotted name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|sysctl| sysctl.name() == name)
-    }
-
-    /// Gives the value weir needs.
-    pub fn value(self) -> &'static str {
-        "1"
-    }
-
-    /// Says whether a kernel may lack it with nothing lost.
-    pub fn optional(self) -> bool {
-        matches!(self, Self::BridgeV4 | Self::BridgeV6)
-    }
-
-    /// Gives the family it matters to; none: both.
-    pub fn family(self) -> Option<Family> {
-        match self {
-            Self::ForwardV4 | Self::BridgeV4 => Some(Family::V4),
-            Self::ForwardV6 | Self::BridgeV6 => Some(Family::V6),
-            Self::Conntrack | Self::ExpireNodestConn | Self::ExpireQuiescentTemplate => None,
-        }
-    }
-}
+use super::Setting;
 
 /// An object of the kernel by its key. The order of keys is the order in which objects are put up; they are
 /// taken down the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// A setting.
-    Sysctl(Sysctl),
+    Setting(Setting),
     /// The dummy link that holds the VIPs.
     Link,
     /// The set of loopback entries of a family.
     LoopbackSet(Family),
     /// The one rule that masquerades what the set matches.
     LoopbackRule(Family),
-    /// What the controller speaks of.
+    /// What the controller speaks of: a loopback entry, a virtual service, a backend, a VIP or a sync daemon. A silent VIP
+    /// stands under the key of a VIP, and the rest is settings.
     Item(ItemKey),
 }
 
@@ -109,26 +41,80 @@ pub enum Object {
     Service(ServiceSpec),
     /// A backend is like this.
     Backend(BackendSpec),
+    /// An address is bound like this.
+    Vip(VipSpec),
+    /// A sync daemon is like this.
+    SyncDaemon(SyncDaemonSpec),
 }
 
 /// A virtual service but for its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceSpec {
     /// The kernel's name; it may be one that weir does not know.
     pub scheduler: String,
     /// Seconds; 0: none.
     pub affinity_seconds: u32,
-    /// Flags of the scheduler (`IP_VS_SVC_F_SCHED1` and following, `include/uapi/linux/ip_vs.h`).
-    pub scheduler_flags: u32,
+    /// How many bits of a client's address count; 0 without affinity.
+    pub affinity_prefix: u8,
+    /// The kernel's name of the persistence engine; empty: none.
+    pub engine: String,
+    /// `IP_VS_SVC_F_ONEPACKET`, `IP_VS_SVC_F_SCHED1` and following (`include/uapi/linux/ip_vs.h`).
+    pub flags: u32,
 }
 
 /// A backend but for its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackendSpec {
     /// 0-65535 for ours; the kernel takes any non-negative one.
     pub weight: u32,
-    /// None: a way that weir never asks for (local, bypass).
+    /// None: a way that weir never asks for (local, bypass, another tunnel).
     pub forwarding: Option<Forwarding>,
+    /// Connections above which no new one is taken; 0: no limit.
+    pub upper_threshold: u32,
+    /// Connections below which they are taken again.
+    pub lower_threshold: u32,
+}
+
+/// A VIP but for its key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VipSpec {
+    /// As an address or a route.
+    pub binding: VipBinding,
+    /// Whether ARP is answered for it. Always false of IPv6, which finds neighbours otherwise, and of a route.
+    pub silent: bool,
+}
+
+/// A sync daemon but for its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncDaemonSpec {
+    /// The link it speaks on.
+    pub interface: String,
+    /// Daemons of one id hear each other.
+    pub sync_id: u8,
+    /// The multicast group.
+    pub group: IpAddr,
+    /// The UDP port.
+    pub port: u16,
+    /// Hops.
+    pub ttl: u8,
+    /// Most bytes of a packet; 0, where wanted: whatever the link's MTU allows.
+    pub max_length: u16,
+}
+
+impl Object {
+    /// Says whether an object that was found is as wanted.
+    pub(crate) fn is_as(&self, wanted: &Self) -> bool {
+        match (self, wanted) {
+            (Self::SyncDaemon(found), Self::SyncDaemon(wanted)) if wanted.max_length == 0 => {
+                let found = SyncDaemonSpec {
+                    max_length: 0,
+                    ..found.clone()
+                };
+                found == *wanted
+            }
+            _ => self == wanted,
+        }
+    }
 }
 
 /// What a kernel holds, or should hold.
@@ -145,6 +131,8 @@ pub enum Unit {
     Service(Frontend),
     /// One VIP.
     Vip(IpAddr),
+    /// One sync daemon.
+    SyncDaemon(SyncRole),
 }
 
 /// Which part of a table is meant.
@@ -160,13 +148,17 @@ impl Key {
     /// Gives the part of the table it belongs to.
     pub fn unit(self) -> Unit {
         match self {
-            Self::Sysctl(_) | Self::Link | Self::LoopbackSet(_) | Self::LoopbackRule(_) => {
+            Self::Setting(_) | Self::Link | Self::LoopbackSet(_) | Self::LoopbackRule(_) => {
                 Unit::Base
             }
+            Self::Item(
+                ItemKey::StrictArp | ItemKey::ConnectionTimeouts | ItemKey::TunnelEnd(_),
+            ) => Unit::Base,
             Self::Item(ItemKey::LoopbackEntry(entry)) => Unit::Entry(entry),
             Self::Item(ItemKey::VirtualService(frontend)) => Unit::Service(frontend),
             Self::Item(ItemKey::Backend(backend)) => Unit::Service(backend.frontend),
-            Self::Item(ItemKey::Vip(address)) => Unit::Vip(address),
+            Self::Item(ItemKey::Vip(address) | ItemKey::SilentVip(address)) => Unit::Vip(address),
+            Self::Item(ItemKey::SyncDaemon(role)) => Unit::SyncDaemon(role),
         }
     }
 
@@ -196,6 +188,7 @@ impl Unit {
             Self::Entry(_) => Vec::new(),
             Self::Service(frontend) => vec![Key::Item(ItemKey::VirtualService(frontend))],
             Self::Vip(address) => vec![Key::Item(ItemKey::Vip(address))],
+            Self::SyncDaemon(role) => vec![Key::Item(ItemKey::SyncDaemon(role))],
         }
     }
 }
@@ -228,7 +221,7 @@ pub(crate) fn backends_of(frontend: Frontend) -> std::ops::RangeInclusive<ItemKe
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sysctl(sysctl) => write!(f, "sysctl {}", sysctl.name()),
+            Self::Setting(setting) => setting.fmt(f),
             Self::Link => f.write_str("link weir0"),
             Self::LoopbackSet(family) => write!(f, "{family} loopback set"),
             Self::LoopbackRule(family) => write!(f, "{family} loopback rule"),

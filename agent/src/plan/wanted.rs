@@ -1,16 +1,31 @@
 //! The table that a kernel should hold for a node's state.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 
-use weir_proto::model::{Family, Item, ItemKey, NodeBackend, Scheduler, VirtualService};
+use weir_proto::model::{
+    Family, Item, ItemKey, NodeBackend, Port, SyncDaemon, TunnelEnd, VipBinding, VirtualService,
+};
 use weir_proto::state::NodeState;
 
 use super::table::backends_of;
-use super::{BackendSpec, Key, Ledger, Object, Scope, ServiceSpec, Sysctl, Table, Unit};
+use super::{
+    BackendSpec, Key, Ledger, Object, Place, Scope, ServiceSpec, Setting, SyncDaemonSpec, Table,
+    Unit, VipSpec,
+};
 
+/// `IP_VS_SVC_F_ONEPACKET` (`include/uapi/linux/ip_vs.h`).
+const ONE_PACKET: u32 = 0x0004;
 /// `IP_VS_SVC_F_SCHED1` (`include/uapi/linux/ip_vs.h`). To sh and mh it means fallback: a client whose backend takes no
 /// new connection goes to another one instead of nowhere (`IP_VS_SVC_F_SCHED_SH_FALLBACK`, `.._MH_FALLBACK`).
 const FALLBACK: u32 = 0x0008;
+/// `IP_VS_SVC_F_SCHED2`, which means to both that the client's port counts.
+const PORT: u32 = 0x0010;
+/// `IP_VS_SYNC_GROUP` (`net/netfilter/ipvs/ip_vs_sync.c`).
+const SYNC_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
+/// `IP_VS_SYNC_PORT`, in the same place.
+const SYNC_PORT: u16 = 8848;
 
 /// Gives the part of the table within `scope`. Base objects are wanted for the families in use; those that
 /// `ledger` has stay wanted until the agent cleans up, so that a node which loses its last service does not switch
@@ -20,7 +35,8 @@ pub fn wanted(state: &NodeState, ledger: &Ledger, scope: &Scope) -> Table {
     match scope {
         Scope::All => {
             base(state, ledger, &mut table);
-            table.extend(state.items().values().map(entry));
+            // the key of a silent VIP that is a VIP as well comes first, and the VIP over it
+            table.extend(state.items().values().filter_map(entry));
         }
         Scope::Units(units) => {
             for unit in units {
@@ -35,14 +51,16 @@ fn part(unit: Unit, state: &NodeState, ledger: &Ledger, table: &mut Table) {
     let one = match unit {
         Unit::Base => return base(state, ledger, table),
         Unit::Entry(entry) => ItemKey::LoopbackEntry(entry),
-        Unit::Vip(address) => ItemKey::Vip(address),
+        Unit::Vip(address) if state.get(&ItemKey::Vip(address)).is_some() => ItemKey::Vip(address),
+        Unit::Vip(address) => ItemKey::SilentVip(address),
+        Unit::SyncDaemon(role) => ItemKey::SyncDaemon(role),
         Unit::Service(frontend) => {
             let backends = state.items().range(backends_of(frontend));
-            table.extend(backends.map(|(_, item)| entry(item)));
+            table.extend(backends.filter_map(|(_, item)| entry(item)));
             ItemKey::VirtualService(frontend)
         }
     };
-    table.extend(state.get(&one).map(entry));
+    table.extend(state.get(&one).and_then(entry));
 }
 
 fn base(state: &NodeState, ledger: &Ledger, table: &mut Table) {
@@ -54,48 +72,143 @@ fn base(state: &NodeState, ledger: &Ledger, table: &mut Table) {
             table.insert(Key::LoopbackRule(family), Object::Present);
         }
     }
-    if families.is_empty() {
-        return;
+    let settings = settings(state, &families);
+    table.extend(
+        settings
+            .into_iter()
+            .map(|(setting, value)| (Key::Setting(setting), value)),
+    );
+    let silent = Family::ALL
+        .into_iter()
+        .any(|family| has_silent_vip(state, family));
+    if !families.is_empty() || silent || ledger.owns(Key::Link) {
+        table.insert(Key::Link, Object::Present);
     }
-    table.insert(Key::Link, Object::Present);
-    for sysctl in Sysctl::ALL {
-        if sysctl
-            .family()
-            .is_none_or(|family| families.contains(&family))
-        {
-            let value = Object::Value(sysctl.value().to_owned());
-            table.insert(Key::Sysctl(sysctl), value);
+}
+
+fn settings(state: &NodeState, families: &[Family]) -> BTreeMap<Setting, Object> {
+    let mut settings = BTreeMap::new();
+    let mut set = |setting: Setting, value: &dyn ToString| {
+        settings.insert(setting, Object::Value(value.to_string()));
+    };
+    if !families.is_empty() {
+        for setting in Setting::SERVING {
+            let concerns = |family: &Family| families.contains(family);
+            if setting.family().as_ref().is_none_or(concerns) {
+                set(setting, &1);
+            }
         }
+    }
+    // arp_ignore in net/ipv4/arp.c: 1 answers for the addresses of the link asked at; 3 for all but those of scope host, as
+    // silent VIPs are. arp_announce 2 keeps a VIP from being who asks
+    if state.get(&ItemKey::StrictArp).is_some() {
+        set(Setting::ArpIgnore, &1);
+        set(Setting::ArpAnnounce, &2);
+    } else if has_silent_vip(state, Family::V4) {
+        set(Setting::ArpIgnore, &3);
+        set(Setting::ArpAnnounce, &2);
+    }
+    if let Some(Item::ConnectionTimeouts(timeouts)) = state.get(&ItemKey::ConnectionTimeouts) {
+        let each = [
+            (Setting::TimeoutTcp, timeouts.tcp()),
+            (Setting::TimeoutTcpFin, timeouts.tcp_fin()),
+            (Setting::TimeoutUdp, timeouts.udp()),
+        ];
+        for (setting, seconds) in each.into_iter().filter(|(_, seconds)| *seconds > 0) {
+            set(setting, &seconds);
+        }
+    }
+    for outer in Family::ALL {
+        for inner in Family::ALL {
+            let end = TunnelEnd { outer, inner };
+            if state.get(&ItemKey::TunnelEnd(end)).is_none() {
+                continue;
+            }
+            for setting in unwrapping(end) {
+                match setting.place() {
+                    Place::Link(_) => set(*setting, &"up"),
+                    Place::Sysctl(_) | Place::Timeout => set(*setting, &2),
+                }
+            }
+        }
+    }
+    settings
+}
+
+/// Gives the settings that the end of a tunnel needs.
+pub(super) fn unwrapping(end: TunnelEnd) -> &'static [Setting] {
+    match (end.outer, end.inner) {
+        (Family::V4, Family::V4) => &[Setting::Tunl0, Setting::Tunl0RpFilter],
+        (Family::V4, Family::V6) => &[Setting::Sit0],
+        (Family::V6, Family::V4) => &[Setting::Ip6tnl0, Setting::Ip6tnl0RpFilter],
+        (Family::V6, Family::V6) => &[Setting::Ip6tnl0],
     }
 }
 
 fn has_vip(state: &NodeState, family: Family) -> bool {
+    has_address(state, family, ItemKey::Vip)
+}
+
+fn has_silent_vip(state: &NodeState, family: Family) -> bool {
+    has_address(state, family, ItemKey::SilentVip)
+}
+
+fn has_address(state: &NodeState, family: Family, key: fn(IpAddr) -> ItemKey) -> bool {
     let first_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let (from, to) = match family {
         Family::V4 => (IpAddr::from([0; 4]), first_v6),
         Family::V6 => (first_v6, IpAddr::from([0xff; 16])),
     };
-    let vips = ItemKey::Vip(from)..ItemKey::Vip(to);
-    state.items().range(vips).next().is_some()
+    state.items().range(key(from)..key(to)).next().is_some()
 }
 
-fn entry(item: &Item) -> (Key, Object) {
+/// Gives the object that an item is in the kernel; none: it is settings.
+fn entry(item: &Item) -> Option<(Key, Object)> {
     let object = match item {
-        Item::LoopbackEntry(_) | Item::Vip(_) => Object::Present,
+        Item::LoopbackEntry(_) => Object::Present,
+        Item::Vip(vip) => Object::Vip(VipSpec {
+            binding: vip.binding,
+            silent: false,
+        }),
+        Item::SilentVip(address) => {
+            let spec = VipSpec {
+                binding: VipBinding::Address,
+                silent: address.is_ipv4(),
+            };
+            return Some((Key::Item(ItemKey::Vip(*address)), Object::Vip(spec)));
+        }
         Item::VirtualService(service) => Object::Service(service_spec(service)),
         Item::Backend(backend) => Object::Backend(backend_spec(backend)),
+        Item::SyncDaemon(daemon) => Object::SyncDaemon(daemon_spec(daemon)),
+        Item::TunnelEnd(_) | Item::StrictArp | Item::ConnectionTimeouts(_) => return None,
     };
-    (Key::Item(item.key()), object)
+    Some((Key::Item(item.key()), object))
 }
 
 fn service_spec(service: &VirtualService) -> ServiceSpec {
+    let flags = [
+        (service.one_packet, ONE_PACKET),
+        (
+            service.scheduler_flags.is_some_and(|flags| flags.fallback),
+            FALLBACK,
+        ),
+        (
+            service.scheduler_flags.is_some_and(|flags| flags.port),
+            PORT,
+        ),
+    ];
+    let set = flags.into_iter().filter(|(on, _)| *on);
     ServiceSpec {
         scheduler: service.scheduler.to_string(),
-        affinity_seconds: service.affinity.map_or(0, |affinity| affinity.seconds()),
-        scheduler_flags: match service.scheduler {
-            Scheduler::SourceHash | Scheduler::Maglev => FALLBACK,
-            _ => 0,
-        },
+        affinity_seconds: service
+            .affinity
+            .map_or(0, |affinity| affinity.timeout.seconds()),
+        affinity_prefix: service.affinity.map_or(0, |affinity| affinity.prefix.get()),
+        engine: service
+            .affinity
+            .and_then(|affinity| affinity.engine)
+            .map_or_else(String::new, |engine| engine.as_str().to_owned()),
+        flags: set.fold(0, |all, (_, flag)| all | flag),
     }
 }
 
@@ -103,5 +216,20 @@ fn backend_spec(backend: &NodeBackend) -> BackendSpec {
     BackendSpec {
         weight: backend.weight.get().into(),
         forwarding: Some(backend.forwarding),
+        upper_threshold: backend.thresholds.upper(),
+        lower_threshold: backend.thresholds.lower(),
+    }
+}
+
+/// What is not said is as the kernel has it (`ip_vs_genl_new_daemon` and `start_sync_thread`, in
+/// `net/netfilter/ipvs/ip_vs_ctl.c` and `ip_vs_sync.c`).
+fn daemon_spec(daemon: &SyncDaemon) -> SyncDaemonSpec {
+    SyncDaemonSpec {
+        interface: daemon.interface.as_str().to_owned(),
+        sync_id: daemon.sync_id,
+        group: daemon.group.unwrap_or(SYNC_GROUP),
+        port: daemon.port.map_or(SYNC_PORT, Port::get),
+        ttl: daemon.ttl.map_or(1, NonZeroU8::get),
+        max_length: daemon.max_length.map_or(0, |length| length.get()),
     }
 }

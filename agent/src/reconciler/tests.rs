@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use weir_proto::model::{
-    BackendKey, Endpoint, Forwarding, Frontend, Item, ItemKey, LoopbackEntry, NodeBackend, Port,
-    Protocol, Scheduler, ServiceName, VirtualService, Weight,
+    BackendKey, Endpoint, Frontend, Item, ItemKey, Listener, LoopbackEntry, NodeBackend, Port,
+    Protocol, Scheduler, ServiceName, Vip, VirtualService, Weight,
 };
 
 use super::*;
 use crate::kernel::fake::Fake;
-use crate::plan::{Object, Sysctl, Table};
+use crate::plan::{Object, Setting, Table};
 
 const AUDIT: Duration = Duration::from_secs(10);
 
@@ -83,33 +83,32 @@ fn address(last: u8) -> IpAddr {
 }
 
 fn frontend() -> Frontend {
-    Frontend {
+    Frontend::Address(Listener {
         address: [10, 100, 100, 100].into(),
         port: port(8080),
         protocol: Protocol::Tcp,
-    }
+    })
 }
 
 fn service(scheduler: Scheduler) -> Item {
+    let service = ServiceName::new("web").expect("name");
     Item::VirtualService(VirtualService {
-        frontend: frontend(),
         scheduler,
-        affinity: None,
-        service: ServiceName::new("web").expect("name"),
+        ..VirtualService::new(frontend(), service)
     })
 }
 
 fn backend(last: u8, weight: u32) -> Item {
-    Item::Backend(NodeBackend {
-        key: BackendKey {
-            frontend: frontend(),
-            endpoint: Endpoint {
-                address: address(last),
-                port: port(8080),
-            },
+    let key = BackendKey {
+        frontend: frontend(),
+        endpoint: Endpoint {
+            address: address(last),
+            port: port(8080),
         },
+    };
+    Item::Backend(NodeBackend {
         weight: Weight::new(weight).expect("weight"),
-        forwarding: Forwarding::Masquerade,
+        ..NodeBackend::new(key)
     })
 }
 
@@ -123,7 +122,7 @@ fn entry(last: u8) -> Item {
 }
 
 fn vip() -> Item {
-    Item::Vip(frontend().address)
+    Item::Vip(Vip::new(frontend().vip().expect("an address")))
 }
 
 fn web() -> Vec<Item> {
@@ -144,7 +143,7 @@ fn key(item: &Item) -> Key {
 /// What of the table is not a setting.
 fn objects(table: &Table) -> BTreeSet<Key> {
     let keys = table.keys().copied();
-    keys.filter(|key| !matches!(key, Key::Sysctl(_))).collect()
+    keys.filter(|key| !matches!(key, Key::Setting(_))).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,9 +159,9 @@ async fn a_change_reaches_the_kernel() {
         Key::LoopbackRule(weir_proto::model::Family::V4),
     ]);
     assert_eq!(objects(&kernel.table()), wanted);
-    let forward = kernel.table()[&Key::Sysctl(Sysctl::ForwardV4)].clone();
+    let forward = kernel.table()[&Key::Setting(Setting::ForwardV4)].clone();
     assert_eq!(forward, Object::Value("1".to_owned()));
-    let forward = kernel.table()[&Key::Sysctl(Sysctl::ForwardV6)].clone();
+    let forward = kernel.table()[&Key::Setting(Setting::ForwardV6)].clone();
     assert_eq!(
         forward,
         Object::Value("0".to_owned()),
@@ -290,8 +289,7 @@ async fn a_foreign_service_just_like_ours_is_told_and_stays() {
     let twin = key(&service(Scheduler::RoundRobin));
     let spec = crate::plan::ServiceSpec {
         scheduler: "rr".to_owned(),
-        affinity_seconds: 0,
-        scheduler_flags: 0,
+        ..crate::plan::ServiceSpec::default()
     };
     kernel.tamper(|table| {
         table.insert(twin, Object::Service(spec.clone()));
@@ -313,8 +311,7 @@ async fn a_backend_never_lands_in_somebody_elses_service() {
     // between the read and the step somebody makes the same service
     let theirs = Object::Service(crate::plan::ServiceSpec {
         scheduler: "wlc".to_owned(),
-        affinity_seconds: 0,
-        scheduler_flags: 0,
+        ..crate::plan::ServiceSpec::default()
     });
     let service = service(Scheduler::RoundRobin);
     kernel.race(key(&service), theirs.clone());
@@ -365,8 +362,7 @@ async fn what_somebody_removed_and_made_anew_is_theirs() {
     rig.change(vec![], &all).await;
     let theirs = Object::Service(crate::plan::ServiceSpec {
         scheduler: "wlc".to_owned(),
-        affinity_seconds: 0,
-        scheduler_flags: 0,
+        ..crate::plan::ServiceSpec::default()
     });
     kernel.tamper(|table| {
         table.insert(service, theirs.clone());
@@ -412,8 +408,7 @@ async fn a_foreign_service_in_the_way_is_reported_and_left_alone() {
     let kernel = Fake::new();
     let spec = crate::plan::ServiceSpec {
         scheduler: "wlc".to_owned(),
-        affinity_seconds: 0,
-        scheduler_flags: 0,
+        ..crate::plan::ServiceSpec::default()
     };
     let theirs = key(&service(Scheduler::RoundRobin));
     kernel.tamper(|table| {

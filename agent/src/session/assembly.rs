@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     fn vip(last: u8) -> Item {
-        Item::Vip([10, 1, 0, last].into())
+        Item::Vip(weir_proto::model::Vip::new([10, 1, 0, last].into()))
     }
 
     fn chunk(generation: u64, number: u32, last: bool, items: &[Item]) -> wire::Update {

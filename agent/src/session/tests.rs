@@ -127,11 +127,11 @@ async fn controller(
 
 fn identity() -> Identity {
     Identity {
-        node: Node {
-            name: NodeName::new("node-a").expect("name"),
-            labels: Labels::new([("rack".to_owned(), "3".to_owned())]).expect("labels"),
-            addresses: vec![[192, 0, 2, 7].into()],
-        },
+        node: Node::new(
+            NodeName::new("node-a").expect("name"),
+            Labels::new([("rack".to_owned(), "3".to_owned())]).expect("labels"),
+            vec![[192, 0, 2, 7].into()],
+        ),
         capabilities: vec![Capability {
             name: "ip_vs".to_owned(),
             available: false,
@@ -141,7 +141,7 @@ fn identity() -> Identity {
 }
 
 fn vip(last: u8) -> Item {
-    Item::Vip([10, 1, 0, last].into())
+    Item::Vip(weir_proto::model::Vip::new([10, 1, 0, last].into()))
 }
 
 fn digest(items: &[Item]) -> Digest {

@@ -1,13 +1,21 @@
 //! The items of a node's state and their keys.
 
-use super::operator::{forwarding_from_wire, forwarding_to_wire};
+use std::net::IpAddr;
+
+use super::settings::{
+    binding_from_wire, binding_to_wire, daemon_from_wire, daemon_to_wire, engine_from_wire,
+    engine_to_wire, family_from_wire, family_to_wire, flags_from_wire, flags_to_wire,
+    forwarding_from_wire, forwarding_to_wire, role_from_wire, role_to_wire, sources_from_wire,
+    sources_to_wire, timeouts_from_wire, timeouts_to_wire,
+};
 use super::{
     FieldErrors, Problems, address_from_wire, frontend_from_wire, frontend_to_wire,
     protocol_from_wire, protocol_to_wire,
 };
 use crate::model::{
-    AffinityTimeout, BackendKey, Endpoint, Frontend, Item, ItemKey, LoopbackEntry, NodeBackend,
-    Port, Refused, ServiceName, VirtualService, Weight,
+    Affinity, AffinityTimeout, BackendKey, Endpoint, Family, Frontend, Item, ItemKey,
+    LoopbackEntry, NodeBackend, Port, PrefixLength, Refused, ServiceName, Thresholds, TunnelEnd,
+    Vip, VirtualService, Weight,
 };
 use crate::wire;
 
@@ -29,22 +37,46 @@ pub fn item_key_from_wire(key: &wire::ItemKey, path: &str) -> Result<ItemKey, Fi
 pub fn item_to_wire(item: &Item) -> wire::Item {
     use wire::item::Kind;
     let kind = match item {
-        Item::Vip(address) => Kind::Vip(wire::item::Vip {
-            address: address.to_string(),
+        Item::Vip(vip) => Kind::Vip(wire::item::Vip {
+            address: vip.address.to_string(),
+            binding: binding_to_wire(vip.binding).into(),
+            lockdown: vip.lockdown,
         }),
+        Item::SilentVip(address) => Kind::SilentVip(silent_to_wire(*address)),
+        Item::TunnelEnd(end) => Kind::TunnelEnd(end_to_wire(*end)),
+        Item::StrictArp => Kind::StrictArp(wire::item::StrictArp {}),
+        Item::ConnectionTimeouts(timeouts) => Kind::ConnectionTimeouts(timeouts_to_wire(*timeouts)),
+        Item::SyncDaemon(daemon) => Kind::SyncDaemon(daemon_to_wire(daemon)),
         Item::VirtualService(service) => Kind::VirtualService(wire::item::VirtualService {
             frontend: Some(frontend_to_wire(service.frontend)),
             scheduler: service.scheduler.to_string(),
-            affinity_timeout_seconds: service.affinity.map_or(0, AffinityTimeout::seconds),
+            affinity_timeout_seconds: service
+                .affinity
+                .map_or(0, |affinity| affinity.timeout.seconds()),
             service: service.service.to_string(),
+            affinity_prefix_length: service
+                .affinity
+                .map_or(0, |affinity| affinity.prefix.get().into()),
+            persistence_engine: engine_to_wire(
+                service.affinity.and_then(|affinity| affinity.engine),
+            ),
+            scheduler_flags: service.scheduler_flags.map(flags_to_wire),
+            one_packet: service.one_packet,
+            allow_sources: sources_to_wire(&service.sources),
         }),
-        Item::Backend(backend) => Kind::Backend(wire::item::Backend {
-            frontend: Some(frontend_to_wire(backend.key.frontend)),
-            address: backend.key.endpoint.address.to_string(),
-            port: backend.key.endpoint.port.get().into(),
-            weight: backend.weight.get().into(),
-            forwarding: forwarding_to_wire(backend.forwarding).into(),
-        }),
+        Item::Backend(backend) => {
+            let (forwarding, tunnel) = forwarding_to_wire(backend.forwarding);
+            Kind::Backend(wire::item::Backend {
+                frontend: Some(frontend_to_wire(backend.key.frontend)),
+                address: backend.key.endpoint.address.to_string(),
+                port: backend.key.endpoint.port.get().into(),
+                weight: backend.weight.get().into(),
+                forwarding: forwarding.into(),
+                tunnel,
+                upper_threshold: backend.thresholds.upper(),
+                lower_threshold: backend.thresholds.lower(),
+            })
+        }
         Item::LoopbackEntry(entry) => Kind::LoopbackEntry(entry_to_wire(entry)),
     };
     wire::Item { kind: Some(kind) }
@@ -64,6 +96,11 @@ pub fn item_key_to_wire(key: &ItemKey) -> wire::ItemKey {
             port: backend.endpoint.port.get().into(),
         }),
         ItemKey::LoopbackEntry(entry) => Kind::LoopbackEntry(entry_to_wire(entry)),
+        ItemKey::SilentVip(address) => Kind::SilentVip(silent_to_wire(*address)),
+        ItemKey::TunnelEnd(end) => Kind::TunnelEnd(end_to_wire(*end)),
+        ItemKey::StrictArp => Kind::StrictArp(wire::item_key::OnlyOne {}),
+        ItemKey::ConnectionTimeouts => Kind::ConnectionTimeouts(wire::item_key::OnlyOne {}),
+        ItemKey::SyncDaemon(role) => Kind::SyncDaemon(role_to_wire(*role).into()),
     };
     wire::ItemKey { kind: Some(kind) }
 }
@@ -73,8 +110,34 @@ fn read_item(item: &wire::Item, at: &str, problems: &mut Problems) -> Option<Ite
     match &item.kind {
         Some(Kind::Vip(vip)) => {
             let path = format!("{at}.vip.address");
+            let address = problems.take(path, address_from_wire(&vip.address));
+            let path = format!("{at}.vip.binding");
+            let binding = problems.take(path, binding_from_wire(vip.binding));
+            Some(Item::Vip(Vip {
+                address: address?,
+                binding: binding?,
+                lockdown: vip.lockdown,
+            }))
+        }
+        Some(Kind::SilentVip(vip)) => {
+            let path = format!("{at}.silent_vip.address");
             let address = problems.take(path, address_from_wire(&vip.address))?;
-            Some(Item::Vip(address))
+            Some(Item::SilentVip(address))
+        }
+        Some(Kind::TunnelEnd(end)) => {
+            read_end(end, &format!("{at}.tunnel_end"), problems).map(Item::TunnelEnd)
+        }
+        Some(Kind::StrictArp(_)) => Some(Item::StrictArp),
+        Some(Kind::ConnectionTimeouts(timeouts)) => {
+            let at = format!("{at}.connection_timeouts");
+            let read = timeouts_from_wire(timeouts, &at, problems);
+            if *timeouts == wire::ConnectionTimeouts::default() {
+                problems.add(at, Refused::Missing);
+            }
+            read.map(Item::ConnectionTimeouts)
+        }
+        Some(Kind::SyncDaemon(daemon)) => {
+            daemon_from_wire(daemon, &format!("{at}.sync_daemon"), problems).map(Item::SyncDaemon)
         }
         Some(Kind::VirtualService(service)) => {
             read_virtual_service(service, &format!("{at}.virtual_service"), problems)
@@ -90,14 +153,21 @@ fn read_item(item: &wire::Item, at: &str, problems: &mut Problems) -> Option<Ite
                 problems,
             );
             let weight = problems.take(format!("{at}.weight"), Weight::new(backend.weight));
-            let forwarding = problems.take(
-                format!("{at}.forwarding"),
-                forwarding_from_wire(backend.forwarding),
+            let forwarding = forwarding_from_wire(
+                Some(backend.forwarding),
+                backend.tunnel.as_ref(),
+                &at,
+                problems,
+            );
+            let thresholds = problems.take(
+                format!("{at}.lower_threshold"),
+                Thresholds::new(backend.upper_threshold, backend.lower_threshold),
             );
             Some(Item::Backend(NodeBackend {
                 key: key?,
                 weight: weight?,
                 forwarding: forwarding?,
+                thresholds: thresholds?,
             }))
         }
         Some(Kind::LoopbackEntry(entry)) => {
@@ -133,6 +203,19 @@ fn read_key(key: &wire::ItemKey, at: &str, problems: &mut Problems) -> Option<It
         Some(Kind::LoopbackEntry(entry)) => {
             read_entry(entry, &format!("{at}.loopback_entry"), problems).map(ItemKey::LoopbackEntry)
         }
+        Some(Kind::SilentVip(vip)) => {
+            let path = format!("{at}.silent_vip.address");
+            let address = problems.take(path, address_from_wire(&vip.address))?;
+            Some(ItemKey::SilentVip(address))
+        }
+        Some(Kind::TunnelEnd(end)) => {
+            read_end(end, &format!("{at}.tunnel_end"), problems).map(ItemKey::TunnelEnd)
+        }
+        Some(Kind::StrictArp(_)) => Some(ItemKey::StrictArp),
+        Some(Kind::ConnectionTimeouts(_)) => Some(ItemKey::ConnectionTimeouts),
+        Some(Kind::SyncDaemon(role)) => problems
+            .take(format!("{at}.sync_daemon"), role_from_wire(*role))
+            .map(ItemKey::SyncDaemon),
         None => {
             problems.add(at, Refused::Missing);
             None
@@ -147,21 +230,68 @@ fn read_virtual_service(
 ) -> Option<VirtualService> {
     let frontend = read_frontend(service.frontend.as_ref(), at, problems);
     let scheduler = problems.take(format!("{at}.scheduler"), service.scheduler.parse());
-    let affinity = match service.affinity_timeout_seconds {
-        0 => Some(None),
-        seconds => problems
-            .take(
-                format!("{at}.affinity_timeout_seconds"),
-                AffinityTimeout::new(seconds),
-            )
-            .map(Some),
+    let scheduler_flags = scheduler.and_then(|scheduler| {
+        problems.take(
+            format!("{at}.scheduler_flags"),
+            flags_from_wire(service.scheduler_flags, scheduler),
+        )
+    });
+    let affinity = match (service.affinity_timeout_seconds, frontend) {
+        (0, _) => Some(None),
+        (_, None) => None,
+        (seconds, Some(frontend)) => {
+            read_affinity(service, seconds, frontend.family(), (at, problems)).map(Some)
+        }
     };
+    let sources = sources_from_wire(
+        &service.allow_sources,
+        frontend.map(Frontend::family),
+        &format!("{at}.allow_sources"),
+        problems,
+    );
     let name = problems.take(format!("{at}.service"), ServiceName::new(&service.service));
     Some(VirtualService {
         frontend: frontend?,
         scheduler: scheduler?,
+        scheduler_flags: scheduler_flags?,
         affinity: affinity?,
+        one_packet: service.one_packet,
+        sources: sources?,
         service: name?,
+    })
+}
+
+fn read_affinity(
+    service: &wire::item::VirtualService,
+    seconds: u32,
+    family: Family,
+    (at, problems): (&str, &mut Problems),
+) -> Option<Affinity> {
+    let timeout = problems.take(
+        format!("{at}.affinity_timeout_seconds"),
+        AffinityTimeout::new(seconds),
+    );
+    let prefix = problems.take(
+        format!("{at}.affinity_prefix_length"),
+        PrefixLength::new(family, service.affinity_prefix_length),
+    );
+    let engine = problems.take(
+        format!("{at}.persistence_engine"),
+        engine_from_wire(&service.persistence_engine),
+    );
+    Some(Affinity {
+        timeout: timeout?,
+        prefix: prefix?,
+        engine: engine?,
+    })
+}
+
+fn read_end(end: &wire::item::TunnelEnd, at: &str, problems: &mut Problems) -> Option<TunnelEnd> {
+    let outer = problems.take(format!("{at}.outer"), family_from_wire(end.outer));
+    let inner = problems.take(format!("{at}.inner"), family_from_wire(end.inner));
+    Some(TunnelEnd {
+        outer: outer?,
+        inner: inner?,
     })
 }
 
@@ -222,5 +352,18 @@ fn entry_to_wire(entry: &LoopbackEntry) -> wire::item::LoopbackEntry {
         protocol: protocol_to_wire(entry.protocol).into(),
         port: entry.port.get().into(),
         source: entry.source.to_string(),
+    }
+}
+
+fn end_to_wire(end: TunnelEnd) -> wire::item::TunnelEnd {
+    wire::item::TunnelEnd {
+        outer: family_to_wire(end.outer).into(),
+        inner: family_to_wire(end.inner).into(),
+    }
+}
+
+fn silent_to_wire(address: IpAddr) -> wire::item::SilentVip {
+    wire::item::SilentVip {
+        address: address.to_string(),
     }
 }

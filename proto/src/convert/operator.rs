@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::settings::{
+    binding_from_wire, binding_to_wire, daemon_from_wire, daemon_to_wire, engine_from_wire,
+    engine_to_wire, flags_from_wire, flags_to_wire, forwarding_from_wire, forwarding_to_wire,
+    sources_from_wire, sources_to_wire, timeouts_from_wire, timeouts_to_wire,
+};
 use super::{
     FieldErrors, Problems, address_from_wire, frontend_from_wire, frontend_to_wire,
     labels_from_wire, labels_to_wire,
 };
 use crate::model::{
-    AffinityTimeout, Backend, BackendSet, BackendSetName, Endpoint, Forwarding, Kind, Node,
-    NodeName, Port, Refused, Resource, ResourceRef, Revision, Scheduler, Service, ServiceName,
-    Weight,
+    AffinityTimeout, Backend, BackendSet, BackendSetName, Endpoint, Family, Frontend, Kind, Node,
+    NodeName, Port, PrefixLength, Protocol, Refused, Resource, ResourceRef, Revision, Scheduler,
+    Service, ServiceName, SessionAffinity, Sources, Thresholds, VipBinding, Weight,
 };
 use crate::wire;
 
@@ -153,24 +158,29 @@ fn read_service(service: wire::Service, place: usize, problems: &mut Problems) -
             .scheduler
             .map_or(Ok(Scheduler::DEFAULT), |name| name.parse()),
     );
-    let forwarding = problems.take(
-        format!("{at}.forwarding"),
-        service
-            .forwarding
-            .map_or(Ok(Forwarding::default()), forwarding_from_wire),
-    );
+    let scheduler_flags = scheduler.and_then(|scheduler| {
+        problems.take(
+            format!("{at}.scheduler_flags"),
+            flags_from_wire(service.scheduler_flags, scheduler),
+        )
+    });
+    let forwarding =
+        forwarding_from_wire(service.forwarding, service.tunnel.as_ref(), &at, problems);
     let backends = read_backends(service.backends, &at, problems);
-    let affinity = match service.session_affinity {
+    let affinity = match &service.session_affinity {
         None => Some(None),
-        Some(affinity) => problems
-            .take(
-                format!("{at}.session_affinity.timeout_seconds"),
-                affinity
-                    .timeout_seconds
-                    .map_or(Ok(AffinityTimeout::DEFAULT), AffinityTimeout::new),
-            )
-            .map(Some),
+        Some(affinity) => read_affinity(affinity, &at, problems).map(Some),
     };
+    let one_packet = service.one_packet.unwrap_or(false);
+    if let (Some(frontends), Some(affinity)) = (&frontends, &affinity) {
+        check_datagrams(frontends, *affinity, one_packet, &at, problems);
+    }
+    let vip_binding = problems.take(
+        format!("{at}.vip_binding"),
+        service
+            .vip_binding
+            .map_or(Ok(VipBinding::default()), binding_from_wire),
+    );
     let node_selector = labels_from_wire(
         service.node_selector,
         &format!("{at}.node_selector"),
@@ -181,11 +191,15 @@ fn read_service(service: wire::Service, place: usize, problems: &mut Problems) -
         labels: labels?,
         frontends: frontends?,
         scheduler: scheduler?,
+        scheduler_flags: scheduler_flags?,
         forwarding: forwarding?,
         backends: BTreeMap::new(),
         affinity: affinity?,
+        one_packet,
         hairpin: service.hairpin.unwrap_or(true),
         node_selector: node_selector?,
+        vip_binding: vip_binding?,
+        lockdown: service.lockdown.unwrap_or(true),
     };
     let mut fitting = BTreeMap::new();
     for (place, backend) in backends? {
@@ -204,21 +218,97 @@ fn read_frontends(
     frontends: &[wire::Frontend],
     at: &str,
     problems: &mut Problems,
-) -> Option<BTreeSet<crate::model::Frontend>> {
+) -> Option<BTreeMap<Frontend, Sources>> {
     if frontends.is_empty() {
         problems.add(format!("{at}.frontends"), Refused::Missing);
         return None;
     }
-    let mut taken = BTreeSet::new();
-    for (place, frontend) in frontends.iter().enumerate() {
+    let mut taken = BTreeMap::new();
+    for (place, written) in frontends.iter().enumerate() {
         let path = format!("{at}.frontends[{place}]");
-        if let Some(frontend) = frontend_from_wire(frontend, &path, problems)
-            && !taken.insert(frontend)
-        {
+        let key = wire::Frontend {
+            allow_sources: Vec::new(),
+            ..written.clone()
+        };
+        let Some(frontend) = frontend_from_wire(&key, &path, problems) else {
+            continue;
+        };
+        let family = frontend.listener().map(|_| frontend.family());
+        let at = format!("{path}.allow_sources");
+        let sources = sources_from_wire(&written.allow_sources, family, &at, problems);
+        if taken.insert(frontend, sources?).is_some() {
             problems.add(path, Refused::Twice(frontend.to_string()));
         }
     }
     Some(taken)
+}
+
+fn read_affinity(
+    affinity: &wire::SessionAffinity,
+    at: &str,
+    problems: &mut Problems,
+) -> Option<SessionAffinity> {
+    let at = format!("{at}.session_affinity");
+    let timeout = problems.take(
+        format!("{at}.timeout_seconds"),
+        affinity
+            .timeout_seconds
+            .map_or(Ok(AffinityTimeout::DEFAULT), AffinityTimeout::new),
+    );
+    let prefix = |family, bits: Option<u32>| {
+        bits.map_or(Ok(PrefixLength::whole(family)), |bits| {
+            PrefixLength::new(family, bits)
+        })
+    };
+    let ipv4_prefix = problems.take(
+        format!("{at}.ipv4_prefix_length"),
+        prefix(Family::V4, affinity.ipv4_prefix_length),
+    );
+    let ipv6_prefix = problems.take(
+        format!("{at}.ipv6_prefix_length"),
+        prefix(Family::V6, affinity.ipv6_prefix_length),
+    );
+    let engine = problems.take(
+        format!("{at}.persistence_engine"),
+        engine_from_wire(&affinity.persistence_engine),
+    );
+    Some(SessionAffinity {
+        timeout: timeout?,
+        ipv4_prefix: ipv4_prefix?,
+        ipv6_prefix: ipv6_prefix?,
+        engine: engine?,
+    })
+}
+
+/// Checks what only datagrams can have: the kernel takes one-packet scheduling of others and ignores it, and its SIP engine
+/// finds no Call-ID in them (`ip_vs_sip_fill_param` in `net/netfilter/ipvs/ip_vs_pe_sip.c`).
+fn check_datagrams(
+    frontends: &BTreeMap<Frontend, Sources>,
+    affinity: Option<SessionAffinity>,
+    one_packet: bool,
+    at: &str,
+    problems: &mut Problems,
+) {
+    let streams = |frontend: &Frontend| {
+        let listener = frontend.listener();
+        listener.is_some_and(|listener| listener.protocol != Protocol::Udp)
+    };
+    let streams = frontends.keys().any(streams);
+    let engine = affinity.is_some_and(|affinity| affinity.engine.is_some());
+    if engine && streams {
+        let path = format!("{at}.session_affinity.persistence_engine");
+        problems.add(path, Refused::OnlyWith("UDP frontends"));
+    }
+    if one_packet && streams {
+        problems.add(
+            format!("{at}.one_packet"),
+            Refused::OnlyWith("UDP frontends"),
+        );
+    }
+    if one_packet && affinity.is_some() {
+        let why = Refused::Other("not with session affinity".to_owned());
+        problems.add(format!("{at}.one_packet"), why);
+    }
 }
 
 /// Reads the good ones of a list of backends, each with its place in it.
@@ -256,6 +346,13 @@ fn read_backend(backend: &wire::Backend, at: &str, problems: &mut Problems) -> O
             .take(format!("{at}.node"), NodeName::new(&backend.node))
             .map(Some)
     };
+    let thresholds = problems.take(
+        format!("{at}.lower_threshold"),
+        Thresholds::new(
+            backend.upper_threshold.unwrap_or(0),
+            backend.lower_threshold.unwrap_or(0),
+        ),
+    );
     Some(Backend {
         endpoint: Endpoint {
             address: address?,
@@ -263,6 +360,7 @@ fn read_backend(backend: &wire::Backend, at: &str, problems: &mut Problems) -> O
         },
         weight: weight?,
         node: node?,
+        thresholds: thresholds?,
     })
 }
 
@@ -299,48 +397,62 @@ fn read_node(node: wire::Node, place: usize, problems: &mut Problems) -> Option<
         let path = format!("{at}.addresses[{place}]");
         addresses.extend(problems.take(path, address_from_wire(address)));
     }
+    let connection_timeouts = node.connection_timeouts.as_ref().and_then(|timeouts| {
+        timeouts_from_wire(timeouts, &format!("{at}.connection_timeouts"), problems)
+    });
+    let mut sync_daemons = BTreeMap::new();
+    for (place, daemon) in node.sync_daemons.iter().enumerate() {
+        let path = format!("{at}.sync_daemons[{place}]");
+        if let Some(daemon) = daemon_from_wire(daemon, &path, problems) {
+            let role = daemon.role;
+            if sync_daemons.insert(role, daemon).is_some() {
+                problems.add(path, Refused::Twice(role.to_string()));
+            }
+        }
+    }
     Some(Node {
         name: name?,
         labels: labels?,
         addresses,
+        strict_arp: node.strict_arp.unwrap_or(false),
+        connection_timeouts,
+        sync_daemons,
     })
 }
 
-pub(super) fn forwarding_from_wire(number: i32) -> Result<Forwarding, Refused> {
-    match wire::Forwarding::try_from(number) {
-        Ok(wire::Forwarding::Masquerade) => Ok(Forwarding::Masquerade),
-        Ok(wire::Forwarding::DirectRoute) => Ok(Forwarding::DirectRoute),
-        Ok(wire::Forwarding::Tunnel) => Ok(Forwarding::Tunnel),
-        Ok(wire::Forwarding::Unspecified) => Err(Refused::Missing),
-        Err(_) => Err(Refused::Enum(number, "forwarding")),
-    }
-}
-
-pub(super) fn forwarding_to_wire(forwarding: Forwarding) -> wire::Forwarding {
-    match forwarding {
-        Forwarding::Masquerade => wire::Forwarding::Masquerade,
-        Forwarding::DirectRoute => wire::Forwarding::DirectRoute,
-        Forwarding::Tunnel => wire::Forwarding::Tunnel,
-    }
-}
-
 fn service_to_wire(service: &Service) -> wire::Service {
+    let (forwarding, tunnel) = forwarding_to_wire(service.forwarding);
     wire::Service {
         name: service.name.to_string(),
         labels: labels_to_wire(&service.labels),
         frontends: service
             .frontends
             .iter()
-            .map(|frontend| frontend_to_wire(*frontend))
+            .map(|(frontend, sources)| wire::Frontend {
+                allow_sources: sources_to_wire(sources),
+                ..frontend_to_wire(*frontend)
+            })
             .collect(),
         scheduler: Some(service.scheduler.to_string()),
-        forwarding: Some(forwarding_to_wire(service.forwarding).into()),
+        forwarding: Some(forwarding.into()),
         backends: service.backends.values().map(backend_to_wire).collect(),
-        session_affinity: service.affinity.map(|affinity| wire::SessionAffinity {
-            timeout_seconds: Some(affinity.seconds()),
-        }),
+        session_affinity: service.affinity.map(affinity_to_wire),
         hairpin: Some(service.hairpin),
         node_selector: labels_to_wire(&service.node_selector),
+        scheduler_flags: service.scheduler_flags.map(flags_to_wire),
+        tunnel,
+        one_packet: Some(service.one_packet),
+        vip_binding: Some(binding_to_wire(service.vip_binding).into()),
+        lockdown: Some(service.lockdown),
+    }
+}
+
+fn affinity_to_wire(affinity: SessionAffinity) -> wire::SessionAffinity {
+    wire::SessionAffinity {
+        timeout_seconds: Some(affinity.timeout.seconds()),
+        ipv4_prefix_length: Some(affinity.ipv4_prefix.get().into()),
+        ipv6_prefix_length: Some(affinity.ipv6_prefix.get().into()),
+        persistence_engine: engine_to_wire(affinity.engine),
     }
 }
 
@@ -353,6 +465,8 @@ fn backend_to_wire(backend: &Backend) -> wire::Backend {
             .node
             .as_ref()
             .map_or_else(String::new, NodeName::to_string),
+        upper_threshold: Some(backend.thresholds.upper()),
+        lower_threshold: Some(backend.thresholds.lower()),
     }
 }
 
@@ -361,5 +475,8 @@ fn node_to_wire(node: &Node) -> wire::Node {
         name: node.name.to_string(),
         labels: labels_to_wire(&node.labels),
         addresses: node.addresses.iter().map(ToString::to_string).collect(),
+        strict_arp: Some(node.strict_arp),
+        connection_timeouts: node.connection_timeouts.map(timeouts_to_wire),
+        sync_daemons: node.sync_daemons.values().map(daemon_to_wire).collect(),
     }
 }

@@ -39,11 +39,7 @@ pub fn hello_from_wire(hello: wire::Hello) -> Result<Hello, FieldErrors> {
     };
     let read = || {
         Some(Hello {
-            node: Node {
-                name: name?,
-                labels: labels?,
-                addresses,
-            },
+            node: Node::new(name?, labels?, addresses),
             agent_version: hello.agent_version,
             held: held?,
             capabilities: capabilities_from_wire(hello.capabilities),

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{
-    AffinityTimeout, Endpoint, Forwarding, Frontend, Port, Protocol, Scheduler, ServiceName, Weight,
+    Affinity, ConnectionTimeouts, Endpoint, Forwarding, Frontend, Port, Protocol, Scheduler,
+    SchedulerFlags, ServiceName, Sources, SyncDaemon, SyncRole, Thresholds, TunnelEnd, Vip, Weight,
 };
 
 /// One thing a node must hold.
@@ -16,8 +17,18 @@ pub enum Item {
     VirtualService(VirtualService),
     /// A backend of one virtual service.
     Backend(NodeBackend),
+    /// Packets in a tunnel are unwrapped; there is nothing more to it than its key.
+    TunnelEnd(TunnelEnd),
+    /// An address the node takes packets to and does not answer for.
+    SilentVip(IpAddr),
     /// An address the node answers for.
-    Vip(IpAddr),
+    Vip(Vip),
+    /// The node answers for the addresses of the link that is asked at alone.
+    StrictArp,
+    /// How long connections are remembered.
+    ConnectionTimeouts(ConnectionTimeouts),
+    /// Connections are kept like those of another node.
+    SyncDaemon(SyncDaemon),
 }
 
 /// An item by its key. The order of keys is the order in which items are put up: a VIP comes last, when
@@ -30,8 +41,18 @@ pub enum ItemKey {
     VirtualService(Frontend),
     /// A backend by its virtual service and where it listens.
     Backend(BackendKey),
+    /// The end of a tunnel by its families.
+    TunnelEnd(TunnelEnd),
+    /// A silent VIP by its address.
+    SilentVip(IpAddr),
     /// A VIP by its address.
     Vip(IpAddr),
+    /// A node has one or none.
+    StrictArp,
+    /// A node has one or none.
+    ConnectionTimeouts,
+    /// A synchronisation daemon by its role.
+    SyncDaemon(SyncRole),
 }
 
 /// A packet to `address`, `protocol`:`port` that comes from `source` is masqueraded.
@@ -54,8 +75,14 @@ pub struct VirtualService {
     pub frontend: Frontend,
     /// How the kernel picks a backend.
     pub scheduler: Scheduler,
-    /// How long a client stays with its backend.
-    pub affinity: Option<AffinityTimeout>,
+    /// What the scheduler does beside; none: it has no flags.
+    pub scheduler_flags: Option<SchedulerFlags>,
+    /// How a client stays with its backend.
+    pub affinity: Option<Affinity>,
+    /// Whether each packet is balanced by itself.
+    pub one_packet: bool,
+    /// Who may connect; of the frontend's family.
+    pub sources: Sources,
     /// The service it was made for.
     pub service: ServiceName,
 }
@@ -78,6 +105,35 @@ pub struct NodeBackend {
     pub weight: Weight,
     /// How packets get to it.
     pub forwarding: Forwarding,
+    /// How many connections it takes.
+    pub thresholds: Thresholds,
+}
+
+impl VirtualService {
+    /// Makes one as a service has it that says nothing but its name.
+    pub fn new(frontend: Frontend, service: ServiceName) -> Self {
+        Self {
+            frontend,
+            scheduler: Scheduler::DEFAULT,
+            scheduler_flags: None,
+            affinity: None,
+            one_packet: false,
+            sources: Sources::new(),
+            service,
+        }
+    }
+}
+
+impl NodeBackend {
+    /// Makes one as a service has it that says nothing but where its backend listens.
+    pub fn new(key: BackendKey) -> Self {
+        Self {
+            key,
+            weight: Weight::DEFAULT,
+            forwarding: Forwarding::default(),
+            thresholds: Thresholds::default(),
+        }
+    }
 }
 
 impl Item {
@@ -87,7 +143,12 @@ impl Item {
             Self::LoopbackEntry(entry) => ItemKey::LoopbackEntry(*entry),
             Self::VirtualService(service) => ItemKey::VirtualService(service.frontend),
             Self::Backend(backend) => ItemKey::Backend(backend.key),
-            Self::Vip(address) => ItemKey::Vip(*address),
+            Self::TunnelEnd(end) => ItemKey::TunnelEnd(*end),
+            Self::SilentVip(address) => ItemKey::SilentVip(*address),
+            Self::Vip(vip) => ItemKey::Vip(vip.address),
+            Self::StrictArp => ItemKey::StrictArp,
+            Self::ConnectionTimeouts(_) => ItemKey::ConnectionTimeouts,
+            Self::SyncDaemon(daemon) => ItemKey::SyncDaemon(daemon.role),
         }
     }
 }
@@ -100,7 +161,12 @@ impl fmt::Display for ItemKey {
             Self::Backend(BackendKey { frontend, endpoint }) => {
                 write!(f, "backend {endpoint} of {frontend}")
             }
+            Self::TunnelEnd(end) => write!(f, "tunnel end {end}"),
+            Self::SilentVip(address) => write!(f, "silent vip {address}"),
             Self::Vip(address) => write!(f, "vip {address}"),
+            Self::StrictArp => f.write_str("strict ARP"),
+            Self::ConnectionTimeouts => f.write_str("connection time-outs"),
+            Self::SyncDaemon(role) => write!(f, "sync daemon {role}"),
         }
     }
 }

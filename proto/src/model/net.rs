@@ -1,10 +1,10 @@
-//! Ports, weights, protocols, and how the kernel forwards and schedules.
+//! Addresses, ports, weights, protocols, and how the kernel forwards.
 
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
+use std::num::NonZeroU32;
 
-use super::Refused;
+use super::{Refused, Tunnel};
 
 /// A port a server can listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,8 +136,8 @@ pub enum Forwarding {
     Masquerade,
     /// Sent to the backend's link-layer address unchanged.
     DirectRoute,
-    /// Sent inside IP-in-IP.
-    Tunnel,
+    /// Sent inside another packet.
+    Tunnel(Tunnel),
 }
 
 impl fmt::Display for Forwarding {
@@ -145,86 +145,8 @@ impl fmt::Display for Forwarding {
         f.write_str(match self {
             Self::Masquerade => "MASQUERADE",
             Self::DirectRoute => "DIRECT_ROUTE",
-            Self::Tunnel => "TUNNEL",
+            Self::Tunnel(_) => "TUNNEL",
         })
-    }
-}
-
-/// Declares the schedulers once, so that their names cannot part from the enum.
-macro_rules! schedulers {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// A scheduler of the kernel, by the name it has there (`net/netfilter/ipvs/ip_vs_*.c`,
-        /// `struct ip_vs_scheduler.name`).
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Scheduler {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl Scheduler {
-            /// Every scheduler.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// Gives the kernel's name.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-    };
-}
-
-schedulers! {
-    /// Round robin.
-    RoundRobin = "rr",
-    /// Weighted round robin.
-    WeightedRoundRobin = "wrr",
-    /// Least connections.
-    LeastConnection = "lc",
-    /// Weighted least connections.
-    WeightedLeastConnection = "wlc",
-    /// Locality-based least connections.
-    LocalityLeastConnection = "lblc",
-    /// Locality-based least connections with replication.
-    LocalityReplication = "lblcr",
-    /// Destination hashing.
-    DestinationHash = "dh",
-    /// Source hashing.
-    SourceHash = "sh",
-    /// Shortest expected delay.
-    ShortestDelay = "sed",
-    /// Never queue.
-    NeverQueue = "nq",
-    /// Weighted failover.
-    Failover = "fo",
-    /// Weighted overflow.
-    Overflow = "ovf",
-    /// Maglev hashing.
-    Maglev = "mh",
-    /// Power of two choices.
-    TwoChoices = "twos",
-}
-
-impl Scheduler {
-    /// What a service has that names none: equal weights make it plain round robin, and unequal ones count.
-    pub const DEFAULT: Self = Self::WeightedRoundRobin;
-}
-
-impl FromStr for Scheduler {
-    type Err = Refused;
-
-    fn from_str(name: &str) -> Result<Self, Refused> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|scheduler| scheduler.as_str() == name)
-            .ok_or_else(|| Refused::Scheduler(name.to_owned()))
-    }
-}
-
-impl fmt::Display for Scheduler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -246,9 +168,18 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// One address, port and protocol under which clients reach a service.
+/// What clients reach a service under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Frontend {
+pub enum Frontend {
+    /// An address, a port and a protocol.
+    Address(Listener),
+    /// A mark that the operator's own rules put on packets.
+    Mark(Mark),
+}
+
+/// One address, port and protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
     /// The VIP.
     pub address: IpAddr,
     /// Its port.
@@ -257,7 +188,54 @@ pub struct Frontend {
     pub protocol: Protocol,
 }
 
+/// A firewall mark on packets of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// Not 0: that is no mark.
+    pub number: NonZeroU32,
+    /// Which packets with the mark.
+    pub family: Family,
+}
+
+impl Frontend {
+    /// Gives the family of its packets.
+    pub fn family(self) -> Family {
+        match self {
+            Self::Address(listener) => Family::of(listener.address),
+            Self::Mark(mark) => mark.family,
+        }
+    }
+
+    /// Gives address, port and protocol; none of a mark.
+    pub fn listener(self) -> Option<Listener> {
+        match self {
+            Self::Address(listener) => Some(listener),
+            Self::Mark(_) => None,
+        }
+    }
+
+    /// Gives the VIP; none of a mark.
+    pub fn vip(self) -> Option<IpAddr> {
+        self.listener().map(|listener| listener.address)
+    }
+}
+
+impl From<Listener> for Frontend {
+    fn from(listener: Listener) -> Self {
+        Self::Address(listener)
+    }
+}
+
 impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(listener) => listener.fmt(f),
+            Self::Mark(mark) => mark.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             address,
@@ -265,6 +243,12 @@ impl fmt::Display for Frontend {
             protocol,
         } = *self;
         write!(f, "{} {protocol}", Endpoint { address, port })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mark {} {}", self.number, self.family)
     }
 }
 
@@ -304,17 +288,6 @@ mod tests {
     fn a_weight_is_0_to_65535() {
         assert_eq!(Weight::new(0).map(Weight::get), Ok(0));
         assert_eq!(Weight::new(65536), Err(Refused::Weight(65536)));
-    }
-
-    #[test]
-    fn every_scheduler_is_found_by_the_name_it_gives() {
-        for scheduler in Scheduler::ALL {
-            assert_eq!(scheduler.as_str().parse(), Ok(*scheduler));
-        }
-        assert_eq!(
-            "RR".parse::<Scheduler>(),
-            Err(Refused::Scheduler("RR".to_owned()))
-        );
     }
 
     #[test]

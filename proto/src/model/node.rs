@@ -1,9 +1,10 @@
 //! Nodes, and how far they are.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{ItemKey, Labels, NodeName};
+use super::{ConnectionTimeouts, ItemKey, Labels, NodeName, SyncDaemon, SyncRole};
 
 macro_rules! counter {
     ($(#[$doc:meta])* $type:ident) => {
@@ -44,6 +45,26 @@ pub struct Node {
     pub labels: Labels,
     /// The addresses it is reached at.
     pub addresses: Vec<IpAddr>,
+    /// Whether it answers ARP for the addresses of the link that is asked at alone.
+    pub strict_arp: bool,
+    /// How long it remembers connections; none: as the kernel has it.
+    pub connection_timeouts: Option<ConnectionTimeouts>,
+    /// How it shares connections with other nodes.
+    pub sync_daemons: BTreeMap<SyncRole, SyncDaemon>,
+}
+
+impl Node {
+    /// Makes a node on which nothing is set.
+    pub fn new(name: NodeName, labels: Labels, addresses: Vec<IpAddr>) -> Self {
+        Self {
+            name,
+            labels,
+            addresses,
+            strict_arp: false,
+            connection_timeouts: None,
+            sync_daemons: BTreeMap::new(),
+        }
+    }
 }
 
 /// One ability of a node's kernel.

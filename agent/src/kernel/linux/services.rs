@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 
 use nix::errno::Errno;
-use weir_proto::model::{BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Port, Protocol};
+use weir_proto::model::{Frontend, ItemKey};
 
-use super::ipvs::{
-    Command, Dest, DestStatus, Flags, Forward, Ipvs, Proto, Service, ServiceKey, ServiceStatus,
-};
+use super::ipvs::{Command, Dest, DestStatus, Ipvs, Service, ServiceKey, ServiceStatus};
 use super::netlink::{Counts, NlError};
+use super::objects::{
+    backend_key, backend_spec, dest, frontend, service, service_key, service_spec, socket,
+};
 use super::verdict;
 use crate::kernel::{KernelError, Verdict};
-use crate::plan::{BackendSpec, Key, Object, Scope, ServiceSpec, Step, Table, Unit};
+use crate::plan::{Key, Object, Scope, Step, Table, Unit};
 
 /// Above so many services one dump of all of them is cheaper than asking for each.
 const ONE_BY_ONE: usize = 64;
@@ -33,7 +34,7 @@ enum Request {
 }
 
 impl Services {
-    /// Reads the services of the scope with their backends. Those that weir could never make (marks, other
+    /// Reads the services of the scope with their backends. Those that weir could never make (of other
     /// protocols) are left out: no key of ours can meet them.
     pub(super) async fn read(
         &mut self,
@@ -150,7 +151,7 @@ fn is_absent(answer: &Result<(), NlError>) -> bool {
 fn frontend_of(unit: Unit) -> Option<Frontend> {
     match unit {
         Unit::Service(frontend) => Some(frontend),
-        Unit::Base | Unit::Entry(_) | Unit::Vip(_) => None,
+        Unit::Base | Unit::Entry(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
     }
 }
 
@@ -233,87 +234,5 @@ fn explain(step: &Step, errno: Errno, present: bool) -> Option<(String, &'static
             "address",
         )),
         _ => None,
-    }
-}
-
-fn service_key(frontend: Frontend) -> ServiceKey {
-    ServiceKey::Address {
-        proto: Proto(frontend.protocol.number().into()),
-        address: frontend.address,
-        port: frontend.port.get(),
-    }
-}
-
-fn frontend(key: &ServiceKey) -> Option<Frontend> {
-    match *key {
-        ServiceKey::Address {
-            proto: Proto(number),
-            address,
-            port,
-        } => Some(Frontend {
-            address,
-            port: Port::new(port.into()).ok()?,
-            protocol: Protocol::from_number(u8::try_from(number).ok()?)?,
-        }),
-        ServiceKey::Fwmark { .. } => None,
-    }
-}
-
-fn service(frontend: Frontend, spec: &ServiceSpec) -> Service {
-    let persistent = if spec.affinity_seconds > 0 {
-        Flags::PERSISTENT
-    } else {
-        0
-    };
-    Service {
-        flags: Flags::exactly(spec.scheduler_flags | persistent),
-        timeout: spec.affinity_seconds,
-        ..Service::new(service_key(frontend), spec.scheduler.clone())
-    }
-}
-
-fn service_spec(service: &Service) -> ServiceSpec {
-    let bits = service.flags.bits;
-    let persistent = bits & Flags::PERSISTENT != 0;
-    ServiceSpec {
-        scheduler: service.scheduler.clone(),
-        affinity_seconds: if persistent { service.timeout } else { 0 },
-        scheduler_flags: bits & !(Flags::PERSISTENT | Flags::HASHED),
-    }
-}
-
-fn socket(endpoint: Endpoint) -> SocketAddr {
-    SocketAddr::new(endpoint.address, endpoint.port.get())
-}
-
-fn backend_key(frontend: Frontend, address: SocketAddr) -> Option<BackendKey> {
-    Some(BackendKey {
-        frontend,
-        endpoint: Endpoint {
-            address: address.ip(),
-            port: Port::new(address.port().into()).ok()?,
-        },
-    })
-}
-
-fn dest(key: &BackendKey, spec: &BackendSpec) -> Option<Dest> {
-    let forward = match spec.forwarding? {
-        Forwarding::Masquerade => Forward::Masq,
-        Forwarding::DirectRoute => Forward::DirectRoute,
-        Forwarding::Tunnel => Forward::Tunnel,
-    };
-    let weight = i32::try_from(spec.weight).ok()?;
-    Some(Dest::new(socket(key.endpoint), forward, weight))
-}
-
-fn backend_spec(dest: &Dest) -> BackendSpec {
-    BackendSpec {
-        weight: dest.weight.unsigned_abs(),
-        forwarding: match dest.forward {
-            Forward::Masq => Some(Forwarding::Masquerade),
-            Forward::DirectRoute => Some(Forwarding::DirectRoute),
-            Forward::Tunnel => Some(Forwarding::Tunnel),
-            Forward::Local | Forward::Bypass | Forward::Other(_) => None,
-        },
     }
 }

@@ -211,7 +211,7 @@ fn entry_step(step: &Step) -> Option<Element> {
 fn entry_of(unit: Unit, family: Family) -> Option<LoopbackEntry> {
     match unit {
         Unit::Entry(entry) if Family::of(entry.address) == family => Some(entry),
-        Unit::Base | Unit::Entry(_) | Unit::Service(_) | Unit::Vip(_) => None,
+        Unit::Base | Unit::Entry(_) | Unit::Service(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
     }
 }
 

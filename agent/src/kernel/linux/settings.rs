@@ -1,4 +1,4 @@
-//! The settings of the plan, as files under `/proc/sys`.
+//! The settings of the plan: files under `/proc/sys`, the time-outs of IPVS, and the state of links.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,18 +6,22 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use weir_proto::trace::chain;
 
+use super::ipvs::{Command, Ipvs, Timeouts};
+use super::link::Links;
+use super::netlink::NlError;
 use super::sysctl::{self, SysctlError};
 use super::verdict;
 use crate::kernel::{KernelError, StepError, Verdict};
-use crate::plan::{Key, Object, Problem, Scope, Step, Sysctl, Table, Unit};
+use crate::plan::{Key, Object, Place, Problem, Scope, Setting, Step, Table, Unit};
 
 /// A route that a router's advertisement made (`include/uapi/linux/ipv6_route.h`).
 const RTF_ADDRCONF: u32 = 0x0004_0000;
 
 /// The settings of one network namespace.
-#[derive(Debug)]
 pub(super) struct Settings {
     files: sysctl::Sysctl,
+    ipvs: Option<Ipvs>,
+    links: Option<Links>,
     /// The IPv6 routes (`net/ipv6/route.c`, `rt6_info_route`).
     routes: PathBuf,
 }
@@ -26,6 +30,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             files: sysctl::Sysctl::default(),
+            ipvs: None,
+            links: None,
             routes: PathBuf::from("/proc/self/net/ipv6_route"),
         }
     }
@@ -33,47 +39,133 @@ impl Default for Settings {
 
 impl Settings {
     /// Reads all settings of the plan, if the scope has them. One that the kernel lacks is left out.
-    pub(super) fn read(&self, scope: &Scope, table: &mut Table) -> Result<(), KernelError> {
+    pub(super) async fn read(
+        &mut self,
+        scope: &Scope,
+        table: &mut Table,
+    ) -> Result<(), KernelError> {
         let base = match scope {
             Scope::All => true,
             Scope::Units(units) => units.contains(&Unit::Base),
         };
-        for sysctl in Sysctl::ALL.into_iter().filter(|_| base) {
-            match self.files.read(sysctl.name()) {
-                Ok(value) => {
-                    table.insert(Key::Sysctl(sysctl), Object::Value(value));
-                }
-                Err(SysctlError::Absent(_)) => {}
-                Err(error) => return Err(verdict::unreadable("a sysctl", error)),
+        if !base {
+            return Ok(());
+        }
+        let timeouts = self.timeouts().await?;
+        for setting in Setting::ALL {
+            let value = match setting.place() {
+                Place::Sysctl(name) => match self.files.read(name) {
+                    Ok(value) => Some(value),
+                    Err(SysctlError::Absent(_)) => None,
+                    Err(error) => return Err(verdict::unreadable("a sysctl", error)),
+                },
+                Place::Timeout => timeouts.map(|timeouts| seconds(timeouts, setting).to_string()),
+                Place::Link(name) => Some(self.link_state(name).await?),
+            };
+            if let Some(value) = value {
+                table.insert(Key::Setting(setting), Object::Value(value));
             }
         }
         Ok(())
     }
 
     /// Sets them.
-    pub(super) fn apply(&self, steps: &[&Step]) -> Vec<Verdict> {
-        steps.iter().map(|step| self.take(step)).collect()
+    pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(steps.len());
+        for step in steps {
+            verdicts.push(self.take(step).await);
+        }
+        verdicts
     }
 
-    fn take(&self, step: &Step) -> Verdict {
-        match step {
-            Step::Edit {
-                key: Key::Sysctl(Sysctl::ForwardV6),
-                object: Object::Value(value),
-            } if value == Sysctl::ForwardV6.value() => {
-                self.keeps_its_routes()?;
-                let name = Sysctl::ForwardV6.name();
-                self.files.write(name, value).map_err(refused)
-            }
-            Step::Edit {
-                key: Key::Sysctl(sysctl),
-                object: Object::Value(value),
-            } => self.files.write(sysctl.name(), value).map_err(refused),
-            _ => Err(verdict::refused(
+    async fn take(&mut self, step: &Step) -> Verdict {
+        let Step::Edit {
+            key: Key::Setting(setting),
+            object: Object::Value(value),
+        } = step
+        else {
+            return Err(verdict::refused(
                 Errno::EINVAL,
                 "a setting can only be edited",
-            )),
+            ));
+        };
+        match setting.place() {
+            Place::Sysctl(name) => {
+                if *setting == Setting::ForwardV6 && value != "0" {
+                    self.keeps_its_routes()?;
+                }
+                self.files.write(name, value).map_err(refused)
+            }
+            Place::Timeout => {
+                let done = self.set_timeout(*setting, value).await;
+                verdict::of(done, |_| None)
+            }
+            Place::Link(name) => self.set_link(name, value).await,
         }
+    }
+
+    /// Reads the connection time-outs; none of a kernel without IPVS.
+    async fn timeouts(&mut self) -> Result<Option<Timeouts>, KernelError> {
+        let read = match self.ipvs().await {
+            Ok(ipvs) => ipvs.timeouts().await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(timeouts) => Ok(Some(timeouts)),
+            Err(NlError::Errno(errno)) if errno == Errno::ENOENT as i32 => Ok(None),
+            Err(error) => {
+                self.ipvs = None;
+                Err(verdict::unreadable("the IPVS time-outs", error))
+            }
+        }
+    }
+
+    async fn set_timeout(&mut self, setting: Setting, value: &str) -> Result<(), NlError> {
+        let invalid = NlError::Errno(Errno::EINVAL as i32);
+        let seconds: u32 = value.parse().map_err(|_| invalid)?;
+        // 0 leaves the others as they are
+        let mut timeouts = Timeouts::default();
+        match setting {
+            Setting::TimeoutTcp => timeouts.tcp = seconds,
+            Setting::TimeoutTcpFin => timeouts.tcp_fin = seconds,
+            _ => timeouts.udp = seconds,
+        }
+        let command = [Command::SetConfig(timeouts)];
+        let answers = self.ipvs().await?.batch(&command).await;
+        answers.into_iter().next().unwrap_or(Err(NlError::Timeout))
+    }
+
+    async fn ipvs(&mut self) -> Result<&mut Ipvs, NlError> {
+        match &mut self.ipvs {
+            Some(ipvs) => Ok(ipvs),
+            none => Ok(none.insert(Ipvs::open().await?)),
+        }
+    }
+
+    async fn link_state(&mut self, name: &str) -> Result<String, KernelError> {
+        let unreadable = |error| verdict::unreadable("a tunnel link", error);
+        let links = match &mut self.links {
+            Some(links) => links,
+            none => none.insert(Links::open().map_err(unreadable)?),
+        };
+        let link = links.find(name).await.map_err(unreadable)?;
+        let up = link.is_some_and(|link| link.up);
+        Ok(if up { "up" } else { "down" }.to_owned())
+    }
+
+    async fn set_link(&mut self, name: &str, _state: &str) -> Verdict {
+        Err(verdict::refused(
+            Errno::EOPNOTSUPP,
+            format!("the state of {name} cannot be set"),
+        ))
+    }
+}
+
+fn seconds(timeouts: Timeouts, setting: Setting) -> u32 {
+    match setting {
+        Setting::TimeoutTcp => timeouts.tcp,
+        Setting::TimeoutTcpFin => timeouts.tcp_fin,
+        _ => timeouts.udp,
     }
 }
 
@@ -133,7 +225,7 @@ mod tests {
 fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0
 ";
 
-    fn forwarding(routes: &str, accept_ra: &str) -> (Verdict, String) {
+    async fn forwarding(routes: &str, accept_ra: &str) -> (Verdict, String) {
         let dir = tempfile::tempdir().expect("dir");
         let all = dir.path().join("net/ipv6/conf/all");
         let eth0 = dir.path().join("net/ipv6/conf/eth0");
@@ -141,36 +233,40 @@ fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000
         fs::create_dir_all(&eth0).expect("dir");
         fs::write(all.join("forwarding"), "0").expect("file");
         fs::write(eth0.join("accept_ra"), accept_ra).expect("file");
-        let settings = Settings {
+        let mut settings = Settings {
             files: sysctl::Sysctl::at(dir.path()),
             routes: dir.path().join("routes"),
+            ..Settings::default()
         };
         fs::write(&settings.routes, routes).expect("file");
         let step = Step::Edit {
-            key: Key::Sysctl(Sysctl::ForwardV6),
+            key: Key::Setting(Setting::ForwardV6),
             object: Object::Value("1".to_owned()),
         };
-        let verdict = settings.take(&step);
+        let verdict = settings.take(&step).await;
         (
             verdict,
             fs::read_to_string(all.join("forwarding")).expect("file"),
         )
     }
 
-    #[test]
-    fn ipv6_is_not_forwarded_where_that_drops_an_advertised_default_route() {
-        let (verdict, value) = forwarding(ADVERTISED, "1");
+    #[tokio::test]
+    async fn ipv6_is_not_forwarded_where_that_drops_an_advertised_default_route() {
+        let (verdict, value) = forwarding(ADVERTISED, "1").await;
         let cause = "link eth0 has its default route from a router's advertisement, which IPv6 forwarding would \
                      drop: set net.ipv6.conf.eth0.accept_ra=2 first";
         assert_eq!(verdict, Err(verdict::refused(Errno::EBUSY, cause)));
         assert_eq!(value, "0");
     }
 
-    #[test]
-    fn ipv6_is_forwarded_where_routes_stay() {
+    #[tokio::test]
+    async fn ipv6_is_forwarded_where_routes_stay() {
         let fixed = ADVERTISED.replace("00450003", "00000003");
         for (routes, accept_ra) in [(ADVERTISED, "2"), (fixed.as_str(), "1"), ("", "1")] {
-            assert_eq!(forwarding(routes, accept_ra), (Ok(()), "1".to_owned()));
+            assert_eq!(
+                forwarding(routes, accept_ra).await,
+                (Ok(()), "1".to_owned())
+            );
         }
     }
 }

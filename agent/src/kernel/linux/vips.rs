@@ -8,7 +8,7 @@ use weir_proto::model::{ItemKey, unicast};
 use super::link::{LinkError, Links};
 use super::verdict;
 use crate::kernel::{KernelError, StepError, Verdict};
-use crate::plan::{Key, Object, Problem, Scope, Step, Table, Unit};
+use crate::plan::{Key, Object, Problem, Scope, Step, Table, Unit, VipSpec};
 
 /// The name of the link. Whatever must not look at VIPs (a CNI, networkd) can leave it out by it.
 pub const LINK: &str = "weir0";
@@ -63,7 +63,8 @@ impl Vips {
         table.insert(Key::Link, object);
         let addresses = self.door().map_err(unreadable)?.addresses(link.index).await;
         for address in addresses.map_err(unreadable)? {
-            table.insert(Key::Item(ItemKey::Vip(address)), Object::Present);
+            let bound = Object::Vip(VipSpec::default());
+            table.insert(Key::Item(ItemKey::Vip(address)), bound);
         }
         table.retain(|key, _| scope.has(*key));
         Ok(())

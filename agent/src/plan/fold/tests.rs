@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn vip(last: u8) -> Item {
-    Item::Vip([10, 100, 0, last].into())
+    Item::Vip(weir_proto::model::Vip::new([10, 100, 0, last].into()))
 }
 
 fn held(generation: u64, items: &[Item]) -> Held {
