@@ -18,6 +18,7 @@ pub mod sets;
 mod settings;
 mod sync_daemons;
 pub mod sysctl;
+mod tunnels;
 mod verdict;
 pub mod vips;
 
@@ -86,6 +87,11 @@ impl Linux {
     /// Gives what was said to IPVS so far, for tests and benches that count.
     pub fn ipvs_counts(&self) -> Counts {
         self.services.counts()
+    }
+
+    /// Gives what was said about addresses and routes so far, for tests and benches that count.
+    pub fn vip_counts(&self) -> Counts {
+        self.vips.counts()
     }
 
     /// Gives the addresses this node can be reached at: those of all links but loopback and our own.
