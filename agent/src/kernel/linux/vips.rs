@@ -136,12 +136,14 @@ impl Vips {
             for bound in rtnl.addresses(v6, link).await? {
                 found.insert(bound.address, as_address(&bound));
             }
-            let link = Some(link);
-            let routes = Command::LocalRoutes { v6, link };
+            let routes = Command::LocalRoutes {
+                v6,
+                link: Some(link),
+            };
             rtnl.routes(routes, |route| {
                 // the kernel's own go with the addresses
                 if route.protocol != RTPROT_KERNEL
-                    && let Some(object) = object(&route, link.unwrap_or(0))
+                    && let Some(object) = object(&route, link)
                 {
                     found.entry(route.destination).or_insert(object);
                 }

@@ -171,10 +171,8 @@ impl Work {
 
     /// Says whether an IPv4 route of ours comes to stand.
     pub(super) fn needs_anchor(&self) -> bool {
-        let routes = self.first.iter().any(|(command, _)| {
-            matches!(command, Command::AddRoute { route, .. } if route.address.is_ipv4())
-        });
-        routes
+        let is_route = |command: &Command| matches!(command, Command::AddRoute { route, .. } if route.address.is_ipv4());
+        self.first.iter().any(|(command, _)| is_route(command))
     }
 }
 

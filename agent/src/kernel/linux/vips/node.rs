@@ -1,5 +1,6 @@
 //! What a node has beside its VIPs: addresses, and a way out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -127,19 +128,16 @@ impl Node {
         let mut found = BTreeMap::new();
         for address in addresses {
             let v6 = address.is_ipv6();
-            if !self.locals.contains_key(&v6) {
-                let mut locals = Locals::default();
-                let all = Command::LocalRoutes { v6, link: None };
-                rtnl.routes(all, |route| locals.take(&route, link)).await?;
-                self.locals.insert(v6, locals);
-            }
-            let locals = self.locals.get(&v6);
-            found.insert(
-                *address,
-                locals
-                    .map(|locals| locals.find(*address))
-                    .unwrap_or_default(),
-            );
+            let locals = match self.locals.entry(v6) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let mut locals = Locals::default();
+                    let all = Command::LocalRoutes { v6, link: None };
+                    rtnl.routes(all, |route| locals.take(&route, link)).await?;
+                    unknown.insert(locals)
+                }
+            };
+            found.insert(*address, locals.find(*address));
         }
         Ok(found)
     }
