@@ -22,7 +22,7 @@ use weir_proto::model::{
     Generation, Item, Kind, Node, NodeName, Resource, ResourceRef, Revision, ServiceName,
 };
 
-use compile::{Compiled, Part, compile};
+use compile::{Compiled, Part, compile, own_items, part};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
 pub(crate) use progress::{MOST_FAILURES, NodeProgress, NodeStatus};
 pub(crate) use resources::{Batch, Resources, Stored, reference};
@@ -98,10 +98,9 @@ impl Desired {
             .resources
             .nodes()
             .map(|node| {
-                let view = View::restore(
-                    claims_of(node, compiled.values()),
-                    left.get(&node.name).copied(),
-                );
+                let own = own_items(node);
+                let claims = claims_of(node, compiled.values()).chain(own.values());
+                let view = View::restore(claims, left.get(&node.name).copied());
                 (node.name.clone(), view)
             })
             .collect();
@@ -288,7 +287,7 @@ impl Desired {
             })
             .collect();
         let mut changes = BTreeMap::new();
-        let mut relabelled = BTreeSet::new();
+        let mut written = BTreeSet::new();
         for (reference, resource) in writes {
             let (Kind::Node, Ok(name)) = (reference.kind, NodeName::new(&reference.name)) else {
                 continue;
@@ -298,33 +297,40 @@ impl Desired {
                 continue;
             };
             let Some(old) = self.resources.node(&name) else {
-                let claims = claims_of(node, self.after(compiled).map(|(_, next)| next));
+                let own = own_items(node);
+                let services = self.after(compiled).map(|(_, next)| next);
+                let claims = claims_of(node, services).chain(own.values());
                 changes.insert(name, NodeChange::New(View::restore(claims, None)));
                 continue;
             };
-            if old.labels != node.labels {
-                let parts = self.relabel(old, node, compiled);
+            if old != node {
+                let own = own_items(node);
+                let mut parts = self.relabel(old, node, compiled);
+                parts.push(part(&own_items(old), &own));
                 self.prepare_view(&name, &parts, &mut changes);
-                relabelled.insert(name);
+                written.insert(name);
             }
         }
         if differences.is_empty() {
             return changes;
         }
         for node in self.resources.nodes() {
-            if changes.contains_key(&node.name) || relabelled.contains(&node.name) {
+            if changes.contains_key(&node.name) || written.contains(&node.name) {
                 continue;
             }
             let mut parts = Vec::new();
             for (before, next, difference) in &differences {
-                let held = before.filter(|before| before.selects(&node.labels));
-                let holds = next.filter(|next| next.selects(&node.labels));
+                let held = before.is_some_and(|before| before.selects(&node.labels));
+                let holds = next.is_some_and(|next| next.selects(&node.labels));
                 match (held, holds, difference) {
-                    (Some(_), Some(_), Some(difference)) => {
+                    (true, true, Some(difference)) => {
                         parts.push(difference.everywhere.clone());
                         parts.extend(difference.only_at.get(&node.name).cloned());
                     }
-                    (held, holds, _) => parts.push(swap(node, held, holds)),
+                    (false, false, Some(difference)) => {
+                        parts.extend(difference.behind.get(&node.name).cloned());
+                    }
+                    _ => parts.push(swap((node, *before), (node, *next))),
                 }
             }
             self.prepare_view(&node.name, &parts, &mut changes);
@@ -355,30 +361,34 @@ impl Desired {
         kept.chain(next.filter_map(|(name, next)| Some((name, next.as_ref()?))))
     }
 
-    /// A node whose labels change looks at every service: any of them may select it now, or no longer.
+    /// A node that is written looks at every service: with other labels any of them may select it now, or no longer.
     fn relabel<'a>(
         &'a self,
         old: &Node,
         new: &Node,
         compiled: &'a BTreeMap<ServiceName, Option<Compiled>>,
     ) -> Vec<Part<'a>> {
-        let before = self.compiled.iter();
-        let before = before.filter(|(_, service)| service.selects(&old.labels));
-        let mut pairs: BTreeMap<&ServiceName, (Option<&Compiled>, Option<&Compiled>)> = before
-            .map(|(name, service)| (name, (Some(service), None)))
-            .collect();
-        for (name, next) in self.after(compiled) {
-            if next.selects(&new.labels) {
-                pairs.entry(name).or_default().1 = Some(next);
-            }
+        let mut pairs: BTreeMap<&ServiceName, (Option<&Compiled>, Option<&Compiled>)> =
+            BTreeMap::new();
+        for (name, service) in self.compiled.iter().filter(|(_, it)| it.concerns(old)) {
+            pairs.entry(name).or_default().0 = Some(service);
+        }
+        for (name, next) in self.after(compiled).filter(|(_, it)| it.concerns(new)) {
+            pairs.entry(name).or_default().1 = Some(next);
         }
         let stays = |name: &ServiceName, pair: &(Option<&Compiled>, Option<&Compiled>)| {
-            pair.0.is_some() && pair.1.is_some() && !compiled.contains_key(name)
+            let kept = match *pair {
+                (Some(held), Some(holds)) => {
+                    held.selects(&old.labels) == holds.selects(&new.labels)
+                }
+                _ => false,
+            };
+            kept && !compiled.contains_key(name)
         };
         pairs
             .into_iter()
             .filter(|(name, pair)| !stays(name, pair))
-            .map(|(_, (held, holds))| swap(new, held, holds))
+            .map(|(_, (held, holds))| swap((old, held), (new, holds)))
             .collect()
     }
 
@@ -392,7 +402,7 @@ impl Desired {
         }
         self.resources
             .nodes()
-            .filter(|node| kept.iter().any(|service| service.selects(&node.labels)))
+            .filter(|node| kept.iter().any(|service| service.concerns(node)))
             .filter_map(|node| {
                 let view = self.views.get(&node.name)?;
                 Some((node.name.clone(), view.generation()))
@@ -442,26 +452,28 @@ fn service_of(resource: &Resource) -> Option<ServiceName> {
     }
 }
 
+/// Gives what services want of a node.
 fn claims_of<'a>(
     node: &Node,
     services: impl Iterator<Item = &'a Compiled>,
 ) -> impl Iterator<Item = &'a Item> {
-    services
-        .filter(|service| service.selects(&node.labels))
-        .flat_map(|service| service.items_for(&node.name))
+    services.flat_map(|service| service.items_for(node))
 }
 
 /// Lets go of what a node held and claims what it holds.
-fn swap<'a>(node: &Node, held: Option<&Compiled>, holds: Option<&'a Compiled>) -> Part<'a> {
+fn swap<'a>(
+    (old, held): (&Node, Option<&Compiled>),
+    (new, holds): (&Node, Option<&'a Compiled>),
+) -> Part<'a> {
     Part {
         released: held
             .into_iter()
-            .flat_map(|service| service.items_for(&node.name))
+            .flat_map(|service| service.items_for(old))
             .map(Item::key)
             .collect(),
         claimed: holds
             .into_iter()
-            .flat_map(|service| service.items_for(&node.name))
+            .flat_map(|service| service.items_for(new))
             .collect(),
         edited: Vec::new(),
     }

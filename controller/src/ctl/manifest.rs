@@ -14,7 +14,9 @@ use std::fmt;
 
 use weir_proto::{convert, wire};
 
-pub(crate) use object::{API_VERSION, FORWARDINGS, KINDS, PROTOCOLS};
+pub(crate) use object::{
+    API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, PROTOCOLS, ROLES, TUNNELS,
+};
 
 /// One file and what stands in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,17 @@
 //! What the nodes that hold a service must have for it, and what a change of it changes there. PURE
 //!
-//! A service is compiled once for all nodes: only the loopback entries of backends that name their node
-//! differ from node to node.
+//! A service is compiled once for all nodes: only the loopback entries of backends that name their node, and what nodes need
+//! to be backends of direct route and tunnel, differ from node to node.
 
 use std::collections::BTreeMap;
 
 use weir_proto::model::{
-    Backend, BackendKey, BackendSet, Endpoint, Forwarding, Frontend, Item, ItemKey, Labels,
-    LoopbackEntry, NodeBackend, NodeName, Service, VirtualService,
+    Backend, BackendKey, BackendSet, Endpoint, Family, Forwarding, Frontend, Item, ItemKey, Labels,
+    LoopbackEntry, Node, NodeBackend, NodeName, Service, Tunnel, TunnelEnd, Vip, VirtualService,
 };
 
-type Items = BTreeMap<ItemKey, Item>;
+/// Items by key.
+pub(crate) type Items = BTreeMap<ItemKey, Item>;
 
 /// A service as nodes hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) struct Compiled {
     selector: Labels,
     everywhere: Items,
     only_at: BTreeMap<NodeName, Items>,
+    /// What nodes that do not hold it must have to be its backends.
+    behind: BTreeMap<NodeName, Items>,
 }
 
 /// How what a service wants of one node changes.
@@ -36,6 +39,8 @@ pub(crate) struct Part<'a> {
 pub(crate) struct Difference<'a> {
     pub(crate) everywhere: Part<'a>,
     pub(crate) only_at: BTreeMap<&'a NodeName, Part<'a>>,
+    /// Of nodes that do not hold it, neither before nor after.
+    pub(crate) behind: BTreeMap<&'a NodeName, Part<'a>>,
 }
 
 /// Works out what a service and its backend sets want of the nodes that hold it. Where the service itself and
@@ -54,15 +59,28 @@ pub(crate) fn compile<'a>(
         selector: service.node_selector.clone(),
         everywhere: Items::new(),
         only_at: BTreeMap::new(),
+        behind: BTreeMap::new(),
     };
-    for frontend in &service.frontends {
-        put(&mut compiled.everywhere, Item::Vip(frontend.address));
+    for (frontend, sources) in &service.frontends {
+        if let Some(address) = frontend.vip() {
+            let vip = Vip {
+                address,
+                binding: service.vip_binding,
+                lockdown: service.lockdown,
+            };
+            put(&mut compiled.everywhere, Item::Vip(vip));
+        }
         put(
             &mut compiled.everywhere,
             Item::VirtualService(VirtualService {
                 frontend: *frontend,
                 scheduler: service.scheduler,
-                affinity: service.affinity,
+                scheduler_flags: service.scheduler_flags,
+                affinity: service
+                    .affinity
+                    .map(|affinity| affinity.of(frontend.family())),
+                one_packet: service.one_packet,
+                sources: sources.clone(),
                 service: service.name.clone(),
             }),
         );
@@ -71,6 +89,26 @@ pub(crate) fn compile<'a>(
         }
     }
     compiled
+}
+
+/// Gives what the node of a backend must have when another node sends it a frontend's packets.
+fn receiving(service: &Service, frontend: Frontend, backend: &Backend) -> Vec<Item> {
+    let mut items = Vec::new();
+    let Some(vip) = frontend.vip() else {
+        return items;
+    };
+    match service.forwarding {
+        Forwarding::Masquerade => return items,
+        Forwarding::DirectRoute => {}
+        Forwarding::Tunnel(Tunnel::Ipip) => items.push(Item::TunnelEnd(TunnelEnd {
+            outer: Family::of(backend.endpoint.address),
+            inner: Family::of(vip),
+        })),
+        // how a backend takes these is not the kernel's to guess: ports and links are made by who chose them
+        Forwarding::Tunnel(Tunnel::Gue { .. } | Tunnel::Gre { .. }) => {}
+    }
+    items.push(Item::SilentVip(vip));
+    items
 }
 
 fn put(items: &mut Items, item: Item) {
@@ -89,9 +127,19 @@ impl Compiled {
                 },
                 weight: backend.weight,
                 forwarding: service.forwarding,
+                thresholds: backend.thresholds,
             }),
         );
-        // the others answer the client themselves, with the VIP as their own address
+        if let Some(node) = &backend.node {
+            for item in receiving(service, frontend, backend) {
+                put(self.behind.entry(node.clone()).or_default(), item);
+            }
+        }
+        // the others answer the client themselves, with the VIP as their own address; of what has a mark the protocol is
+        // not known
+        let Some(listener) = frontend.listener() else {
+            return;
+        };
         if !service.hairpin || service.forwarding != Forwarding::Masquerade {
             return;
         }
@@ -103,7 +151,7 @@ impl Compiled {
             items,
             Item::LoopbackEntry(LoopbackEntry {
                 address,
-                protocol: frontend.protocol,
+                protocol: listener.protocol,
                 port,
                 source: address,
             }),
@@ -115,41 +163,61 @@ impl Compiled {
         labels.match_selector(&self.selector)
     }
 
-    /// Gives what a node that holds the service must have for it.
-    pub(crate) fn items_for(&self, node: &NodeName) -> impl Iterator<Item = &Item> {
-        let here = self.only_at.get(node).into_iter().flat_map(Items::values);
-        self.everywhere.values().chain(here)
+    /// Says whether a node must have something for the service: it holds it, or is one of its backends that another
+    /// node sends packets to as they are.
+    pub(crate) fn concerns(&self, node: &Node) -> bool {
+        self.selects(&node.labels) || self.behind.contains_key(&node.name)
     }
 
-    /// Gives what changes on nodes that hold the service before and after.
+    /// Gives what a node must have for the service.
+    pub(crate) fn items_for(&self, node: &Node) -> impl Iterator<Item = &Item> {
+        let holds = self.selects(&node.labels);
+        let everywhere = holds.then_some(&self.everywhere);
+        let here = if holds { &self.only_at } else { &self.behind };
+        let here = here.get(&node.name);
+        everywhere.into_iter().chain(here).flat_map(Items::values)
+    }
+
+    /// Gives what changes on nodes that hold the service before and after, and on those that do not.
     pub(crate) fn difference<'a>(&'a self, next: &'a Self) -> Difference<'a> {
-        let none = Items::new();
-        let names = self.only_at.keys().chain(next.only_at.keys());
-        let mut only_at = BTreeMap::new();
-        for name in names {
-            if only_at.contains_key(name) {
-                continue;
-            }
-            let before = self.only_at.get(name).unwrap_or(&none);
-            let part = match next.only_at.get(name) {
-                Some(after) => part(before, after),
-                None => Part {
-                    released: before.keys().copied().collect(),
-                    ..Part::default()
-                },
-            };
-            if !part.is_empty() {
-                only_at.insert(name, part);
-            }
-        }
         Difference {
             everywhere: part(&self.everywhere, &next.everywhere),
-            only_at,
+            only_at: by_node(&self.only_at, &next.only_at),
+            behind: by_node(&self.behind, &next.behind),
         }
     }
 }
 
-fn part<'a>(before: &Items, after: &'a Items) -> Part<'a> {
+/// Gives what a node must have by what is set on itself.
+pub(crate) fn own_items(node: &Node) -> Items {
+    let mut items = Items::new();
+    if node.strict_arp {
+        put(&mut items, Item::StrictArp);
+    }
+    if let Some(timeouts) = node.connection_timeouts {
+        put(&mut items, Item::ConnectionTimeouts(timeouts));
+    }
+    for daemon in node.sync_daemons.values() {
+        put(&mut items, Item::SyncDaemon(daemon.clone()));
+    }
+    items
+}
+
+fn by_node<'a>(
+    before: &'a BTreeMap<NodeName, Items>,
+    after: &'a BTreeMap<NodeName, Items>,
+) -> BTreeMap<&'a NodeName, Part<'a>> {
+    static NONE: Items = Items::new();
+    let names = before.keys().chain(after.keys());
+    let of = |all: &'a BTreeMap<NodeName, Items>, name| all.get(name).unwrap_or(&NONE);
+    names
+        .map(|name| (name, part(of(before, name), of(after, name))))
+        .filter(|(_, part)| !part.is_empty())
+        .collect()
+}
+
+/// Gives what turns some items into others.
+pub(crate) fn part<'a>(before: &Items, after: &'a Items) -> Part<'a> {
     let mut part = Part::default();
     for (key, item) in after {
         match before.get(key) {

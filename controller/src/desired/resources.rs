@@ -9,8 +9,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use weir_proto::model::{
-    Backend, BackendSet, BackendSetName, Endpoint, Frontend, Kind, Node, NodeName, Port, Protocol,
-    Resource, ResourceRef, Revision, Service, ServiceName,
+    Backend, BackendSet, BackendSetName, Endpoint, Frontend, Kind, Listener, Node, NodeName, Port,
+    Protocol, Resource, ResourceRef, Revision, Service, ServiceName,
 };
 
 /// What a batch makes of each resource it names; none: it is deleted.
@@ -129,7 +129,7 @@ impl Resources {
                 }
             }
             Resource::Service(service) => {
-                for frontend in &service.frontends {
+                for frontend in service.frontends.keys() {
                     self.claims.insert(*frontend, service.name.clone());
                 }
                 self.stand(reference, &service.backends);
@@ -150,7 +150,7 @@ impl Resources {
                 }
             }
             Resource::Service(service) => {
-                for frontend in &service.frontends {
+                for frontend in service.frontends.keys() {
                     // in one batch a frontend may have moved to a service that was written before
                     if self.claims.get(frontend) == Some(&service.name) {
                         self.claims.remove(frontend);
@@ -200,7 +200,7 @@ impl<'a> Proposed<'a> {
             let backends = match resource {
                 None | Some(Resource::Node(_)) => continue,
                 Some(Resource::Service(service)) => {
-                    for frontend in &service.frontends {
+                    for frontend in service.frontends.keys() {
                         let claims = proposed.claims.entry(*frontend).or_default();
                         claims.push(&service.name);
                     }
@@ -273,12 +273,22 @@ impl<'a> Proposed<'a> {
 
     /// Gives a service that has an address as a VIP.
     pub(crate) fn service_at(&self, vip: IpAddr) -> Option<&'a ServiceName> {
-        let (first, last) = frontends_at(vip)?;
-        let new = self.claims.range(first..=last).flat_map(|(_, names)| names);
-        let kept = self.now.claims.range(first..=last).map(|(_, name)| name);
-        new.copied()
-            .chain(kept.filter(|name| self.keeps(name)))
-            .next()
+        self.claimants(vip).next()
+    }
+
+    /// Gives the services that have an address as a VIP, each once.
+    pub(crate) fn services_at(&self, vip: IpAddr) -> impl Iterator<Item = &'a Service> {
+        let names: BTreeSet<&ServiceName> = self.claimants(vip).collect();
+        names.into_iter().filter_map(|name| self.service(name))
+    }
+
+    fn claimants(&self, vip: IpAddr) -> impl Iterator<Item = &'a ServiceName> {
+        let bounds = frontends_at(vip);
+        let new = bounds.map(|(first, last)| self.claims.range(first..=last));
+        let new = new.into_iter().flatten().flat_map(|(_, names)| names);
+        let kept = bounds.map(|(first, last)| self.now.claims.range(first..=last));
+        let kept = kept.into_iter().flatten().map(|(_, name)| name);
+        new.copied().chain(kept.filter(|name| self.keeps(name)))
     }
 
     /// Gives a resource that has a backend at an address.
@@ -334,11 +344,11 @@ pub(crate) fn reference(kind: Kind, name: &str) -> ResourceRef {
 fn frontends_at(address: IpAddr) -> Option<(Frontend, Frontend)> {
     let at = |port: u16, protocol| {
         let port = Port::new(port.into()).ok()?;
-        Some(Frontend {
+        Some(Frontend::Address(Listener {
             address,
             port,
             protocol,
-        })
+        }))
     };
     Some((at(1, Protocol::Tcp)?, at(u16::MAX, Protocol::Sctp)?))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use weir_proto::model::{
     Backend, BackendKey, BackendSet, BackendSetName, Endpoint, Forwarding, Frontend, Item, Labels,
-    LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol, Resource, Scheduler, Service,
-    ServiceName, VirtualService, Weight,
+    Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol, Resource, Scheduler,
+    Service, ServiceName, Sources, Thresholds, Vip, VipBinding, VirtualService, Weight,
 };
 
 /// "10.0.0.1:80"
@@ -25,11 +25,11 @@ pub(crate) fn frontend(text: &str) -> Frontend {
         Some((_, other)) => panic!("{other}"),
     };
     let Endpoint { address, port } = endpoint(at);
-    Frontend {
+    Frontend::Address(Listener {
         address,
         port,
         protocol,
-    }
+    })
 }
 
 /// "10.0.0.1:80", "10.0.0.1:80@node", "10.0.0.1:80@node*3" for weight 3
@@ -44,6 +44,7 @@ pub(crate) fn backends(texts: &[&str]) -> BTreeMap<Endpoint, Backend> {
             endpoint: endpoint(at),
             weight: Weight::new(weight.parse().expect("a number")).expect("a weight"),
             node,
+            thresholds: Thresholds::default(),
         };
         (backend.endpoint, backend)
     };
@@ -67,13 +68,20 @@ pub(crate) fn service(name: &str, frontends: &[&str], behind: &[&str]) -> Servic
     Service {
         name: service_name(name),
         labels: Labels::default(),
-        frontends: frontends.iter().map(|text| frontend(text)).collect(),
+        frontends: frontends
+            .iter()
+            .map(|text| (frontend(text), Sources::new()))
+            .collect(),
         scheduler: Scheduler::DEFAULT,
+        scheduler_flags: None,
         forwarding: Forwarding::Masquerade,
         backends: backends(behind),
         affinity: None,
+        one_packet: false,
         hairpin: true,
         node_selector: Labels::default(),
+        vip_binding: VipBinding::default(),
+        lockdown: true,
     }
 }
 
@@ -87,11 +95,7 @@ pub(crate) fn set(name: &str, service: &str, behind: &[&str]) -> BackendSet {
 }
 
 pub(crate) fn node(name: &str, pairs: &[(&str, &str)]) -> Node {
-    Node {
-        name: node_name(name),
-        labels: labels(pairs),
-        addresses: Vec::new(),
-    }
+    Node::new(node_name(name), labels(pairs), Vec::new())
 }
 
 /// Makes a batch.
@@ -103,26 +107,21 @@ pub(crate) fn batch(resources: Vec<Resource>) -> super::Batch {
 }
 
 pub(crate) fn vip(address: &str) -> Item {
-    Item::Vip(address.parse().expect("an address"))
+    Item::Vip(Vip::new(address.parse().expect("an address")))
 }
 
 pub(crate) fn virtual_service(at: &str, service: &str) -> Item {
-    Item::VirtualService(VirtualService {
-        frontend: frontend(at),
-        scheduler: Scheduler::DEFAULT,
-        affinity: None,
-        service: service_name(service),
-    })
+    Item::VirtualService(VirtualService::new(frontend(at), service_name(service)))
 }
 
 pub(crate) fn backend(of: &str, at: &str, weight: u32) -> Item {
+    let key = BackendKey {
+        frontend: frontend(of),
+        endpoint: endpoint(at),
+    };
     Item::Backend(NodeBackend {
-        key: BackendKey {
-            frontend: frontend(of),
-            endpoint: endpoint(at),
-        },
         weight: Weight::new(weight).expect("a weight"),
-        forwarding: Forwarding::Masquerade,
+        ..NodeBackend::new(key)
     })
 }
 

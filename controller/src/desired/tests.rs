@@ -125,6 +125,58 @@ fn a_node_whose_labels_change_holds_other_services() {
 }
 
 #[test]
+fn what_is_set_on_a_node_is_among_what_it_holds() {
+    let mut desired = three();
+    let strict = |strict_arp| {
+        Resource::Node(Node {
+            strict_arp,
+            ..node("x", &[])
+        })
+    };
+    write(&mut desired, batch(vec![strict(true)]), 2);
+    let held = |desired: &Desired| {
+        let view = desired.view(&node_name("x")).expect("a view");
+        view.state().get(&ItemKey::StrictArp).cloned()
+    };
+    assert_eq!(held(&desired), Some(Item::StrictArp));
+    let left = desired.views().iter();
+    let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
+    let all = desired.resources().all();
+    let all = all.map(|stored| (stored.resource.clone(), stored.revision));
+    let restored = Desired::restore(all, &left.collect());
+    assert_eq!(generations(&restored), generations(&desired));
+    write(&mut desired, batch(vec![strict(false)]), 3);
+    assert_eq!(held(&desired), None);
+}
+
+#[test]
+fn a_node_that_no_longer_holds_a_service_may_still_stand_behind_it() {
+    let mut desired = Desired::default();
+    let routed = weir_proto::model::Service {
+        forwarding: weir_proto::model::Forwarding::DirectRoute,
+        node_selector: labels(&[("role", "director")]),
+        ..service("web", &["10.1.0.1:80"], &["10.0.0.1:80@x"])
+    };
+    let director = node("x", &[("role", "director")]);
+    let first = vec![Resource::Service(routed), Resource::Node(director)];
+    write(&mut desired, batch(first), 1);
+    let vips = |desired: &Desired| {
+        let view = desired.view(&node_name("x")).expect("a view");
+        let keys = view.state().items().keys().copied();
+        let is_vip = |key: &ItemKey| matches!(key, ItemKey::Vip(_) | ItemKey::SilentVip(_));
+        keys.filter(is_vip).collect::<Vec<_>>()
+    };
+    let address = endpoint("10.1.0.1:80").address;
+    assert_eq!(vips(&desired), [ItemKey::Vip(address)]);
+    let moved = Resource::Node(node("x", &[]));
+    write(&mut desired, batch(vec![moved]), 2);
+    assert_eq!(vips(&desired), [ItemKey::SilentVip(address)]);
+    let gone = Resource::Service(service("web", &["10.1.0.1:80"], &[]));
+    write(&mut desired, batch(vec![gone]), 3);
+    assert_eq!(vips(&desired), [ItemKey::Vip(address)]);
+}
+
+#[test]
 fn a_cluster_goes_on_where_it_was_left() {
     let mut desired = three();
     let more = Resource::Service(service("a", &["10.1.0.1:80"], &["10.0.0.1:80*7"]));

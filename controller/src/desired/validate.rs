@@ -3,7 +3,8 @@
 //! `convert` has checked each resource by itself; here they meet. Which nodes there are is not checked: a
 //! backend may name a node that registers later, and may outlive one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use weir_proto::convert::{FieldErrors, Problems};
 use weir_proto::model::{
@@ -74,33 +75,59 @@ impl Places {
 
 impl Check<'_> {
     fn service(&self, of: &ResourceRef, service: &Service, problems: &mut Problems) {
-        for frontend in &service.frontends {
+        for frontend in service.frontends.keys() {
             let path = || self.places.frontend_path(of, frontend);
             if let Some(other) = self.proposed.other_claimant(frontend, &service.name) {
                 let other = reference(Kind::Service, other.as_str());
                 let problem = format!("{frontend} is claimed by {other}");
                 problems.add(path(), Refused::Other(problem));
             }
-            if let Some(node) = self.proposed.node_at(frontend.address) {
-                let address = frontend.address;
+            let Some(address) = frontend.vip() else {
+                continue;
+            };
+            if let Some(node) = self.proposed.node_at(address) {
                 let problem = format!(
                     "{address} is an address of {node}: as a VIP it would cut the other nodes off from it"
                 );
                 problems.add(path(), Refused::Other(problem));
             }
-            if let Some(other) = self.proposed.backend_at(frontend.address) {
-                let address = frontend.address;
+            if let Some(other) = self.proposed.backend_at(address) {
                 let problem = format!(
                     "{address} is the address of a backend in {other}: its traffic would come back to the VIP for ever"
                 );
                 problems.add(path(), Refused::Other(problem));
             }
         }
+        let vips: BTreeSet<IpAddr> = service.frontends.keys().filter_map(|it| it.vip()).collect();
+        for vip in vips {
+            self.agrees(of, service, vip, problems);
+        }
         self.backends(of, &service.backends, problems);
         // those that the batch names are checked where they stand
         for set in self.proposed.kept_sets_of(&service.name) {
             let of = reference(Kind::BackendSet, set.name.as_str());
             self.misfits(&of, service, &set.backends, problems);
+        }
+    }
+
+    /// A VIP is bound once on a node, for all services that share it.
+    fn agrees(&self, of: &ResourceRef, service: &Service, vip: IpAddr, problems: &mut Problems) {
+        for other in self.proposed.services_at(vip) {
+            if other.name == service.name {
+                continue;
+            }
+            let mut differs = |field: &str, mine: String, theirs: String| {
+                if mine != theirs {
+                    let with = reference(Kind::Service, other.name.as_str());
+                    let problem =
+                        format!("{mine}, and {theirs} in {with}, which shares the VIP {vip}");
+                    problems.add(format!("{of}.{field}"), Refused::Other(problem));
+                }
+            };
+            let (mine, theirs) = (service.vip_binding, other.vip_binding);
+            differs("vip_binding", mine.to_string(), theirs.to_string());
+            let (mine, theirs) = (service.lockdown, other.lockdown);
+            differs("lockdown", mine.to_string(), theirs.to_string());
         }
     }
 

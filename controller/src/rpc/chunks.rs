@@ -123,6 +123,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use weir_proto::digest::Digest;
+    use weir_proto::model::Vip;
 
     use super::*;
 
@@ -131,7 +132,7 @@ mod tests {
         Update {
             generation: Generation(7),
             base: Some(Generation(5)),
-            upserted: (0..vips).map(|n| Item::Vip(address(n))).collect(),
+            upserted: (0..vips).map(|n| Item::Vip(Vip::new(address(n)))).collect(),
             removed: (0..removed).map(|n| ItemKey::Vip(address(n))).collect(),
             digest: Digest::default(),
         }

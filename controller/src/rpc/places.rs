@@ -2,8 +2,9 @@
 //! for a problem where they wrote it.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
-use weir_proto::model::{Endpoint, Frontend, Kind, Port, Protocol};
+use weir_proto::model::{Endpoint, Family, Frontend, Kind, Listener, Mark, Port, Protocol};
 use weir_proto::wire;
 
 use crate::desired::{Places, reference};
@@ -36,6 +37,14 @@ pub(super) fn places(batch: &[wire::Resource]) -> Places {
 }
 
 fn frontend(written: &wire::Frontend) -> Option<Frontend> {
+    if let Some(number) = NonZeroU32::new(written.firewall_mark) {
+        let family = match wire::AddressFamily::try_from(written.address_family).ok()? {
+            wire::AddressFamily::Unspecified => return None,
+            wire::AddressFamily::Ipv4 => Family::V4,
+            wire::AddressFamily::Ipv6 => Family::V6,
+        };
+        return Some(Frontend::Mark(Mark { number, family }));
+    }
     let Endpoint { address, port } = endpoint(&written.address, written.port)?;
     let protocol = match wire::Protocol::try_from(written.protocol).ok()? {
         wire::Protocol::Unspecified => return None,
@@ -43,11 +52,11 @@ fn frontend(written: &wire::Frontend) -> Option<Frontend> {
         wire::Protocol::Udp => Protocol::Udp,
         wire::Protocol::Sctp => Protocol::Sctp,
     };
-    Some(Frontend {
+    Some(Frontend::Address(Listener {
         address,
         port,
         protocol,
-    })
+    }))
 }
 
 fn endpoint(address: &str, port: u32) -> Option<Endpoint> {

@@ -82,6 +82,7 @@ fn failing(port: u32, node: NodeState) -> NodeState {
             address: "10.100.100.100".to_owned(),
             port,
             protocol: weir_proto::wire::Protocol::Tcp.into(),
+            ..weir_proto::wire::Frontend::default()
         }),
         address: "10.0.0.11".to_owned(),
         port: 8080,

@@ -197,6 +197,7 @@ async fn a_large_state_comes_in_chunks_that_add_up() {
                 address: format!("10.1.0.{vip}"),
                 port: 80,
                 protocol: wire::Protocol::Tcp.into(),
+                ..wire::Frontend::default()
             }],
             backends: backends.collect(),
             ..wire::Service::default()

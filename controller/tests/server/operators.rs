@@ -56,6 +56,7 @@ async fn every_bad_field_is_named_and_nothing_of_the_batch_is_stored() {
         address: "10.1.0.7".to_owned(),
         port,
         protocol: wire::Protocol::Tcp.into(),
+        ..wire::Frontend::default()
     };
     let bad = service(wire::Service {
         name: "bad".to_owned(),

@@ -190,6 +190,7 @@ pub(crate) fn web(name: &str, vip: u8, weights: &[u32]) -> wire::Resource {
         port: 80,
         weight: Some(*weight),
         node: String::new(),
+        ..wire::Backend::default()
     };
     service(wire::Service {
         name: name.to_owned(),
@@ -197,6 +198,7 @@ pub(crate) fn web(name: &str, vip: u8, weights: &[u32]) -> wire::Resource {
             address: format!("10.1.0.{vip}"),
             port: 80,
             protocol: wire::Protocol::Tcp.into(),
+            ..wire::Frontend::default()
         }],
         backends: weights.iter().enumerate().map(backend).collect(),
         ..wire::Service::default()

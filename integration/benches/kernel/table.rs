@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use weir_agent::plan::{BackendSpec, Key, Object, ServiceSpec, Table};
-use weir_proto::model::{BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Port, Protocol};
+use weir_proto::model::{
+    BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Listener, Port, Protocol,
+};
 
 pub(crate) const SCHEDULER: &str = "rr";
 const VIP_PORT: u16 = 80;
@@ -50,11 +52,11 @@ fn port(number: u16) -> Port {
 }
 
 pub(crate) fn frontend(service: usize) -> Frontend {
-    Frontend {
+    Frontend::Address(Listener {
         address: vip(service).ip(),
         port: port(VIP_PORT),
         protocol: Protocol::Tcp,
-    }
+    })
 }
 
 pub(crate) fn backend_key(service: usize, number: usize) -> Key {
@@ -71,6 +73,7 @@ pub(crate) fn weighing(weight: u32) -> Object {
     Object::Backend(BackendSpec {
         weight,
         forwarding: Some(Forwarding::Masquerade),
+        ..BackendSpec::default()
     })
 }
 
@@ -80,8 +83,7 @@ pub(crate) fn wanted(size: Size) -> Table {
     for service in 0..size.services {
         let spec = ServiceSpec {
             scheduler: SCHEDULER.to_owned(),
-            affinity_seconds: 0,
-            scheduler_flags: 0,
+            ..ServiceSpec::default()
         };
         let key = Key::Item(ItemKey::VirtualService(frontend(service)));
         table.insert(key, Object::Service(spec));

@@ -18,7 +18,8 @@ use weir_agent::session::Identity;
 use weir_controller::app::Running;
 use weir_controller::config::Config;
 use weir_proto::model::{
-    BackendKey, Endpoint, Frontend, ItemKey, Labels, LoopbackEntry, Node, NodeName, Port, Protocol,
+    BackendKey, Endpoint, Frontend, ItemKey, Labels, Listener, LoopbackEntry, Node, NodeName, Port,
+    Protocol,
 };
 use weir_proto::wire::operator_client::OperatorClient;
 use weir_proto::wire::{self, NodeState};
@@ -91,11 +92,11 @@ impl Fleet {
         let labels = [("name".to_owned(), node.to_owned())];
         let settings = Settings {
             identity: Identity {
-                node: Node {
-                    name: NodeName::new(node).expect("name"),
-                    labels: Labels::new(labels).expect("labels"),
-                    addresses: vec![],
-                },
+                node: Node::new(
+                    NodeName::new(node).expect("name"),
+                    Labels::new(labels).expect("labels"),
+                    vec![],
+                ),
                 capabilities: vec![],
             },
             controller: format!("http://{}", self.address),
@@ -226,6 +227,7 @@ pub(crate) fn service(name: &str, vip: &str, backends: &[(&str, &str)]) -> wire:
             address: vip.to_owned(),
             port: PORT,
             protocol: wire::Protocol::Tcp.into(),
+            ..wire::Frontend::default()
         }],
         backends: backends
             .iter()
@@ -234,6 +236,7 @@ pub(crate) fn service(name: &str, vip: &str, backends: &[(&str, &str)]) -> wire:
                 port: PORT,
                 weight: None,
                 node: (*node).to_owned(),
+                ..wire::Backend::default()
             })
             .collect(),
         ..wire::Service::default()
@@ -254,11 +257,11 @@ pub(crate) fn vip(at: &str) -> Key {
 
 pub(crate) fn backend(of: &str, at: &str) -> Key {
     Key::Item(ItemKey::Backend(BackendKey {
-        frontend: Frontend {
+        frontend: Frontend::Address(Listener {
             address: address(of),
             port: port(),
             protocol: Protocol::Tcp,
-        },
+        }),
         endpoint: Endpoint {
             address: address(at),
             port: port(),

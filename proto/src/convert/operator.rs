@@ -441,7 +441,7 @@ fn service_to_wire(service: &Service) -> wire::Service {
         node_selector: labels_to_wire(&service.node_selector),
         scheduler_flags: service.scheduler_flags.map(flags_to_wire),
         tunnel,
-        one_packet: Some(service.one_packet),
+        one_packet: service.one_packet.then_some(true),
         vip_binding: Some(binding_to_wire(service.vip_binding).into()),
         lockdown: Some(service.lockdown),
     }
@@ -450,10 +450,19 @@ fn service_to_wire(service: &Service) -> wire::Service {
 fn affinity_to_wire(affinity: SessionAffinity) -> wire::SessionAffinity {
     wire::SessionAffinity {
         timeout_seconds: Some(affinity.timeout.seconds()),
-        ipv4_prefix_length: Some(affinity.ipv4_prefix.get().into()),
-        ipv6_prefix_length: Some(affinity.ipv6_prefix.get().into()),
+        ipv4_prefix_length: shorter(affinity.ipv4_prefix, Family::V4),
+        ipv6_prefix_length: shorter(affinity.ipv6_prefix, Family::V6),
         persistence_engine: engine_to_wire(affinity.engine),
     }
+}
+
+/// Gives a prefix length that does not take every client by itself.
+fn shorter(prefix: PrefixLength, family: Family) -> Option<u32> {
+    (prefix != PrefixLength::whole(family)).then(|| prefix.get().into())
+}
+
+fn positive(number: u32) -> Option<u32> {
+    (number > 0).then_some(number)
 }
 
 fn backend_to_wire(backend: &Backend) -> wire::Backend {
@@ -465,8 +474,8 @@ fn backend_to_wire(backend: &Backend) -> wire::Backend {
             .node
             .as_ref()
             .map_or_else(String::new, NodeName::to_string),
-        upper_threshold: Some(backend.thresholds.upper()),
-        lower_threshold: Some(backend.thresholds.lower()),
+        upper_threshold: positive(backend.thresholds.upper()),
+        lower_threshold: positive(backend.thresholds.lower()),
     }
 }
 
@@ -475,7 +484,7 @@ fn node_to_wire(node: &Node) -> wire::Node {
         name: node.name.to_string(),
         labels: labels_to_wire(&node.labels),
         addresses: node.addresses.iter().map(ToString::to_string).collect(),
-        strict_arp: Some(node.strict_arp),
+        strict_arp: node.strict_arp.then_some(true),
         connection_timeouts: node.connection_timeouts.map(timeouts_to_wire),
         sync_daemons: node.sync_daemons.values().map(daemon_to_wire).collect(),
     }

@@ -87,7 +87,11 @@ impl SyncDaemons {
     }
 
     async fn run(&mut self, command: &Command<'_>) -> Result<(), NlError> {
-        let answers = self.door().await?.batch(&[command.clone()]).await;
+        let answers = self
+            .door()
+            .await?
+            .batch(std::slice::from_ref(command))
+            .await;
         answers.into_iter().next().unwrap_or(Err(NlError::Timeout))
     }
 

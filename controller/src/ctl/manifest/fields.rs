@@ -104,9 +104,14 @@ impl Fields {
     }
 
     /// Takes a list of maps.
-    pub(super) fn objects<'a>(&mut self, inside: &Object<'a>, name: &str) -> Vec<Object<'a>> {
+    pub(super) fn objects<'a>(
+        &mut self,
+        inside: &Object<'a>,
+        name: &str,
+        path: &str,
+    ) -> Vec<Object<'a>> {
         let mut taken = Vec::new();
-        for (place, (path, item)) in self.items(inside, name).into_iter().enumerate() {
+        for (place, (path, item)) in self.items(inside, name, path).into_iter().enumerate() {
             match &item.value {
                 Value::Map(entries) => taken.push(Object {
                     entries,
@@ -121,9 +126,9 @@ impl Fields {
     }
 
     /// Takes a list of texts.
-    pub(super) fn texts(&mut self, inside: &Object<'_>, name: &str) -> Vec<String> {
+    pub(super) fn texts(&mut self, inside: &Object<'_>, name: &str, path: &str) -> Vec<String> {
         let mut taken = Vec::new();
-        for (path, item) in self.items(inside, name) {
+        for (path, item) in self.items(inside, name, path) {
             match &item.value {
                 Value::Text(text) => taken.push(text.clone()),
                 _ => self.unexpected(&path, item, "a text"),
@@ -157,8 +162,8 @@ impl Fields {
     }
 
     /// Takes a text.
-    pub(super) fn text(&mut self, inside: &Object<'_>, name: &str) -> Option<String> {
-        let (entry, path) = self.entry(inside, name, name)?;
+    pub(super) fn text(&mut self, inside: &Object<'_>, name: &str, path: &str) -> Option<String> {
+        let (entry, path) = self.entry(inside, name, path)?;
         match &entry.value.value {
             Value::Text(text) => Some(text.clone()),
             _ => {
@@ -187,8 +192,8 @@ impl Fields {
     }
 
     /// Takes true or false.
-    pub(super) fn flag(&mut self, inside: &Object<'_>, name: &str) -> Option<bool> {
-        let (entry, path) = self.entry(inside, name, name)?;
+    pub(super) fn flag(&mut self, inside: &Object<'_>, name: &str, path: &str) -> Option<bool> {
+        let (entry, path) = self.entry(inside, name, path)?;
         match &entry.value.value {
             Value::Bool(flag) => Some(*flag),
             _ => {
@@ -198,14 +203,15 @@ impl Fields {
         }
     }
 
-    /// Takes one of some words, in upper or lower case.
+    /// Takes one of some words, in upper or lower case; `names` are the field's own and that in the controller's paths.
     pub(super) fn word<T: Copy>(
         &mut self,
         inside: &Object<'_>,
-        name: &str,
+        names: (&str, &str),
         words: &[(&str, T)],
     ) -> Option<T> {
-        let text = self.text(inside, name)?;
+        let (name, path) = names;
+        let text = self.text(inside, name, path)?;
         let known = words
             .iter()
             .find(|(word, _)| word.eq_ignore_ascii_case(&text));
@@ -213,7 +219,7 @@ impl Fields {
             return Some(*value);
         }
         let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let path = joined(&inside.path, name);
+        let path = joined(&inside.path, path);
         let problem = format!("{text:?} is not a {name}{}", hint(&text, &all));
         self.complain(&path, &problem);
         None
@@ -308,8 +314,13 @@ impl Fields {
     }
 
     /// Takes the items of a list, each with its path.
-    fn items<'a>(&mut self, inside: &Object<'a>, name: &str) -> Vec<(String, &'a Node)> {
-        let Some((entry, path)) = self.entry(inside, name, name) else {
+    fn items<'a>(
+        &mut self,
+        inside: &Object<'a>,
+        name: &str,
+        path: &str,
+    ) -> Vec<(String, &'a Node)> {
+        let Some((entry, path)) = self.entry(inside, name, path) else {
             return Vec::new();
         };
         let Value::List(items) = &entry.value.value else {

@@ -33,6 +33,38 @@ pub(crate) const FORWARDINGS: [(&str, wire::Forwarding); 3] = [
     ("TUNNEL", wire::Forwarding::Tunnel),
 ];
 
+/// The families as files name them.
+pub(crate) const FAMILIES: [(&str, wire::AddressFamily); 2] = [
+    ("IPV4", wire::AddressFamily::Ipv4),
+    ("IPV6", wire::AddressFamily::Ipv6),
+];
+
+/// The kinds of tunnel as files name them.
+pub(crate) const TUNNELS: [(&str, wire::TunnelType); 3] = [
+    ("IPIP", wire::TunnelType::Ipip),
+    ("GUE", wire::TunnelType::Gue),
+    ("GRE", wire::TunnelType::Gre),
+];
+
+/// The checksums of tunnels as files name them.
+pub(crate) const CHECKSUMS: [(&str, wire::TunnelChecksum); 3] = [
+    ("NONE", wire::TunnelChecksum::None),
+    ("FULL", wire::TunnelChecksum::Full),
+    ("REMOTE", wire::TunnelChecksum::Remote),
+];
+
+/// The ways to bind a VIP as files name them.
+pub(crate) const BINDINGS: [(&str, wire::VipBinding); 2] = [
+    ("ADDRESS", wire::VipBinding::Address),
+    ("ROUTE", wire::VipBinding::Route),
+];
+
+/// The ends of synchronisation as files name them.
+pub(crate) const ROLES: [(&str, wire::SyncRole); 2] = [
+    ("MASTER", wire::SyncRole::Master),
+    ("BACKUP", wire::SyncRole::Backup),
+];
+
 /// What became of one document.
 pub(super) struct Read {
     /// What it says; none when it is not even clear of what kind it is. Good only without problems.
@@ -129,7 +161,7 @@ fn body(root: &Object<'_>, fields: &mut Fields) -> Option<wire::resource::Kind> 
 }
 
 fn required(root: &Object<'_>, name: &str, fields: &mut Fields) -> Option<String> {
-    let text = fields.text(root, name);
+    let text = fields.text(root, name, name);
     if text.is_none() {
         fields.complain(name, "missing");
     }
@@ -153,7 +185,7 @@ fn metadata(root: &Object<'_>, kind: wire::Kind, fields: &mut Fields) -> Metadat
     };
     fields.stand_in("name", &meta);
     fields.only(&meta, &["name", "labels", "revision"]);
-    let name = fields.text(&meta, "name").unwrap_or_default();
+    let name = fields.text(&meta, "name", "name").unwrap_or_default();
     if !name.is_empty()
         && let Ok(kind) = convert::kind_from_wire(kind.into())
     {
@@ -179,30 +211,78 @@ fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wi
         &[
             "frontends",
             "scheduler",
+            "schedulerFlags",
             "forwarding",
+            "tunnel",
             "hairpin",
+            "onePacket",
             "sessionAffinity",
+            "vipBinding",
+            "lockdown",
             "nodeSelector",
             "backends",
         ],
     );
     service.frontends = frontends(spec, fields);
-    service.scheduler = fields.text(spec, "scheduler");
+    service.scheduler = fields.text(spec, "scheduler", "scheduler");
     service.forwarding = fields
-        .word(spec, "forwarding", &FORWARDINGS)
+        .word(spec, ("forwarding", "forwarding"), &FORWARDINGS)
         .map(Into::into);
-    service.hairpin = fields.flag(spec, "hairpin");
-    service.session_affinity = fields
-        .object(spec, "sessionAffinity", "session_affinity")
-        .map(|affinity| {
-            fields.only(&affinity, &["timeoutSeconds"]);
-            wire::SessionAffinity {
-                timeout_seconds: fields.number(&affinity, "timeoutSeconds", "timeout_seconds"),
+    service.scheduler_flags = fields
+        .object(spec, "schedulerFlags", "scheduler_flags")
+        .map(|flags| {
+            fields.only(&flags, &["fallback", "port"]);
+            wire::SchedulerFlags {
+                fallback: fields.flag(&flags, "fallback", "fallback"),
+                port: fields.flag(&flags, "port", "port"),
             }
         });
+    service.tunnel = fields
+        .object(spec, "tunnel", "tunnel")
+        .map(|it| tunnel(&it, fields));
+    service.hairpin = fields.flag(spec, "hairpin", "hairpin");
+    service.one_packet = fields.flag(spec, "onePacket", "one_packet");
+    service.session_affinity = fields
+        .object(spec, "sessionAffinity", "session_affinity")
+        .map(|it| affinity(&it, fields));
+    service.vip_binding = fields
+        .word(spec, ("vipBinding", "vip_binding"), &BINDINGS)
+        .map(Into::into);
+    service.lockdown = fields.flag(spec, "lockdown", "lockdown");
     service.node_selector = fields.labels(spec, "nodeSelector", "node_selector");
     service.backends = backends(spec, fields);
     service
+}
+
+fn tunnel(tunnel: &Object<'_>, fields: &mut Fields) -> wire::Tunnel {
+    fields.only(tunnel, &["type", "port", "checksum"]);
+    wire::Tunnel {
+        r#type: fields
+            .word(tunnel, ("type", "type"), &TUNNELS)
+            .map(Into::into),
+        port: fields.number(tunnel, "port", "port"),
+        checksum: fields
+            .word(tunnel, ("checksum", "checksum"), &CHECKSUMS)
+            .map(Into::into),
+    }
+}
+
+fn affinity(affinity: &Object<'_>, fields: &mut Fields) -> wire::SessionAffinity {
+    let known = [
+        "timeoutSeconds",
+        "ipv4PrefixLength",
+        "ipv6PrefixLength",
+        "persistenceEngine",
+    ];
+    fields.only(affinity, &known);
+    wire::SessionAffinity {
+        timeout_seconds: fields.number(affinity, "timeoutSeconds", "timeout_seconds"),
+        ipv4_prefix_length: fields.number(affinity, "ipv4PrefixLength", "ipv4_prefix_length"),
+        ipv6_prefix_length: fields.number(affinity, "ipv6PrefixLength", "ipv6_prefix_length"),
+        persistence_engine: fields
+            .text(affinity, "persistenceEngine", "persistence_engine")
+            .unwrap_or_default(),
+    }
 }
 
 fn backend_set(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire::BackendSet {
@@ -213,7 +293,7 @@ fn backend_set(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -
     };
     if let Some(spec) = spec {
         fields.only(spec, &["service", "backends"]);
-        set.service = fields.text(spec, "service").unwrap_or_default();
+        set.service = fields.text(spec, "service", "service").unwrap_or_default();
         set.backends = backends(spec, fields);
     }
     set
@@ -226,22 +306,94 @@ fn node(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire:
         ..wire::Node::default()
     };
     if let Some(spec) = spec {
-        fields.only(spec, &["addresses"]);
-        node.addresses = fields.texts(spec, "addresses");
+        let known = [
+            "addresses",
+            "strictArp",
+            "connectionTimeouts",
+            "syncDaemons",
+        ];
+        fields.only(spec, &known);
+        node.addresses = fields.texts(spec, "addresses", "addresses");
+        node.strict_arp = fields.flag(spec, "strictArp", "strict_arp");
+        node.connection_timeouts = fields
+            .object(spec, "connectionTimeouts", "connection_timeouts")
+            .map(|it| timeouts(&it, fields));
+        for daemon in fields.objects(spec, "syncDaemons", "sync_daemons") {
+            node.sync_daemons.push(sync_daemon(&daemon, fields));
+        }
     }
     node
 }
 
+fn timeouts(timeouts: &Object<'_>, fields: &mut Fields) -> wire::ConnectionTimeouts {
+    fields.only(timeouts, &["tcpSeconds", "tcpFinSeconds", "udpSeconds"]);
+    let mut seconds = |name, path| fields.number(timeouts, name, path).unwrap_or(0);
+    wire::ConnectionTimeouts {
+        tcp_seconds: seconds("tcpSeconds", "tcp_seconds"),
+        tcp_fin_seconds: seconds("tcpFinSeconds", "tcp_fin_seconds"),
+        udp_seconds: seconds("udpSeconds", "udp_seconds"),
+    }
+}
+
+fn sync_daemon(daemon: &Object<'_>, fields: &mut Fields) -> wire::SyncDaemon {
+    let known = [
+        "role",
+        "interface",
+        "syncId",
+        "group",
+        "port",
+        "ttl",
+        "maxLength",
+    ];
+    fields.only(daemon, &known);
+    wire::SyncDaemon {
+        role: fields
+            .word(daemon, ("role", "role"), &ROLES)
+            .map_or(0, Into::into),
+        interface: fields
+            .text(daemon, "interface", "interface")
+            .unwrap_or_default(),
+        sync_id: fields.number(daemon, "syncId", "sync_id").unwrap_or(0),
+        group: fields.text(daemon, "group", "group").unwrap_or_default(),
+        port: fields.number(daemon, "port", "port").unwrap_or(0),
+        ttl: fields.number(daemon, "ttl", "ttl").unwrap_or(0),
+        max_length: fields
+            .number(daemon, "maxLength", "max_length")
+            .unwrap_or(0),
+    }
+}
+
 fn frontends(spec: &Object<'_>, fields: &mut Fields) -> Vec<wire::Frontend> {
     let mut taken = Vec::new();
-    for frontend in fields.objects(spec, "frontends") {
-        fields.only(&frontend, &["address", "port", "protocol"]);
+    let known = [
+        "address",
+        "port",
+        "protocol",
+        "firewallMark",
+        "addressFamily",
+        "allowSources",
+    ];
+    for frontend in fields.objects(spec, "frontends", "frontends") {
+        fields.only(&frontend, &known);
+        let firewall_mark = fields
+            .number(&frontend, "firewallMark", "firewall_mark")
+            .unwrap_or(0);
         taken.push(wire::Frontend {
-            address: fields.text(&frontend, "address").unwrap_or_default(),
-            port: port(&frontend, fields),
+            address: fields
+                .text(&frontend, "address", "address")
+                .unwrap_or_default(),
+            port: match firewall_mark {
+                0 => port(&frontend, fields),
+                _ => fields.number(&frontend, "port", "port").unwrap_or(0),
+            },
             protocol: fields
-                .word(&frontend, "protocol", &PROTOCOLS)
+                .word(&frontend, ("protocol", "protocol"), &PROTOCOLS)
                 .map_or(0, Into::into),
+            firewall_mark,
+            address_family: fields
+                .word(&frontend, ("addressFamily", "address_family"), &FAMILIES)
+                .map_or(0, Into::into),
+            allow_sources: fields.texts(&frontend, "allowSources", "allow_sources"),
         });
     }
     taken
@@ -249,13 +401,25 @@ fn frontends(spec: &Object<'_>, fields: &mut Fields) -> Vec<wire::Frontend> {
 
 fn backends(spec: &Object<'_>, fields: &mut Fields) -> Vec<wire::Backend> {
     let mut taken = Vec::new();
-    for backend in fields.objects(spec, "backends") {
-        fields.only(&backend, &["address", "port", "weight", "node"]);
+    let known = [
+        "address",
+        "port",
+        "weight",
+        "node",
+        "upperThreshold",
+        "lowerThreshold",
+    ];
+    for backend in fields.objects(spec, "backends", "backends") {
+        fields.only(&backend, &known);
         taken.push(wire::Backend {
-            address: fields.text(&backend, "address").unwrap_or_default(),
+            address: fields
+                .text(&backend, "address", "address")
+                .unwrap_or_default(),
             port: port(&backend, fields),
             weight: fields.number(&backend, "weight", "weight"),
-            node: fields.text(&backend, "node").unwrap_or_default(),
+            node: fields.text(&backend, "node", "node").unwrap_or_default(),
+            upper_threshold: fields.number(&backend, "upperThreshold", "upper_threshold"),
+            lower_threshold: fields.number(&backend, "lowerThreshold", "lower_threshold"),
         });
     }
     taken

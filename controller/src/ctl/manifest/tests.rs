@@ -50,6 +50,7 @@ fn a_service_is_read_with_every_field() {
             address: "10.100.100.100".to_owned(),
             port: 8080,
             protocol: wire::Protocol::Tcp.into(),
+            ..wire::Frontend::default()
         }],
         scheduler: Some("rr".to_owned()),
         forwarding: Some(wire::Forwarding::Masquerade.into()),
@@ -59,19 +60,23 @@ fn a_service_is_read_with_every_field() {
                 port: 8080,
                 weight: Some(0),
                 node: "node-a".to_owned(),
+                ..wire::Backend::default()
             },
             wire::Backend {
                 address: "10.0.0.21".to_owned(),
                 port: 8080,
                 weight: None,
                 node: String::new(),
+                ..wire::Backend::default()
             },
         ],
         session_affinity: Some(wire::SessionAffinity {
             timeout_seconds: Some(300),
+            ..wire::SessionAffinity::default()
         }),
         hairpin: Some(true),
         node_selector: labels("rack", "r3"),
+        ..wire::Service::default()
     };
     assert_eq!(
         read(WEB).resources(),
@@ -241,7 +246,7 @@ fn what_the_language_refuses_is_found_with_its_line() {
     assert_eq!(
         faults(&WEB.replace("10.0.0.21", "fd00::21")),
         [
-            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100"
+            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100:8080 TCP"
         ]
     );
 }
@@ -249,14 +254,14 @@ fn what_the_language_refuses_is_found_with_its_line() {
 #[test]
 fn each_reason_against_one_backend_is_named() {
     let text = WEB
-        .replace("Masquerade", "tunnel")
+        .replace("Masquerade", "direct_route")
         .replace("      port: 8080\n", "      port: 81\n")
         .replace("10.0.0.21", "fd00::21");
     assert_eq!(
         faults(&text),
         [
-            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100",
-            "web.yaml:14: services[web].backends[1]: port 81 differs from frontend port 8080, and TUNNEL cannot rewrite ports",
+            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100:8080 TCP",
+            "web.yaml:14: services[web].backends[1]: port 81 differs from frontend port 8080, and DIRECT_ROUTE cannot rewrite ports",
         ]
     );
 }

@@ -9,7 +9,9 @@ use serde::Serialize;
 use weir_proto::wire;
 
 use super::listing::Listing;
-use crate::ctl::manifest::{API_VERSION, FORWARDINGS, KINDS, PROTOCOLS};
+use crate::ctl::manifest::{
+    API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, PROTOCOLS, ROLES, TUNNELS,
+};
 
 /// Writes one resource as YAML; several, or none, as a `List`.
 pub(crate) fn yaml(resources: &[wire::Resource], single: bool) -> Result<String> {
@@ -115,11 +117,21 @@ struct ServiceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduler: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    scheduler_flags: Option<SchedulerFlags>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     forwarding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<Tunnel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hairpin: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    one_packet: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     session_affinity: Option<SessionAffinity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vip_binding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lockdown: Option<bool>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     node_selector: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -134,18 +146,63 @@ struct BackendSetSpec {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct NodeSpec {
     addresses: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict_arp: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_timeouts: Option<ConnectionTimeouts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sync_daemons: Vec<SyncDaemon>,
 }
 
 #[derive(Serialize)]
-struct Frontend {
-    address: String,
+#[serde(rename_all = "camelCase")]
+struct ConnectionTimeouts {
+    #[serde(skip_serializing_if = "is_nothing")]
+    tcp_seconds: u32,
+    #[serde(skip_serializing_if = "is_nothing")]
+    tcp_fin_seconds: u32,
+    #[serde(skip_serializing_if = "is_nothing")]
+    udp_seconds: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SyncDaemon {
+    role: &'static str,
+    interface: String,
+    sync_id: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    group: String,
+    #[serde(skip_serializing_if = "is_nothing")]
     port: u32,
-    protocol: &'static str,
+    #[serde(skip_serializing_if = "is_nothing")]
+    ttl: u32,
+    #[serde(skip_serializing_if = "is_nothing")]
+    max_length: u32,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Frontend {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    address: String,
+    #[serde(skip_serializing_if = "is_nothing")]
+    port: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "is_nothing")]
+    firewall_mark: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address_family: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allow_sources: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Backend {
     address: String,
     port: u32,
@@ -153,6 +210,10 @@ struct Backend {
     weight: Option<u32>,
     #[serde(skip_serializing_if = "String::is_empty")]
     node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upper_threshold: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lower_threshold: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -160,6 +221,35 @@ struct Backend {
 struct SessionAffinity {
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv4_prefix_length: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipv6_prefix_length: Option<u32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    persistence_engine: String,
+}
+
+#[derive(Serialize)]
+struct SchedulerFlags {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Tunnel {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<&'static str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_nothing(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -193,9 +283,7 @@ fn document(resource: &wire::Resource) -> Option<Document> {
             wire::Kind::Node,
             &node.name,
             &node.labels,
-            Spec::Node(NodeSpec {
-                addresses: node.addresses.clone(),
-            }),
+            Spec::Node(node_spec(node)),
         ),
     };
     Some(Document {
@@ -212,25 +300,72 @@ fn document(resource: &wire::Resource) -> Option<Document> {
 
 fn service_spec(service: &wire::Service) -> ServiceSpec {
     ServiceSpec {
-        frontends: service
-            .frontends
-            .iter()
-            .map(|frontend| Frontend {
-                address: frontend.address.clone(),
-                port: frontend.port,
-                protocol: word(&PROTOCOLS, frontend.protocol),
-            })
-            .collect(),
+        frontends: service.frontends.iter().map(frontend).collect(),
         scheduler: service.scheduler.clone(),
+        scheduler_flags: service.scheduler_flags.map(|flags| SchedulerFlags {
+            fallback: flags.fallback,
+            port: flags.port,
+        }),
         forwarding: service
             .forwarding
             .map(|forwarding| word(&FORWARDINGS, forwarding)),
-        hairpin: service.hairpin,
-        session_affinity: service.session_affinity.map(|affinity| SessionAffinity {
-            timeout_seconds: affinity.timeout_seconds,
+        tunnel: service.tunnel.map(|tunnel| Tunnel {
+            kind: tunnel.r#type.map(|kind| word(&TUNNELS, kind)),
+            port: tunnel.port,
+            checksum: tunnel.checksum.map(|checksum| word(&CHECKSUMS, checksum)),
         }),
+        hairpin: service.hairpin,
+        one_packet: service.one_packet,
+        session_affinity: service
+            .session_affinity
+            .as_ref()
+            .map(|affinity| SessionAffinity {
+                timeout_seconds: affinity.timeout_seconds,
+                ipv4_prefix_length: affinity.ipv4_prefix_length,
+                ipv6_prefix_length: affinity.ipv6_prefix_length,
+                persistence_engine: affinity.persistence_engine.clone(),
+            }),
+        vip_binding: service.vip_binding.map(|binding| word(&BINDINGS, binding)),
+        lockdown: service.lockdown,
         node_selector: service.node_selector.clone(),
         backends: service.backends.iter().map(backend).collect(),
+    }
+}
+
+fn frontend(frontend: &wire::Frontend) -> Frontend {
+    let named = |number: i32| (number != 0).then_some(number);
+    Frontend {
+        address: frontend.address.clone(),
+        port: frontend.port,
+        protocol: named(frontend.protocol).map(|protocol| word(&PROTOCOLS, protocol)),
+        firewall_mark: frontend.firewall_mark,
+        address_family: named(frontend.address_family).map(|family| word(&FAMILIES, family)),
+        allow_sources: frontend.allow_sources.clone(),
+    }
+}
+
+fn node_spec(node: &wire::Node) -> NodeSpec {
+    NodeSpec {
+        addresses: node.addresses.clone(),
+        strict_arp: node.strict_arp,
+        connection_timeouts: node.connection_timeouts.map(|timeouts| ConnectionTimeouts {
+            tcp_seconds: timeouts.tcp_seconds,
+            tcp_fin_seconds: timeouts.tcp_fin_seconds,
+            udp_seconds: timeouts.udp_seconds,
+        }),
+        sync_daemons: node.sync_daemons.iter().map(sync_daemon).collect(),
+    }
+}
+
+fn sync_daemon(daemon: &wire::SyncDaemon) -> SyncDaemon {
+    SyncDaemon {
+        role: word(&ROLES, daemon.role),
+        interface: daemon.interface.clone(),
+        sync_id: daemon.sync_id,
+        group: daemon.group.clone(),
+        port: daemon.port,
+        ttl: daemon.ttl,
+        max_length: daemon.max_length,
     }
 }
 
@@ -240,6 +375,8 @@ fn backend(backend: &wire::Backend) -> Backend {
         port: backend.port,
         weight: backend.weight,
         node: backend.node.clone(),
+        upper_threshold: backend.upper_threshold,
+        lower_threshold: backend.lower_threshold,
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use weir_proto::model::{AffinityTimeout, Forwarding, Scheduler};
+use weir_proto::model::{AffinityTimeout, Forwarding, Scheduler, VipBinding};
 use weir_proto::wire;
 
 use super::document::word;
 use super::listing::Listing;
 use super::{Table, human, is_unheard, missing_capabilities, silence};
-use crate::ctl::manifest::{FORWARDINGS, PROTOCOLS};
+use crate::ctl::manifest::{BINDINGS, FAMILIES, FORWARDINGS, PROTOCOLS};
 
 /// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
 /// with endpoints.
@@ -34,7 +34,9 @@ pub(crate) fn service_rows(listing: &Listing, wide: bool) -> Table {
         "REVISION",
     ];
     if wide {
-        header.extend(["AFFINITY", "HAIRPIN", "SELECTOR", "LABELS"]);
+        header.extend([
+            "AFFINITY", "HAIRPIN", "BINDING", "LOCKDOWN", "SELECTOR", "LABELS",
+        ]);
     }
     let rows = listing.services.iter().map(|(service, revision)| {
         let frontends = service.frontends.iter().map(frontend).collect();
@@ -54,6 +56,11 @@ pub(crate) fn service_rows(listing: &Listing, wide: bool) -> Table {
             row.extend([
                 affinity(service),
                 service.hairpin.unwrap_or(true).to_string(),
+                service.vip_binding.map_or_else(
+                    || VipBinding::default().to_string(),
+                    |binding| word(&BINDINGS, binding).to_owned(),
+                ),
+                service.lockdown.unwrap_or(true).to_string(),
                 labels(&service.node_selector, ALL),
                 labels(&service.labels, NONE),
             ]);
@@ -210,6 +217,10 @@ fn reached(state: &wire::NodeState, generation: u64) -> String {
 }
 
 fn frontend(frontend: &wire::Frontend) -> String {
+    if frontend.firewall_mark != 0 {
+        let family = word(&FAMILIES, frontend.address_family);
+        return format!("mark {}/{family}", frontend.firewall_mark);
+    }
     let socket = socket(&frontend.address, frontend.port);
     format!("{socket}/{}", word(&PROTOCOLS, frontend.protocol))
 }
@@ -223,7 +234,7 @@ fn socket(address: &str, port: u32) -> String {
 }
 
 fn affinity(service: &wire::Service) -> String {
-    service.session_affinity.map_or_else(
+    service.session_affinity.as_ref().map_or_else(
         || NONE.to_owned(),
         |affinity| {
             let default = AffinityTimeout::DEFAULT.seconds();

@@ -16,6 +16,7 @@ fn frontend(address: &str, port: u32, protocol: wire::Protocol) -> wire::Fronten
         address: address.to_owned(),
         port,
         protocol: protocol.into(),
+        ..wire::Frontend::default()
     }
 }
 
@@ -25,6 +26,7 @@ fn backend(address: &str, weight: Option<u32>, node: &str) -> wire::Backend {
         port: 8080,
         weight,
         node: node.to_owned(),
+        ..wire::Backend::default()
     }
 }
 
@@ -41,9 +43,11 @@ fn web() -> wire::Service {
         ],
         session_affinity: Some(wire::SessionAffinity {
             timeout_seconds: None,
+            ..wire::SessionAffinity::default()
         }),
         hairpin: Some(false),
         node_selector: labels(&[("rack", "r3")]),
+        ..wire::Service::default()
     }
 }
 
@@ -118,9 +122,9 @@ fn wide_services_show_everything() {
     assert_eq!(
         table(&service_rows(&listing, true)),
         "\
-NAME   FRONTENDS                 SCHEDULER   FORWARDING     BACKENDS   REVISION   AFFINITY   HAIRPIN   SELECTOR   LABELS
-dns    [fd00::1]:53/UDP          wrr         MASQUERADE     0          4          <none>     true      <all>      <none>
-web    10.100.100.100:8080/TCP   rr          DIRECT_ROUTE   3          12         300s       false     rack=r3    env=prod,tier=front
+NAME   FRONTENDS                 SCHEDULER   FORWARDING     BACKENDS   REVISION   AFFINITY   HAIRPIN   BINDING   LOCKDOWN   SELECTOR   LABELS
+dns    [fd00::1]:53/UDP          wrr         MASQUERADE     0          4          <none>     true      ADDRESS   true       <all>      <none>
+web    10.100.100.100:8080/TCP   rr          DIRECT_ROUTE   3          12         300s       false     ADDRESS   true       rack=r3    env=prod,tier=front
 "
     );
 }
@@ -162,6 +166,7 @@ fn nodes_are_shown_with_how_far_they_are() {
         name: name.to_owned(),
         labels: labels(&[("rack", "r3")]),
         addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
+        ..wire::Node::default()
     };
     let nodes = [
         node("node-a", &["10.0.0.1", "fd00::1"]),

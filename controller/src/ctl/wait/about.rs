@@ -34,7 +34,7 @@ impl About {
         for resource in written {
             match convert::resource_from_wire(resource) {
                 Ok(Resource::Service(service)) => {
-                    about.frontends.extend(&service.frontends);
+                    about.frontends.extend(service.frontends.keys());
                     about.loopbacks.extend(endpoints(&service.backends));
                     services.insert(service.name);
                 }
@@ -64,7 +64,14 @@ impl About {
             return true;
         };
         match key {
-            ItemKey::Vip(address) => self.frontends.iter().any(|it| it.address == address),
+            ItemKey::Vip(address) | ItemKey::SilentVip(address) => {
+                let mut vips = self.frontends.iter().filter_map(|it| it.vip());
+                vips.any(|vip| vip == address)
+            }
+            // any service with tunnels may be the one that needs it
+            ItemKey::TunnelEnd(_) => !self.frontends.is_empty() || !self.loopbacks.is_empty(),
+            // what only a node has
+            ItemKey::StrictArp | ItemKey::ConnectionTimeouts | ItemKey::SyncDaemon(_) => false,
             ItemKey::VirtualService(frontend) => self.frontends.contains(&frontend),
             ItemKey::Backend(key) => {
                 self.frontends.contains(&key.frontend) || self.backends.contains(&key.endpoint)

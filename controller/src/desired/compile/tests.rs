@@ -1,11 +1,11 @@
 use super::super::samples::{
-    backend, entry, labels, node_name, service, set, vip, virtual_service,
+    backend, entry, labels, node as node_called, node_name, service, set, vip, virtual_service,
 };
 use super::*;
 use weir_proto::model::{Protocol, Weight};
 
 fn items(compiled: &Compiled, node: &str) -> Vec<Item> {
-    let node = node_name(node);
+    let node = node_called(node, &[]);
     let mut items: Vec<Item> = compiled.items_for(&node).cloned().collect();
     items.sort_by_key(Item::key);
     items
@@ -150,5 +150,67 @@ fn a_backend_that_moves_takes_its_loopback_entry_along() {
             claimed: vec![&entry],
             ..Part::default()
         })
+    );
+}
+
+#[test]
+fn the_node_of_a_backend_that_gets_packets_as_they_are_takes_the_vip_silently() {
+    let routed = Service {
+        forwarding: Forwarding::DirectRoute,
+        node_selector: labels(&[("role", "director")]),
+        ..service("web", &["10.1.0.1:80"], &["10.0.0.1:80@a", "10.0.0.2:80"])
+    };
+    let tunnelled = Service {
+        forwarding: Forwarding::Tunnel(Tunnel::Ipip),
+        ..routed.clone()
+    };
+    let vip: std::net::IpAddr = [10, 1, 0, 1].into();
+    let end = TunnelEnd {
+        outer: Family::V4,
+        inner: Family::V4,
+    };
+    let direct = compile(&routed, [].into_iter());
+    assert_eq!(items(&direct, "a"), [Item::SilentVip(vip)]);
+    assert_eq!(items(&direct, "b"), []);
+    let tunnel = compile(&tunnelled, [].into_iter());
+    assert_eq!(
+        items(&tunnel, "a"),
+        [Item::TunnelEnd(end), Item::SilentVip(vip)]
+    );
+    let director = node_called("a", &[("role", "director")]);
+    let held: Vec<ItemKey> = tunnel.items_for(&director).map(Item::key).collect();
+    assert!(
+        held.contains(&ItemKey::Vip(vip)) && !held.contains(&ItemKey::SilentVip(vip)),
+        "a node that holds the service answers for the VIP: {held:?}"
+    );
+    let difference = direct.difference(&tunnel);
+    assert_eq!(
+        difference.behind.get(&node_name("a")),
+        Some(&Part {
+            claimed: vec![&Item::TunnelEnd(end)],
+            ..Part::default()
+        })
+    );
+}
+
+#[test]
+fn what_has_a_mark_needs_no_vip_and_no_loopback_entry() {
+    let mark = Frontend::Mark(weir_proto::model::Mark {
+        number: std::num::NonZeroU32::MIN,
+        family: Family::V4,
+    });
+    let marked = Service {
+        frontends: [(mark, weir_proto::model::Sources::new())].into(),
+        ..service("web", &[], &["10.0.0.1:80@a"])
+    };
+    let compiled = compile(&marked, [].into_iter());
+    let keys: Vec<ItemKey> = items(&compiled, "a").iter().map(Item::key).collect();
+    let backend = BackendKey {
+        frontend: mark,
+        endpoint: super::super::samples::endpoint("10.0.0.1:80"),
+    };
+    assert_eq!(
+        keys,
+        [ItemKey::VirtualService(mark), ItemKey::Backend(backend)]
     );
 }

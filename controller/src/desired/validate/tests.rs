@@ -174,7 +174,7 @@ fn a_service_and_its_set_may_name_the_same_backend() {
 #[test]
 fn a_backend_that_does_not_fit_its_service_is_refused_whichever_changes() {
     let pods = Resource::BackendSet(set("pods", "web", &["fd00::1:80", "10.0.0.2:80"]));
-    let said = "backend_sets[pods].backends[[fd00::1]:80]: fd00::1 is not of the family of frontend 10.1.0.1";
+    let said = "backend_sets[pods].backends[[fd00::1]:80]: fd00::1 is not of the family of frontend 10.1.0.1:80 TCP";
     assert_eq!(problems(&stored(vec![web()]), &batch(vec![pods])), [said]);
     let pods = Resource::BackendSet(set("pods", "web", &["10.0.0.2:8080"]));
     let direct = Resource::Service(weir_proto::model::Service {
@@ -212,5 +212,32 @@ fn a_frontend_that_passed_to_another_service_is_claimed_there() {
     assert_eq!(
         problems(&now, &third),
         ["services[x].frontends[10.1.0.1:80 TCP]: 10.1.0.1:80 TCP is claimed by services[shop]"]
+    );
+}
+
+#[test]
+fn services_that_share_a_vip_bind_it_alike() {
+    let open = weir_proto::model::Service {
+        lockdown: false,
+        vip_binding: weir_proto::model::VipBinding::Route,
+        ..service("ssh", &["10.1.0.1:22", "10.1.0.1:2222"], &[])
+    };
+    let alone = batch(vec![Resource::Service(open.clone())]);
+    assert_eq!(
+        problems(&stored(vec![web()]), &alone),
+        [
+            "services[ssh].vip_binding: ROUTE, and ADDRESS in services[web], which shares the VIP 10.1.0.1",
+            "services[ssh].lockdown: false, and true in services[web], which shares the VIP 10.1.0.1",
+        ]
+    );
+    let web = weir_proto::model::Service {
+        lockdown: open.lockdown,
+        vip_binding: open.vip_binding,
+        ..service("web", &["10.1.0.1:80"], &[])
+    };
+    let both = batch(vec![Resource::Service(open), Resource::Service(web)]);
+    assert_eq!(
+        problems(&stored(vec![self::web()]), &both),
+        Vec::<String>::new()
     );
 }

@@ -130,7 +130,11 @@ fn the_history_is_bounded_in_generations_and_in_changes() {
 
     let before = view.digest();
     let many: Vec<Item> = (0..=MOST_CHANGES as u32)
-        .map(|number| Item::Vip(std::net::Ipv4Addr::from(number + 1).into()))
+        .map(|number| {
+            Item::Vip(weir_proto::model::Vip::new(
+                std::net::Ipv4Addr::from(number + 1).into(),
+            ))
+        })
         .collect();
     change(&mut view, &[claim(&many)]);
     assert!(matches!(view.catch_up(Some(before)), CatchUp::Snapshot(_)));

@@ -36,6 +36,7 @@ fn frontend(port: u32) -> wire::Frontend {
         address: "10.100.100.100".to_owned(),
         port,
         protocol: wire::Protocol::Tcp.into(),
+        ..wire::Frontend::default()
     }
 }
 

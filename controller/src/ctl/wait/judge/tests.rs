@@ -53,6 +53,7 @@ fn both() -> Wait {
             address: "10.100.100.100".to_owned(),
             port: 8080,
             protocol: wire::Protocol::Tcp.into(),
+            ..wire::Frontend::default()
         }],
         ..wire::Service::default()
     };
