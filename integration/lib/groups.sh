@@ -80,5 +80,6 @@ group_kernel() {
   echo "kernel with ip_vs: $kernel"
   one_test weir-agent kernel_codec in_kernel
   one_test weir-agent kernel_contract in_kernel
+  one_test weir-agent kernel_vips in_kernel
   one_test weir-integration scenarios in_kernel
 }
