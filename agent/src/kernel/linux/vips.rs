@@ -319,19 +319,24 @@ impl Vips {
         link: u32,
         steps: &[&Step],
     ) -> Result<Vec<Result<Work, StepError>>, NlError> {
-        let binds = |step: &&&Step| matches!(step, Step::Add { .. } | Step::Edit { .. });
+        // a few are taken away without asking how they are bound
+        let many = steps.len() > ONE_BY_ONE;
+        let binds = |step: &&&Step| !matches!(step, Step::Remove { .. });
+        let looked_at = steps.iter().filter(|step| many || binds(step));
+        let looked_at: Vec<IpAddr> = looked_at
+            .filter_map(|step| vip_of(step.key().unit()))
+            .collect();
         let bound = steps.iter().filter(binds);
-        let vips: Vec<IpAddr> = bound.filter_map(|step| vip_of(step.key().unit())).collect();
+        let bound = bound.filter_map(|step| vip_of(step.key().unit()));
+        let families: BTreeSet<bool> = bound.map(|vip| vip.is_ipv6()).collect();
         let rtnl = match &mut self.rtnl {
             Some(rtnl) => rtnl,
             none => none.insert(Rtnl::open()?),
         };
-        let found = self.node.find(rtnl, link, &vips).await?;
+        let found = self.node.find(rtnl, link, &looked_at).await?;
         let mut outward = BTreeMap::new();
-        for v6 in [false, true] {
-            if vips.iter().any(|vip| vip.is_ipv6() == v6) {
-                outward.insert(v6, self.node.outward(rtnl, v6, link).await?);
-            }
+        for v6 in families {
+            outward.insert(v6, self.node.outward(rtnl, v6, link).await?);
         }
         let mut works = Vec::with_capacity(steps.len());
         for step in steps {
@@ -345,7 +350,8 @@ impl Vips {
                 address,
                 source: outward.and_then(|outward| outward.source),
             };
-            let found = found.get(&address).copied().unwrap_or_default();
+            let known = found.get(&address).copied();
+            let found = known.unwrap_or_default();
             let refused = match step {
                 Step::Add { .. } if self.needed.contains(&address) => Some((
                     Errno::EADDRINUSE,
@@ -364,7 +370,7 @@ impl Vips {
                 (Some((errno, cause)), _) => Err(verdict::refused(errno, cause)),
                 (None, Step::Add { object, .. }) => Ok(place.add(&spec(object))),
                 (None, Step::Edit { object, .. }) => Ok(place.edit(&spec(object), found)),
-                (None, Step::Remove { .. }) => Ok(place.remove()),
+                (None, Step::Remove { .. }) => Ok(place.remove(known)),
             });
         }
         Ok(works)

@@ -92,11 +92,24 @@ impl Place {
         }
     }
 
-    /// Unbinds a VIP, however it is bound.
-    pub(super) fn remove(self) -> Work {
+    /// Unbinds a VIP: however it may be bound or, where that is known, as it is. A refusal costs more than a look.
+    pub(super) fn remove(self, found: Option<Found>) -> Work {
+        let then = match found {
+            Some(Found {
+                route: true,
+                address: false,
+                ..
+            }) => vec![self.del_route()],
+            Some(Found {
+                route: false,
+                address: true,
+                ..
+            }) => vec![self.del_address()],
+            _ => vec![self.del_address(), self.del_route()],
+        };
         Work {
             first: Vec::new(),
-            then: vec![self.del_address(), self.del_route()],
+            then,
             must_be_there: true,
         }
     }
@@ -196,4 +209,116 @@ fn said(command: &Command, answer: Result<(), NlError>) -> Verdict {
         let cause = format!("cannot {act}: {}", verdict::sentence(errno as i32));
         Some((cause, ""))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTE: VipSpec = VipSpec {
+        binding: VipBinding::Route,
+        silent: false,
+    };
+    const ADDRESS: VipSpec = VipSpec {
+        binding: VipBinding::Address,
+        silent: false,
+    };
+    const SILENT: VipSpec = VipSpec {
+        binding: VipBinding::Address,
+        silent: true,
+    };
+
+    fn place(address: &str) -> Place {
+        Place {
+            link: 4,
+            address: address.parse().unwrap_or_else(|why| panic!("{why}")),
+            source: None,
+        }
+    }
+
+    fn found(spec: VipSpec) -> Found {
+        Found {
+            address: spec.binding == VipBinding::Address,
+            route: spec.binding == VipBinding::Route,
+            ..Found::default()
+        }
+    }
+
+    /// Does what the kernel would and gives its answer.
+    fn carry_out(command: Command, held: &mut Found) -> Result<(), NlError> {
+        let (there, after, errno) = match command {
+            Command::AddAddress { .. } => (&mut held.address, true, Errno::EEXIST),
+            Command::AddRoute { .. } => (&mut held.route, true, Errno::EEXIST),
+            Command::DelAddress { .. } => (&mut held.address, false, Errno::EADDRNOTAVAIL),
+            Command::DelRoute { .. } => (&mut held.route, false, Errno::ESRCH),
+            other => panic!("{other:?} changes nothing"),
+        };
+        if *there == after {
+            return Err(NlError::Errno(errno as i32));
+        }
+        *there = after;
+        Ok(())
+    }
+
+    /// Runs a step on what is held, which must never be nothing in between.
+    fn run(work: &Work, held: &mut Found) -> [Verdict; 2] {
+        let mut answer = |command: &Command| {
+            let answer = carry_out(*command, held);
+            assert!(held.any(), "nothing is bound after {command:?}");
+            answer
+        };
+        let first: Vec<_> = work.first.iter().map(|(one, _)| answer(one)).collect();
+        let then: Vec<_> = work.then.iter().map(answer).collect();
+        [work.begun(first.into_iter()), work.ended(then.into_iter())]
+    }
+
+    #[test]
+    fn a_vip_is_bound_all_the_while_it_changes() {
+        for address in ["10.9.0.1", "fd09::1"] {
+            for from in [ROUTE, ADDRESS, SILENT] {
+                for to in [ROUTE, ADDRESS, SILENT] {
+                    let mut held = found(from);
+                    let work = place(address).edit(&to, held);
+                    assert_eq!(run(&work, &mut held), [Ok(()), Ok(())], "{from:?} {to:?}");
+                    assert_eq!(held, found(to), "{from:?} {to:?}");
+                    // and again, after an answer was lost
+                    let work = place(address).edit(&to, held);
+                    assert_eq!(run(&work, &mut held), [Ok(()), Ok(())], "{from:?} {to:?}");
+                    assert_eq!(held, found(to), "{from:?} {to:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_vip_is_what_is_taken_away() {
+        let place = place("10.9.0.1");
+        let known = |spec| place.remove(Some(found(spec))).then;
+        assert_eq!(known(ROUTE), [place.del_route()]);
+        assert_eq!(known(ADDRESS), [place.del_address()]);
+        let both = [place.del_address(), place.del_route()];
+        assert_eq!(place.remove(None).then, both);
+        assert_eq!(place.remove(Some(Found::default())).then, both);
+    }
+
+    #[test]
+    fn to_remove_what_is_not_there_is_refused_and_half_of_it_is_not() {
+        let work = place("10.9.0.1").remove(None);
+        let absent = || Err(NlError::Errno(Errno::EADDRNOTAVAIL as i32));
+        let gone = || Err(NlError::Errno(Errno::ESRCH as i32));
+        assert_eq!(work.ended([absent(), Ok(())].into_iter()), Ok(()));
+        assert_eq!(work.ended([Ok(()), gone()].into_iter()), Ok(()));
+        let refused = work.ended([absent(), gone()].into_iter());
+        assert!(refused.is_err_and(|error| error.says_absent()));
+        let unknown = work.ended([Err(NlError::Timeout), Ok(())].into_iter());
+        assert!(unknown.is_err_and(|error| !error.says_absent()));
+    }
+
+    #[test]
+    fn only_an_ipv4_route_needs_the_anchor() {
+        let needs = |address, spec| place(address).add(&spec).needs_anchor();
+        assert!(needs("10.9.0.1", ROUTE));
+        assert!(!needs("10.9.0.1", ADDRESS));
+        assert!(!needs("fd09::1", ROUTE));
+    }
 }

@@ -46,7 +46,7 @@ impl NetlinkSocket {
         }
         self.send(&out, questions.len()).await?;
         let mut verdicts = vec![Ok(()); questions.len()];
-        let mut answered = questions.is_empty();
+        let mut answered = false;
         while !answered {
             self.receive(|message| {
                 let place = message.seq.wrapping_sub(first) as usize;
@@ -63,5 +63,44 @@ impl NetlinkSocket {
             .await?;
         }
         Ok(verdicts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::super::Protocol;
+    use super::*;
+
+    /// Asks the generic netlink controller, which every kernel has, for a family by its name.
+    fn family(name: &str) -> Request {
+        let mut request = Request::generic(16, 3, 2, 0);
+        request.string(2, name);
+        request
+    }
+
+    #[tokio::test]
+    async fn each_answer_belongs_to_its_own_question() -> Result<(), NlError> {
+        let mut socket = NetlinkSocket::open(Protocol::Generic)?;
+        let names = |place| ["nlctrl", "weir-no-such"][place % 2];
+        let questions: Vec<Request> = (0..150).map(|place| family(names(place))).collect();
+        let mut told = vec![0; questions.len()];
+        let verdicts = socket
+            .ask(&questions, |place, message| {
+                let name = message.attrs(4).get(2);
+                assert_eq!(name.and_then(|name| name.str()), Some("nlctrl"));
+                told[place] += 1;
+            })
+            .await?;
+        let expected: Vec<_> = (0..150).map(|place| 1 - place % 2).collect();
+        assert_eq!(told, expected);
+        for (place, verdict) in verdicts.iter().enumerate() {
+            let errno = verdict.as_ref().err().and_then(NlError::errno);
+            assert_eq!(errno, (place % 2 == 1).then_some(Errno::ENOENT as i32));
+        }
+        assert_eq!((socket.counts().messages, socket.counts().sends), (150, 3));
+        assert!(socket.ask(&[], |_, _| {}).await?.is_empty());
+        Ok(())
     }
 }
