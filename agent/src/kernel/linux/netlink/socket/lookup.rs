@@ -83,8 +83,8 @@ mod tests {
     #[tokio::test]
     async fn each_answer_belongs_to_its_own_question() -> Result<(), NlError> {
         let mut socket = NetlinkSocket::open(Protocol::Generic)?;
-        let names = |place| ["nlctrl", "weir-no-such"][place % 2];
-        let questions: Vec<Request> = (0..150).map(|place| family(names(place))).collect();
+        let pair = [family("nlctrl"), family("weir-no-such")];
+        let questions: Vec<Request> = pair.into_iter().cycle().take(150).collect();
         let mut told = vec![0; questions.len()];
         let verdicts = socket
             .ask(&questions, |place, message| {
