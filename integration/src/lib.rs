@@ -4,10 +4,12 @@
 pub mod client;
 pub mod daemon;
 pub mod eventually;
+pub mod fuzz;
 pub mod kernel_state;
 pub mod load;
 pub mod netns;
 pub mod program;
+pub mod random;
 pub mod server;
 pub mod topology;
 pub mod weir;

@@ -112,13 +112,17 @@ pub struct Counter {
 
 /// A rule of the chain, as far as weir reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rule {
-    chain: String,
-    ours: bool,
+pub struct Rule {
+    /// Where it stands.
+    pub chain: String,
+    /// Whether it carries weir's mark.
+    pub ours: bool,
     /// The set it refers to, when it is the match that weir writes.
-    set: Option<u16>,
-    masquerades: bool,
-    counter: Counter,
+    pub set: Option<u16>,
+    /// Whether it masquerades.
+    pub masquerades: bool,
+    /// What it counted.
+    pub counter: Counter,
 }
 
 impl NftCompat {
@@ -370,7 +374,8 @@ fn match_info(set_index: u16) -> [u8; 48] {
 }
 
 impl Rule {
-    fn decode(attrs: Attrs<'_>) -> Result<Self, DecodeError> {
+    /// Reads the attributes behind the `nfgenmsg` of an `NFT_MSG_NEWRULE`.
+    pub fn decode(attrs: Attrs<'_>) -> Result<Self, DecodeError> {
         let chain = DecodeError::need("NFTA_RULE_CHAIN", attrs.get(NFTA_RULE_CHAIN))?;
         let mut rule = Self {
             chain: DecodeError::read("NFTA_RULE_CHAIN", chain.str())?.to_owned(),
