@@ -173,7 +173,7 @@ proptest! {
         });
         let read = |kind| behind(&shown).get(kind).map(|attr| attr.attrs());
         let attrs = read(IPVS_CMD_ATTR_SERVICE).expect("the service");
-        let status = ServiceStatus { service, stats: stats(&wide) };
+        let status = ServiceStatus { service, stats: stats(&wide), stats64: true };
         prop_assert_eq!(ServiceStatus::decode(attrs), Ok(status));
         let attrs = read(IPVS_CMD_ATTR_DEST).expect("the destination");
         let [active, inactive, persistent] = conns;

@@ -85,23 +85,6 @@ fn services_are_read_as_the_kernel_shows_them() {
 }
 
 #[test]
-fn the_counters_of_32_bits_are_taken_where_there_are_no_others() {
-    let (_, answers) = captured("ipvsadm -Sn");
-    for message in answers.iter().filter(|message| message[0] == 1) {
-        let attrs = nested(message, IPVS_CMD_ATTR_SERVICE);
-        let both = ServiceStatus::decode(attrs).expect("a captured service");
-        let mut old = Request::new(16, 0);
-        for attr in attrs.filter(|attr| attr.kind != service::IPVS_SVC_ATTR_STATS64) {
-            old.bytes(attr.kind, attr.payload);
-        }
-        assert_eq!(
-            ServiceStatus::decode(Attrs::new(&old.as_bytes()[16..])),
-            Ok(both)
-        );
-    }
-}
-
-#[test]
 fn destinations_are_read_as_the_kernel_shows_them() {
     let (_, answers) = captured("ipvsadm -Sn");
     let all: Vec<DestStatus> = answers
