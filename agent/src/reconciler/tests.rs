@@ -266,7 +266,7 @@ async fn an_agent_without_its_journal_takes_over_what_hangs_on_its_link() {
 #[tokio::test(start_paused = true)]
 async fn one_refused_item_does_not_stop_the_others() {
     let kernel = Fake::new();
-    let refused = StepError::Refused(Problem::new(2, "no such thing".to_owned()));
+    let refused = StepError::from(Problem::new(2, "no such thing".to_owned()));
     for _ in 0..3 {
         kernel.fail(key(&backend(11, 1)), refused.clone());
     }
@@ -480,7 +480,7 @@ async fn a_kernel_that_cannot_be_read_is_told_as_every_item_it_should_hold() {
 async fn a_failed_base_object_is_told_as_the_items_that_need_it() {
     let kernel = Fake::new();
     let rule = Key::LoopbackRule(weir_proto::model::Family::V4);
-    let refused = StepError::Refused(Problem::new(95, "no iptables".to_owned()));
+    let refused = StepError::from(Problem::new(95, "no iptables".to_owned()));
     kernel.fail(rule, refused);
     let mut rig = Rig::start(&kernel);
     let status = rig.change(web(), &[]).await;

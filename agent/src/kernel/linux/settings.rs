@@ -195,7 +195,7 @@ fn refused(error: SysctlError) -> StepError {
         | SysctlError::Refused { source, .. }
         | SysctlError::Io { source, .. } => source.raw_os_error(),
     };
-    StepError::Refused(Problem::new(
+    StepError::from(Problem::new(
         source.unwrap_or(Errno::EIO as i32),
         chain(&error),
     ))

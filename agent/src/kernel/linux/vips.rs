@@ -486,7 +486,7 @@ fn object(route: &Route, link: u32) -> Option<Object> {
 
 fn refused(error: LinkError) -> StepError {
     match &error {
-        LinkError::Refused { act, errno } => StepError::Refused(Problem::new(
+        LinkError::Refused { act, errno } => StepError::from(Problem::new(
             *errno as i32,
             match (*act, errno) {
                 ("create the dummy link", Errno::EOPNOTSUPP) => {
@@ -496,7 +496,7 @@ fn refused(error: LinkError) -> StepError {
             },
         )),
         LinkError::OtherKind { .. } => {
-            StepError::Refused(Problem::new(Errno::EEXIST as i32, error.to_string()))
+            StepError::from(Problem::new(Errno::EEXIST as i32, error.to_string()))
         }
         LinkError::Interrupted | LinkError::Timeout | LinkError::Closed | LinkError::Io(_) => {
             StepError::Unknown(error.to_string())
