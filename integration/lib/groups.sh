@@ -83,5 +83,6 @@ group_kernel() {
   one_test weir-agent kernel_codec in_kernel
   one_test weir-agent kernel_contract in_kernel
   one_test weir-agent kernel_counts in_kernel
+  one_test weir-agent kernel_vips in_kernel
   one_test weir-integration scenarios in_kernel
 }

@@ -18,6 +18,7 @@ pub mod sets;
 mod settings;
 mod sync_daemons;
 pub mod sysctl;
+mod tunnels;
 mod verdict;
 pub mod vips;
 
@@ -85,6 +86,11 @@ impl Linux {
     /// Gives what was said to IPVS so far, for tests and benches that count.
     pub fn ipvs_counts(&self) -> Counts {
         self.services.counts()
+    }
+
+    /// Gives what was said about addresses and routes so far, for tests and benches that count.
+    pub fn vip_counts(&self) -> Counts {
+        self.vips.counts()
     }
 
     /// Gives what was said of loopback sets so far to ipset, and to nf_tables, for tests and benches that count.

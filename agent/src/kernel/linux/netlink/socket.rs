@@ -8,6 +8,8 @@
 //!   not have happened: the caller reads back.
 //! - The descriptor belongs to the network namespace of the thread that opens it.
 
+mod lookup;
+
 use std::{collections::BTreeSet, future::poll_fn, io, mem, ops::Range, sync::Arc, time::Duration};
 
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
@@ -45,6 +47,8 @@ const NFNL_MSG_BATCH_END: u16 = 0x11;
 /// Which part of the kernel a socket talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// `NETLINK_ROUTE`: links, addresses, routes.
+    Route = 0,
     /// `NETLINK_NETFILTER`: ipset, nf_tables, conntrack.
     Netfilter = 12,
     /// `NETLINK_GENERIC`: IPVS.
@@ -556,6 +560,10 @@ fn connect(protocol: Protocol) -> Result<TokioSocket, NlError> {
     inner.bind_auto()?;
     inner.connect(&SocketAddr::new(0, 0))?;
     inner.set_cap_ack(true)?;
+    if protocol == Protocol::Route {
+        // dumps hold what they were asked for and no more
+        inner.set_netlink_get_strict_chk(true)?;
+    }
     // raising the buffers past the system's limit needs CAP_NET_ADMIN; with less, WINDOW still fits
     if setsockopt(inner, sockopt::SndBufForce, &SOCKET_BUFFER).is_err() {
         setsockopt(inner, sockopt::SndBuf, &SOCKET_BUFFER).map_err(io::Error::from)?;
