@@ -19,7 +19,8 @@ use self::everything::{
     sync_daemons_are_started_changed_and_stopped,
 };
 use self::vips::{
-    a_vip_becomes_silent_and_answers_again, a_vip_that_is_not_bound_is_neither_edited_nor_removed,
+    a_vip_becomes_silent_and_answers_again, a_vip_is_seen_as_soon_as_it_is_bound,
+    a_vip_that_is_not_bound_is_neither_edited_nor_removed,
     a_vip_turns_from_an_address_into_a_route_and_back, many_vips_at_once_are_all_there,
 };
 use super::{Kernel, StepError, Verdict};
@@ -80,6 +81,7 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         backends_of_every_kind_are_kept_and_edited
         sync_daemons_are_started_changed_and_stopped
         settings_keep_what_they_are_given
+        a_vip_is_seen_as_soon_as_it_is_bound
         a_vip_turns_from_an_address_into_a_route_and_back
         a_vip_becomes_silent_and_answers_again
         a_vip_that_is_not_bound_is_neither_edited_nor_removed
@@ -490,6 +492,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 20);
+        assert_eq!(passed.len(), 21);
     }
 }

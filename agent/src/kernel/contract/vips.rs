@@ -132,3 +132,15 @@ pub(super) async fn many_vips_at_once_are_all_there<K: Kernel>(kernel: &mut K) {
     wanted.insert(Key::Link, Object::Present);
     assert_eq!(objects(kernel).await, wanted);
 }
+
+pub(super) async fn a_vip_is_seen_as_soon_as_it_is_bound<K: Kernel>(kernel: &mut K) {
+    must(kernel, &[add(Key::Link, Object::Present)]).await;
+    // the kernel sets an IPv6 address up behind the back of who added it: many, so that some are read before that
+    for last in 1..=64u16 {
+        let address = IpAddr::from([0xfd00, 0x100, 0, 0, 0, 0, 1, last]);
+        let vip = Key::Item(ItemKey::Vip(address));
+        must(kernel, &[add(vip, bound())]).await;
+        let alone = read(kernel, &Scope::Units([vip.unit()].into())).await;
+        assert_eq!(alone, Table::from([(vip, bound())]));
+    }
+}

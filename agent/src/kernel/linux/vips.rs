@@ -6,15 +6,17 @@
 //! - Nothing is asked of the kernel for each VIP of many: a look at the node serves all steps of a pass.
 //! - A step on something that is not ours, or not on the link, is refused.
 
+mod anchor;
 mod binding;
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use nix::errno::Errno;
 use weir_proto::model::{ItemKey, VipBinding, unicast};
 
+use self::anchor::Anchor;
 use self::binding::{ANCHOR, Place, Work};
 use self::node::{Found, Node};
 use super::link::rtm::{Address, Command, RT_SCOPE_HOST, RTPROT_KERNEL, Route};
@@ -38,6 +40,7 @@ pub(super) struct Vips {
     needed: Vec<IpAddr>,
     /// As it was since the last read.
     node: Node,
+    anchor: Anchor,
 }
 
 impl Vips {
@@ -48,6 +51,7 @@ impl Vips {
             rtnl: None,
             needed,
             node: Node::default(),
+            anchor: Anchor::default(),
         }
     }
 
@@ -117,6 +121,18 @@ impl Vips {
         let mut found: BTreeMap<IpAddr, Object> = all
             .filter_map(|(vip, route)| Some((*vip, object(&route?, link)?)))
             .collect();
+        // an IPv6 address has its route only once the kernel is done with it, which is after it is added
+        // (`addrconf_dad_work` in `net/ipv6/addrconf.c`)
+        let unseen = vips.iter().filter(|vip| !found.contains_key(vip));
+        let unseen: Vec<Ipv6Addr> = unseen
+            .filter_map(|vip| match vip {
+                IpAddr::V6(vip) => Some(*vip),
+                IpAddr::V4(_) => None,
+            })
+            .collect();
+        let there = rtnl.has(link, &unseen).await?;
+        let there = unseen.iter().zip(there).filter(|(_, there)| *there);
+        found.extend(there.map(|(vip, _)| (IpAddr::V6(*vip), address(false))));
         // the route of an address does not tell its scope, and IPv4 has no request for one address alone
         let scoped = |(vip, object): (&IpAddr, &Object)| vip.is_ipv4() && *object == address(false);
         if found.iter().any(scoped) {
@@ -150,6 +166,7 @@ impl Vips {
             })
             .await?;
         }
+        self.anchor.seen(&found);
         // what every link has by itself, and what holds ours together, are no VIPs
         found.retain(|address, _| match address {
             IpAddr::V4(_) => *address != ANCHOR,
@@ -226,6 +243,11 @@ impl Vips {
         for lot in lots(steps) {
             verdicts.extend(self.take(link, lot).await);
         }
+        if self.anchor.let_go() {
+            let address = ANCHOR;
+            // gone already is as good, and what keeps it does no harm
+            let _ = self.batch(&[Command::DelAddress { link, address }]).await;
+        }
         verdicts
     }
 
@@ -248,6 +270,9 @@ impl Vips {
         self.begin(link, &works, &mut verdicts).await;
         self.end(&works, &mut verdicts).await;
         for (step, verdict) in steps.iter().zip(&verdicts) {
+            if let Some(vip) = vip_of(step.key().unit()) {
+                self.anchor.note(vip, step, verdict.is_ok());
+            }
             match (verdict, vip_of(step.key().unit())) {
                 (Ok(()), Some(vip)) => self.node.note(vip, left_by(step)),
                 (Ok(()), None) => {}
@@ -268,6 +293,7 @@ impl Vips {
         let mut commands = Vec::new();
         let anchored = works.iter().flatten().any(Work::needs_anchor);
         if anchored {
+            self.anchor.put_up();
             commands.push(Command::AddAddress {
                 link,
                 address: ANCHOR,

@@ -107,7 +107,7 @@ pub(super) fn everything() -> Result<Foreign> {
         "ip -o addr show",
         "ip -4 route show table all",
         "ip -6 route show table all",
-        "sysctl net.ipv4.vs.conntrack net.ipv4.vs.expire_nodest_conn net.ipv4.ip_forward net.ipv6.conf.all.forwarding",
+        "sysctl net.ipv4.vs.conntrack net.ipv4.vs.expire_nodest_conn net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv4.conf.all.arp_ignore net.ipv4.conf.all.arp_announce",
     ] {
         rest.extend(run(show)?);
     }
@@ -198,7 +198,7 @@ impl Foreign {
     fn within(&self, now: &Self) -> Result<()> {
         let there: BTreeSet<&String> = now.rest.iter().collect();
         // a setting that weir needs has another value while it runs
-        let setting = |line: &str| line.starts_with("net.");
+        let setting = |line: &str| line.starts_with("net.") || line.starts_with("Timeout");
         let rest = self.rest.iter().filter(|line| !setting(line));
         let lost: Vec<&String> = rest.filter(|line| !there.contains(line)).collect();
         ensure!(lost.is_empty(), "lost: {lost:#?}\nof {:#?}", now.rest);

@@ -23,7 +23,8 @@ const REFUSED: [&str; 2] = ["10.100.0.5", "10.100.0.7"];
 /// Addresses that somebody put on the link of ours.
 const IN_THE_WAY: [&str; 2] = ["10.100.0.6", "10.100.0.8"];
 /// Services that somebody made.
-const THEIRS: [&str; 3] = [
+const THEIRS: [&str; 4] = [
+    "mark 7 IPv4",
     "10.100.0.1:80 TCP",
     "10.100.0.2:81 UDP",
     "[fd00:100::1]:80 TCP",
@@ -76,15 +77,26 @@ impl Node {
     pub(super) fn take(&mut self, operation: Operation) {
         match operation {
             Operation::Put(item) => {
-                self.due.insert(Key::Item(item.key()).unit());
+                self.touch(item.key());
                 self.state.insert(item);
             }
             Operation::Remove(keys) => {
                 for key in keys {
-                    self.due.insert(Key::Item(key).unit());
+                    self.touch(key);
                     self.state.remove(&key);
                 }
             }
+        }
+    }
+
+    fn touch(&mut self, key: ItemKey) {
+        self.due.insert(Key::Item(key).unit());
+        if matches!(key, ItemKey::SilentVip(_) | ItemKey::StrictArp) {
+            // how ARP is answered, and with it how every VIP is bound
+            let vips = self.state.items().keys();
+            let vips = vips.filter(|key| matches!(key, ItemKey::Vip(_)));
+            self.due.extend(vips.map(|key| Key::Item(*key).unit()));
+            self.due.insert(Unit::Base);
         }
     }
 

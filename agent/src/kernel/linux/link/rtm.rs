@@ -145,6 +145,14 @@ pub enum Command {
     },
     /// Asks for the route that packets to an address take, as it stands in its table.
     Lookup(IpAddr),
+    /// Shows one IPv6 address of a link; `EADDRNOTAVAIL` when the link does not have it (`inet6_rtm_getaddr` in
+    /// `net/ipv6/addrconf.c`; IPv4 has no such request).
+    GetAddress {
+        /// The link's index.
+        link: u32,
+        /// Which.
+        address: Ipv6Addr,
+    },
     /// Dumps the addresses of a family, of one link or, with 0, of all.
     Addresses {
         /// Whether of IPv6.
@@ -233,6 +241,12 @@ impl Command {
                 };
                 header.write(&mut out);
                 out.ip(RTA_DST, address);
+                out
+            }
+            Self::GetAddress { link, address } => {
+                let mut out = Request::new(RTM_GETADDR, 0);
+                write_address_header(&mut out, [AF_INET6, 0, 0, 0], link);
+                out.ip(IFA_ADDRESS, address.into());
                 out
             }
             Self::Addresses { v6, link } => {

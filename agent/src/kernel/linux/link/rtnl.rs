@@ -1,6 +1,6 @@
 //! The door to addresses, routes and tunnel links: sends what the codec wrote, reads what came back.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use nix::errno::Errno;
 
@@ -102,6 +102,22 @@ impl Rtnl {
             })
             .await?;
         Ok(routes)
+    }
+
+    /// Says of each IPv6 address whether a link has it.
+    pub async fn has(&mut self, link: u32, addresses: &[Ipv6Addr]) -> Result<Vec<bool>, NlError> {
+        let questions: Vec<Request> = addresses
+            .iter()
+            .map(|address| {
+                let address = *address;
+                Command::GetAddress { link, address }.encode()
+            })
+            .collect();
+        let mut there = vec![false; addresses.len()];
+        self.socket
+            .ask(&questions, |place, _| there[place] = true)
+            .await?;
+        Ok(there)
     }
 
     /// Carries out commands that show nothing, many to a system call, and gives the verdict on each.

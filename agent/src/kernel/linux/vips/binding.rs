@@ -201,6 +201,7 @@ fn said(command: &Command, answer: Result<(), NlError>) -> Verdict {
         Command::AddRoute { .. } => "add the route",
         Command::DelRoute { .. } => "delete the route",
         Command::Lookup(_)
+        | Command::GetAddress { .. }
         | Command::Addresses { .. }
         | Command::LocalRoutes { .. }
         | Command::MainRoutes { .. } => "read",
