@@ -124,12 +124,7 @@ impl Vips {
         // an IPv6 address has its route only once the kernel is done with it, which is after it is added
         // (`addrconf_dad_work` in `net/ipv6/addrconf.c`)
         let unseen = vips.iter().filter(|vip| !found.contains_key(vip));
-        let unseen: Vec<Ipv6Addr> = unseen
-            .filter_map(|vip| match vip {
-                IpAddr::V6(vip) => Some(*vip),
-                IpAddr::V4(_) => None,
-            })
-            .collect();
+        let unseen = v6_of(unseen.copied());
         let there = rtnl.has(link, &unseen).await?;
         let there = unseen.iter().zip(there).filter(|(_, there)| *there);
         found.extend(there.map(|(vip, _)| (IpAddr::V6(*vip), address(false))));
@@ -359,7 +354,16 @@ impl Vips {
             Some(rtnl) => rtnl,
             none => none.insert(Rtnl::open()?),
         };
-        let found = self.node.find(rtnl, link, &looked_at).await?;
+        let mut found = self.node.find(rtnl, link, &looked_at).await?;
+        // what is edited was seen, if need be without a route
+        let edited = steps
+            .iter()
+            .filter(|step| matches!(step, Step::Edit { .. }));
+        let edited = edited.filter_map(|step| vip_of(step.key().unit()));
+        let unseen = v6_of(edited.filter(|vip| !found.get(vip).is_some_and(|found| found.any())));
+        for (vip, there) in unseen.iter().zip(rtnl.has(link, &unseen).await?) {
+            found.entry(IpAddr::V6(*vip)).or_default().address |= there;
+        }
         let mut outward = BTreeMap::new();
         for v6 in families {
             outward.insert(v6, self.node.outward(rtnl, v6, link).await?);
@@ -490,6 +494,14 @@ fn address(silent: bool) -> Object {
 
 fn as_address(bound: &Address) -> Object {
     address(bound.address.is_ipv4() && bound.scope == RT_SCOPE_HOST)
+}
+
+fn v6_of(vips: impl Iterator<Item = IpAddr>) -> Vec<Ipv6Addr> {
+    vips.filter_map(|vip| match vip {
+        IpAddr::V6(vip) => Some(vip),
+        IpAddr::V4(_) => None,
+    })
+    .collect()
 }
 
 /// Says how a VIP is bound by its route; none when it is not bound on our link.
