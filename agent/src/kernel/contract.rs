@@ -2,6 +2,8 @@
 //!
 //! Each case begins on a kernel with nothing of ours in it and leaves it so.
 
+mod lockdown;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -10,6 +12,10 @@ use weir_proto::model::{
     Protocol,
 };
 
+use self::lockdown::{
+    a_guard_without_its_lockdown_is_refused, a_lockdown_takes_its_guards_with_it,
+    an_address_is_not_taken_for_the_range_it_lies_in, guards_come_and_go_one_by_one,
+};
 use super::{Kernel, StepError, Verdict};
 use crate::plan::{
     BackendSpec, Key, Ledger, LedgerChange, Object, Place, Scope, ServiceSpec, Setting, Step,
@@ -61,6 +67,10 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         an_unknown_scheduler_is_refused_and_its_backends_with_it
         one_refused_step_does_not_stop_the_others
         a_set_that_a_rule_uses_stays
+        a_guard_without_its_lockdown_is_refused
+        guards_come_and_go_one_by_one
+        an_address_is_not_taken_for_the_range_it_lies_in
+        a_lockdown_takes_its_guards_with_it
         a_service_takes_its_backends_with_it
         a_link_takes_its_vips_with_it
         many_objects_at_once_are_all_there
@@ -130,6 +140,7 @@ impl Net {
                 table.insert(self.backend(place, protocol), weighing(1));
             }
         }
+        table.extend(self.lockdown());
         table
     }
 }
@@ -464,6 +475,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 13);
+        assert_eq!(passed.len(), 17);
     }
 }

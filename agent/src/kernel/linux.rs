@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod ipset;
 pub mod ipvs;
 pub mod link;
+pub mod lockdown;
 pub mod loopback;
 pub mod netlink;
 mod objects;
@@ -21,11 +22,13 @@ pub mod sysctl;
 mod verdict;
 pub mod vips;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use weir_proto::model::{Capability, ItemKey};
+use weir_proto::model::{Capability, Family, ItemKey};
 
 use self::capabilities::Probed;
+use self::lockdown::Lockdowns;
 use self::netlink::Counts;
 use self::rules::Rules;
 use self::services::Services;
@@ -42,6 +45,7 @@ pub struct Linux {
     vips: Vips,
     sets: Sets,
     rules: Rules,
+    lockdowns: Lockdowns,
     services: Services,
     sync_daemons: SyncDaemons,
 }
@@ -58,6 +62,8 @@ enum Part {
     Sets,
     Rules,
     Entries,
+    Lockdowns,
+    Guards,
     Services,
     Backends,
     Vips,
@@ -71,12 +77,14 @@ impl Linux {
         let Probed {
             capabilities,
             engine,
+            lockdowns,
         } = capabilities::probe().await;
         let kernel = Self {
             settings: Settings::default(),
             vips: Vips::new(needed),
             sets: Sets::default(),
             rules: Rules::new(engine),
+            lockdowns,
             services: Services::default(),
             sync_daemons: SyncDaemons::default(),
         };
@@ -126,6 +134,10 @@ impl Kernel for Linux {
         }
         verdicts
     }
+
+    fn rejected(&self) -> BTreeMap<Family, u64> {
+        self.lockdowns.rejected()
+    }
 }
 
 impl Linux {
@@ -135,6 +147,7 @@ impl Linux {
         self.vips.read(scope, &mut table).await?;
         self.sets.read(scope, &mut table).await?;
         self.rules.read(scope, &mut table).await?;
+        self.lockdowns.read(scope, &mut table).await?;
         self.services.read(scope, &mut table).await?;
         self.sync_daemons.read(scope, &mut table).await?;
         Ok(table)
@@ -151,6 +164,8 @@ impl Linux {
             Part::Vips => self.vips.apply(steps).await,
             Part::Sets => self.sets.apply(steps).await,
             Part::Rules => self.rules.apply(steps).await,
+            Part::Lockdowns => self.lockdowns.apply(steps).await,
+            Part::Guards => self.lockdowns.apply_guards(steps).await,
             Part::Entries => self.sets.apply_entries(steps).await,
             Part::Services | Part::Backends => self.services.apply(steps).await,
         }
@@ -163,6 +178,8 @@ fn part(key: Key) -> Part {
         Key::Link => Part::Link,
         Key::LoopbackSet(_) => Part::Sets,
         Key::LoopbackRule(_) => Part::Rules,
+        Key::Lockdown(_) => Part::Lockdowns,
+        Key::Guard(_) => Part::Guards,
         Key::Item(ItemKey::LoopbackEntry(_)) => Part::Entries,
         Key::Item(ItemKey::VirtualService(_)) => Part::Services,
         Key::Item(ItemKey::Backend(_)) => Part::Backends,

@@ -15,6 +15,7 @@ use super::{
     ipset::{HASH_IP_PORT_IP, Ipset},
     ipvs::Ipvs,
     link::Links,
+    lockdown::Lockdowns,
     loopback::{Choice, RuleEngine},
     netlink::{Family, NlError},
 };
@@ -30,6 +31,8 @@ pub struct Probed {
     pub capabilities: Vec<Capability>,
     /// What puts the loopback rule into the kernel.
     pub engine: Option<RuleEngine>,
+    /// What holds the lockdowns.
+    pub(super) lockdowns: Lockdowns,
 }
 
 /// Probes everything in this thread's network namespace.
@@ -50,6 +53,7 @@ pub async fn probe() -> Probed {
             "{reason}; install iptables, or load nft_compat, nft_chain_nat and xt_set"
         )),
     };
+    let (lockdowns, lockdown) = Lockdowns::choose().await;
     let found = [
         ("net_admin", net_admin),
         ("ip_vs", ipvs),
@@ -57,6 +61,7 @@ pub async fn probe() -> Probed {
         ("ip_set", ip_set),
         ("ip_set_hash_ipportip", hash),
         ("loopback_rule", rules),
+        ("lockdown", lockdown),
     ];
     let capability = |(name, found): (&'static str, Result<String, String>)| {
         let available = found.is_ok();
@@ -69,6 +74,7 @@ pub async fn probe() -> Probed {
     Probed {
         capabilities: found.into_iter().map(capability).collect(),
         engine,
+        lockdowns,
     }
 }
 

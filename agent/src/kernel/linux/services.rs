@@ -151,7 +151,7 @@ fn is_absent(answer: &Result<(), NlError>) -> bool {
 fn frontend_of(unit: Unit) -> Option<Frontend> {
     match unit {
         Unit::Service(frontend) => Some(frontend),
-        Unit::Base | Unit::Entry(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
+        Unit::Base | Unit::Entry(_) | Unit::Guard(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
     }
 }
 

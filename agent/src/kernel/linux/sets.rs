@@ -174,7 +174,7 @@ impl Sets {
 }
 
 /// Destroys a set, waiting for nf_tables to let go of it.
-async fn destroy(ipset: &mut Ipset, name: &str) -> Result<(), NlError> {
+pub(super) async fn destroy(ipset: &mut Ipset, name: &str) -> Result<(), NlError> {
     for _ in 0..RELEASE_TRIES {
         match ipset.run(&Command::Destroy(name)).await {
             Err(NlError::Errno(IPSET_ERR_BUSY)) => tokio::time::sleep(RELEASE_PAUSE).await,
@@ -211,7 +211,12 @@ fn entry_step(step: &Step) -> Option<Element> {
 fn entry_of(unit: Unit, family: Family) -> Option<LoopbackEntry> {
     match unit {
         Unit::Entry(entry) if Family::of(entry.address) == family => Some(entry),
-        Unit::Base | Unit::Entry(_) | Unit::Service(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
+        Unit::Base
+        | Unit::Entry(_)
+        | Unit::Guard(_)
+        | Unit::Service(_)
+        | Unit::Vip(_)
+        | Unit::SyncDaemon(_) => None,
     }
 }
 
