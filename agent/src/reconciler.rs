@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
-use weir_proto::model::{Family, Generation};
+use weir_proto::model::{Family, Generation, ItemKey};
 use weir_proto::trace::chain;
 
 use crate::journal::{Journal, JournalError, Remembered};
@@ -175,6 +175,13 @@ impl<K: Kernel> Reconciler<K> {
         let before = before.filter_map(|key| self.held.state.get(&key));
         let items = before.chain(&change.upserted);
         units.extend(items.flat_map(guards).map(Unit::Guard));
+        if change
+            .keys()
+            .any(|key| matches!(key, ItemKey::SilentVip(_)))
+        {
+            // whether ARP is answered for addresses is a setting
+            units.insert(Unit::Base);
+        }
         self.held.apply(change);
         if self.lacks_base() {
             units.insert(Unit::Base);
