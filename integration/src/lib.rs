@@ -5,6 +5,7 @@ pub mod client;
 pub mod daemon;
 pub mod eventually;
 pub mod kernel_state;
+pub mod knock;
 pub mod load;
 pub mod netns;
 pub mod program;
