@@ -4,11 +4,13 @@
 pub mod client;
 pub mod daemon;
 pub mod eventually;
+pub mod fuzz;
 pub mod kernel_state;
 pub mod knock;
 pub mod load;
 pub mod netns;
 pub mod program;
+pub mod random;
 pub mod server;
 pub mod topology;
 pub mod weir;

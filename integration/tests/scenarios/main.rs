@@ -6,6 +6,7 @@ mod backends;
 mod foreign;
 mod hairpin;
 mod lockdown;
+mod operations;
 mod restart;
 mod site;
 mod two_nodes;

@@ -16,7 +16,7 @@ use weir_proto::trace::chain;
 use super::xtables::Kind;
 use crate::kernel::linux::loopback::IptablesError;
 use crate::kernel::linux::loopback::iptables::{LOCK_WAIT, VARIANTS, program};
-use crate::kernel::linux::sets::netlink_family;
+use crate::kernel::linux::loopback::netlink_family;
 
 /// The chain that the rules are in.
 pub const CHAIN: &str = "WEIR-LOCKDOWN";
