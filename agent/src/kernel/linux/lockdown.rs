@@ -6,6 +6,8 @@
 //! together; an entry of a set is one of [`Guard`].
 
 pub mod filter;
+mod native;
+pub mod rules;
 pub mod xtables;
 
 use std::collections::BTreeMap;
@@ -13,33 +15,37 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 use weir_proto::model::Family;
 
+use self::native::Native;
 use self::xtables::Xtables;
 use super::verdict;
 use crate::kernel::{KernelError, Verdict};
-use crate::plan::{Guard, Key, Scope, Step, Table, Unit};
+use crate::plan::{Guard, Key, Object, Scope, Step, Table, Unit};
 
 /// The lockdowns of one network namespace, through the engine that works there.
 pub(super) struct Lockdowns {
-    engine: Result<Engine, String>,
-}
-
-/// What holds sets and rules.
-enum Engine {
-    /// Kernel IP sets, and rules of a program of the iptables family.
-    Xtables(Xtables),
+    /// In nf_tables alone, where the kernel has it.
+    native: Result<Native, String>,
+    /// In IP sets and rules of iptables.
+    sets: Result<Xtables, String>,
 }
 
 impl Lockdowns {
-    /// Finds an engine that works here, and says which or why none does.
+    /// Finds an engine that works here, nf_tables before the other, and says which or why none does.
     pub(super) async fn choose() -> (Self, Result<String, String>) {
-        let (engine, said) = match Xtables::find().await {
-            Ok(found) => {
-                let said = found.describe();
-                (Ok(Engine::Xtables(found)), Ok(said))
-            }
-            Err(missing) => (Err(missing.clone()), Err(missing)),
+        let native = Native::find().await;
+        let mut sets = Xtables::open().await;
+        let said = match (&native, &mut sets) {
+            (Ok(_), _) => Ok("nf_tables".to_owned()),
+            (Err(missing), Ok(found)) => match found.describe().await {
+                Ok(how) => Ok(format!("{how}, since nf_tables: {missing}")),
+                Err(also) => Err(format!("nf_tables: {missing}; {also}")),
+            },
+            (Err(missing), Err(also)) => Err(format!("nf_tables: {missing}; {also}")),
         };
-        (Self { engine }, said)
+        if let (Err(_), Err(missing)) = (&native, &said) {
+            sets = Err(missing.clone());
+        }
+        (Self { native, sets }, said)
     }
 
     /// Reads the lockdowns and guards of the scope.
@@ -48,13 +54,25 @@ impl Lockdowns {
         scope: &Scope,
         table: &mut Table,
     ) -> Result<(), KernelError> {
-        let Ok(Engine::Xtables(engine)) = &mut self.engine else {
-            return Ok(());
-        };
         for family in Family::ALL {
             let part = Part::of(scope, family);
-            if part.base || part.all || !part.guards.is_empty() {
-                engine.read(&part, table).await?;
+            if !part.base && !part.all && part.guards.is_empty() {
+                continue;
+            }
+            match (&mut self.native, &mut self.sets) {
+                (Ok(native), sets) => {
+                    native.read(&part, table).await?;
+                    // an agent of ours may have found the other engine at an earlier start
+                    if let Ok(sets) = sets
+                        && part.base
+                        && sets.is_there(family).await?
+                    {
+                        let both = Object::Value("in another engine".to_owned());
+                        table.insert(Key::Lockdown(family), both);
+                    }
+                }
+                (Err(_), Ok(sets)) => sets.read(&part, table).await?,
+                (Err(_), Err(_)) => {}
             }
         }
         Ok(())
@@ -64,24 +82,61 @@ impl Lockdowns {
     pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(steps.len());
         for step in steps {
-            let verdict = match (&mut self.engine, step.key()) {
-                (Ok(Engine::Xtables(engine)), Key::Lockdown(family)) => match step {
-                    Step::Add { .. } | Step::Edit { .. } => engine.install(family).await,
-                    Step::Remove { .. } => engine.remove(family).await,
-                },
-                (Err(missing), _) => Err(verdict::refused(Errno::EOPNOTSUPP, missing.clone())),
-                (Ok(_), _) => Err(verdict::refused(Errno::EINVAL, "not a lockdown")),
+            let Key::Lockdown(family) = step.key() else {
+                verdicts.push(Err(verdict::refused(Errno::EINVAL, "not a lockdown")));
+                continue;
             };
-            verdicts.push(verdict);
+            verdicts.push(match step {
+                Step::Add { .. } => self.install(family).await,
+                Step::Edit { .. } => self.repair(family).await,
+                Step::Remove { .. } => self.remove(family).await,
+            });
         }
         verdicts
     }
 
+    async fn install(&mut self, family: Family) -> Verdict {
+        match (&mut self.native, &mut self.sets) {
+            (Ok(native), _) => native.install(family).await,
+            (Err(_), Ok(sets)) => sets.install(family).await,
+            (Err(_), Err(missing)) => Err(verdict::refused(Errno::EOPNOTSUPP, missing.clone())),
+        }
+    }
+
+    /// Makes whole what is there. What the other engine holds is ours as well, for this is no new object; it goes once
+    /// there is something in its place.
+    async fn repair(&mut self, family: Family) -> Verdict {
+        let replaced = match &mut self.native {
+            Ok(native) => native.is_there(family).await.unwrap_or(false),
+            Err(_) => false,
+        };
+        self.install(family).await?;
+        if replaced {
+            self.remove_sets(family).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, family: Family) -> Verdict {
+        if let Ok(native) = &mut self.native {
+            native.remove(family).await?;
+        }
+        self.remove_sets(family).await
+    }
+
+    async fn remove_sets(&mut self, family: Family) -> Verdict {
+        match &mut self.sets {
+            Ok(sets) => sets.remove(family).await,
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Adds and deletes guards, many to a message.
     pub(super) async fn apply_guards(&mut self, steps: &[&Step]) -> Vec<Verdict> {
-        match &mut self.engine {
-            Ok(Engine::Xtables(engine)) => engine.apply(steps).await,
-            Err(missing) => steps
+        match (&mut self.native, &mut self.sets) {
+            (Ok(native), _) => native.apply(steps).await,
+            (Err(_), Ok(sets)) => sets.apply(steps).await,
+            (Err(_), Err(missing)) => steps
                 .iter()
                 .map(|_| Err(verdict::refused(Errno::EOPNOTSUPP, missing.clone())))
                 .collect(),
@@ -91,9 +146,10 @@ impl Lockdowns {
     /// Gives how many packets each family's rules had rejected when they were last looked at. Counting begins anew
     /// when the rules are put up again.
     pub(super) fn rejected(&self) -> BTreeMap<Family, u64> {
-        match &self.engine {
-            Ok(Engine::Xtables(engine)) => engine.rejected(),
-            Err(_) => BTreeMap::new(),
+        match (&self.native, &self.sets) {
+            (Ok(native), _) => native.rejected(),
+            (Err(_), Ok(sets)) => sets.rejected(),
+            (Err(_), Err(_)) => BTreeMap::new(),
         }
     }
 }

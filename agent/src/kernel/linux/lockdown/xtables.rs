@@ -10,7 +10,7 @@ use weir_proto::trace::chain;
 use super::Part;
 use super::filter::{CHAIN, Filter};
 use crate::kernel::linux::ipset::{HASH_IP, HASH_IP_PORT, HASH_IP_PORT_NET, Header, Ipset, Member};
-use crate::kernel::linux::loopback::netlink_family;
+use crate::kernel::linux::loopback::{IptablesError, netlink_family};
 use crate::kernel::linux::netlink::NlError;
 use crate::kernel::linux::sets::{destroy, is_absent};
 use crate::kernel::linux::verdict;
@@ -77,13 +77,13 @@ impl Kind {
 /// The engine.
 pub(super) struct Xtables {
     ipset: Ipset,
-    filter: Filter,
+    filter: Option<Filter>,
     rejected: BTreeMap<Family, u64>,
 }
 
 impl Xtables {
-    /// Tries whether sets and rules of these kinds can be had here; an error says what is missing.
-    pub(super) async fn find() -> Result<Self, String> {
+    /// Tries whether sets of these kinds can be had here; an error says what is missing.
+    pub(super) async fn open() -> Result<Self, String> {
         let mut ipset = Ipset::open().map_err(|error| format!("no IP sets: {}", chain(&error)))?;
         for kind in [Kind::Open, Kind::Allow, Kind::Locked] {
             let (type_name, _) = kind.shape();
@@ -98,21 +98,38 @@ impl Xtables {
                 )
             })?;
         }
-        let filter = Filter::find().await;
         Ok(Self {
             ipset,
-            filter: filter.map_err(|error| {
-                format!(
-                    "{}; install iptables, and load xt_conntrack and ipt_REJECT",
-                    chain(&error)
-                )
-            })?,
+            filter: None,
             rejected: BTreeMap::new(),
         })
     }
 
-    pub(super) fn describe(&self) -> String {
-        format!("IP sets and {}", self.filter.describe())
+    /// Says what it works with; an error says what is missing.
+    pub(super) async fn describe(&mut self) -> Result<String, String> {
+        match self.filter().await {
+            Ok(filter) => Ok(format!("IP sets and {}", filter.describe())),
+            Err(error) => Err(format!(
+                "{}; install iptables, and load xt_conntrack and ipt_REJECT",
+                chain(&error)
+            )),
+        }
+    }
+
+    /// Gives the program that holds the rules: looked for when it is first needed.
+    async fn filter(&mut self) -> Result<Filter, IptablesError> {
+        if let Some(filter) = &self.filter {
+            return Ok(filter.clone());
+        }
+        let found = Filter::find().await?;
+        Ok(self.filter.insert(found).clone())
+    }
+
+    /// Says whether anything by the names of our sets is there for a family.
+    pub(super) async fn is_there(&mut self, family: Family) -> Result<bool, KernelError> {
+        let headers = self.headers(family).await;
+        let headers = headers.map_err(|error| verdict::unreadable("a lockdown set", error))?;
+        Ok(headers.iter().any(Option::is_some))
     }
 
     pub(super) fn rejected(&self) -> BTreeMap<Family, u64> {
@@ -160,7 +177,11 @@ impl Xtables {
         };
         let sets = Kind::ALL.into_iter().zip(&headers).all(like_ours);
         // a rule that cannot be read (another program holds the lock) is no reason not to see the rest
-        match self.filter.standing(family).await {
+        let standing = match self.filter().await {
+            Ok(filter) => filter.standing(family).await,
+            Err(error) => Err(error),
+        };
+        match standing {
             Ok(standing) => {
                 self.rejected.insert(family, standing.rejected);
                 Some(if sets && standing.is_whole() {
@@ -255,7 +276,8 @@ impl Xtables {
             }
         }
         let failed = |error| verdict::refused(Errno::EIO, chain(&error));
-        let found = self.filter.standing(family).await.map_err(failed)?;
+        let filter = self.filter().await.map_err(failed)?;
+        let found = filter.standing(family).await.map_err(failed)?;
         if found.chain && made.len() == Kind::ALL.len() {
             // rules of ours cannot be without their sets
             let cause = format!("a chain {CHAIN} is there and is not ours");
@@ -264,13 +286,19 @@ impl Xtables {
         if found.is_whole() {
             return Ok(());
         }
-        self.filter.install(family, found).await.map_err(failed)
+        filter.install(family, found).await.map_err(failed)
     }
 
     /// Takes a family's rules and sets away.
     pub(super) async fn remove(&mut self, family: Family) -> Verdict {
-        let removed = self.filter.remove(family).await;
-        removed.map_err(|error| verdict::refused(Errno::EIO, chain(&error)))?;
+        let headers = self.headers(family).await;
+        if headers.is_ok_and(|headers| headers.iter().all(Option::is_none)) {
+            // rules cannot be without their sets
+            return Ok(());
+        }
+        let failed = |error| verdict::refused(Errno::EIO, chain(&error));
+        let filter = self.filter().await.map_err(failed)?;
+        filter.remove(family).await.map_err(failed)?;
         self.rejected.remove(&family);
         for kind in Kind::ALL {
             match destroy(&mut self.ipset, kind.name(family)).await {
