@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
-use weir_proto::model::{Family, Generation, ItemKey};
+use weir_proto::model::{Family, Generation};
 use weir_proto::trace::chain;
 
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
     Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table, Unit,
-    guards, plan, report, wanted,
+    guards, plan, report, takes_silently, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
@@ -175,14 +175,12 @@ impl<K: Kernel> Reconciler<K> {
         let before = before.filter_map(|key| self.held.state.get(&key));
         let items = before.chain(&change.upserted);
         units.extend(items.flat_map(guards).map(Unit::Guard));
-        if change
-            .keys()
-            .any(|key| matches!(key, ItemKey::SilentVip(_)))
-        {
-            // whether ARP is answered for addresses is a setting
-            units.insert(Unit::Base);
-        }
+        let silently = takes_silently(&self.held.state);
         self.held.apply(change);
+        if takes_silently(&self.held.state) != silently {
+            // how ARP is answered, and with it how every VIP is bound
+            self.due = Some(Scope::All);
+        }
         if self.lacks_base() {
             units.insert(Unit::Base);
         }

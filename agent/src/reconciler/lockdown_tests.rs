@@ -117,7 +117,7 @@ async fn a_service_that_goes_takes_its_openings_with_it() {
 async fn without_lockdown_a_vip_serves_and_says_that_it_is_open() {
     let kernel = Fake::new();
     let lockdown = Key::Lockdown(Family::V4);
-    let missing = || StepError::Refused(Problem::new(95, "no IP sets".to_owned()));
+    let missing = || StepError::from(Problem::new(95, "no IP sets".to_owned()));
     // more often than it is tried here
     for _ in 0..100 {
         kernel.fail(lockdown, missing());
@@ -147,7 +147,7 @@ async fn without_lockdown_a_vip_serves_and_says_that_it_is_open() {
 #[tokio::test(start_paused = true)]
 async fn a_guard_that_is_refused_is_told_of_the_item_that_called_for_it() {
     let kernel = Fake::new();
-    let full = || StepError::Refused(Problem::new(4352, "the set is full".to_owned()));
+    let full = || StepError::from(Problem::new(4352, "the set is full".to_owned()));
     let mut rig = Rig::start(&kernel);
     rig.change(web(), &[]).await;
     for _ in 0..100 {
