@@ -246,3 +246,131 @@ fn what_somebody_made_by_our_names_is_refused_and_stays() {
         }
     });
 }
+
+#[test]
+fn many_guards_are_changed_in_a_few_messages_and_listed_at_once() {
+    in_new_netns(|| async {
+        let (mut kernel, _) = Linux::open(Vec::new()).await;
+        for (family, vip, _) in VIPS {
+            let address: IpAddr = vip.parse().unwrap();
+            let protocol = Protocol::Udp;
+            let range = match family {
+                Family::V4 => "10.0.0.0/8",
+                Family::V6 => "fd00::/8",
+            };
+            let range = Some(range.parse().unwrap());
+            let guards: Vec<Guard> = (1..=1500)
+                .flat_map(|number| {
+                    let port = Port::new(number).unwrap();
+                    let listener = Listener {
+                        address,
+                        port,
+                        protocol,
+                    };
+                    let all = Guard::Opening(listener, None);
+                    [all, Guard::Opening(listener, range), Guard::Port(listener)]
+                })
+                .collect();
+            let keys: BTreeSet<Key> = guards.iter().map(|guard| Key::Guard(*guard)).collect();
+            let mut steps = vec![add(Key::Lockdown(family))];
+            steps.extend(keys.iter().map(|key| add(*key)));
+            assert!(kernel.apply(&steps).await.iter().all(Result::is_ok));
+            let scope = Scope::Units(keys.iter().map(|key| key.unit()).collect());
+            let read = kernel.read(&scope).await.unwrap();
+            assert_eq!(read.into_keys().collect::<BTreeSet<_>>(), keys);
+            // one that is not there is well, or said to be absent, and the others go
+            let (gone, stay): (Vec<Key>, Vec<Key>) = keys.iter().partition(
+                |key| matches!(key, Key::Guard(Guard::Port(on)) if on.port.get() % 2 == 0),
+            );
+            let twice = [&gone[..], &gone[..1]].concat();
+            let steps: Vec<Step> = twice.iter().map(|key| Step::Remove { key: *key }).collect();
+            let verdicts = kernel.apply(&steps).await;
+            assert!(verdicts[..gone.len()].iter().all(Result::is_ok));
+            let read = kernel.read(&scope).await.unwrap();
+            assert_eq!(read.into_keys().collect::<Vec<_>>(), stay);
+        }
+    });
+}
+
+#[test]
+fn what_an_agent_left_in_the_other_engine_goes_when_it_is_replaced() {
+    in_new_netns(|| async {
+        if !nf_tables() {
+            // there is but one engine
+            return;
+        }
+        let (mut kernel, _) = Linux::open(Vec::new()).await;
+        sh("ipset create WEIR-OPEN hash:ip,port");
+        let step = || Step::Edit {
+            key: Key::Lockdown(Family::V4),
+            object: Object::Present,
+        };
+        let both = Object::Value("in another engine".to_owned());
+        // first there is something in its place
+        for _ in 0..2 {
+            assert_eq!(base(&mut kernel, Family::V4).await, Some(both.clone()));
+            assert_eq!(sh("ipset list -n"), "WEIR-OPEN\n");
+            assert_eq!(kernel.apply(&[step()]).await, [Ok(())]);
+        }
+        assert_eq!(sh("ipset list -n"), "");
+        let whole = base(&mut kernel, Family::V4).await;
+        assert_eq!(whole, Some(Object::Present));
+    });
+}
+
+#[test]
+fn nft_reads_the_rules_as_they_are_meant() {
+    in_new_netns(|| async {
+        if !nf_tables() {
+            return;
+        }
+        let (mut kernel, _) = Linux::open(Vec::new()).await;
+        for (family, _, _) in VIPS {
+            let step = add(Key::Lockdown(family));
+            assert_eq!(kernel.apply(&[step]).await, [Ok(())]);
+        }
+        let said = |line: &str| {
+            let listing = sh(&format!("nft -s list chain inet {line}"));
+            let rules = listing
+                .lines()
+                .filter_map(|line| line.trim().split_once(" comment "));
+            rules.map(|(rule, _)| rule.to_owned()).collect::<Vec<_>>()
+        };
+        assert!(sh("nft -s list chain inet weir-lockdown input").contains("hook input"));
+        let four = [
+            "meta nfproto != ipv4 accept",
+            "tcp flags != syn / fin,syn,rst,ack accept",
+            "ct state established,related accept",
+            "@nh,128,32 . meta l4proto . th dport @open accept",
+            "icmp type echo-request accept",
+            "icmp type destination-unreachable accept",
+            "icmp type time-exceeded accept",
+            "icmp type parameter-problem accept",
+            "@nh,128,32 . meta l4proto . th dport @guarded jump ranges",
+            "@nh,128,32 . meta l4proto . th dport @guarded meta l4proto tcp counter reject with tcp reset",
+            "@nh,128,32 . meta l4proto . th dport @guarded counter reject",
+            "@nh,128,32 @locked meta l4proto tcp counter reject with tcp reset",
+            "@nh,128,32 @locked counter reject",
+        ];
+        assert_eq!(said("weir-lockdown input"), four);
+        let six = said("weir-lockdown-6 input");
+        assert_eq!(six[0], "meta nfproto != ipv6 accept");
+        let six_alone = [
+            "icmpv6 type echo-request accept",
+            "icmpv6 type destination-unreachable accept",
+            "icmpv6 type packet-too-big accept",
+            "icmpv6 type time-exceeded accept",
+            "icmpv6 type parameter-problem accept",
+            "icmpv6 type nd-neighbor-solicit accept",
+            "icmpv6 type nd-neighbor-advert accept",
+            "@nh,192,128 . meta l4proto . th dport @guarded jump ranges",
+        ];
+        assert_eq!(six[4..12], six_alone);
+        let ranges = said("weir-lockdown ranges");
+        assert_eq!(ranges.len(), 32);
+        // bits 96 to 127 of the header: the source
+        let masked = ranges[8].contains("@nh,96,32 & 0xffffff00 .");
+        assert!(masked, "{}", ranges[8]);
+        assert_eq!(said("weir-lockdown-6 ranges").len(), 128);
+    });
+}

@@ -73,6 +73,7 @@ group_nft() {
     return
   }
   one_test weir-agent kernel_nft "$top/integration/kernel/native"
+  one_test weir-agent kernel_lockdown "$top/integration/kernel/native"
 }
 
 group_kernel() {
