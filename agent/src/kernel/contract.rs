@@ -2,6 +2,7 @@
 //!
 //! Each case begins on a kernel with nothing of ours in it and leaves it so.
 
+mod everything;
 mod lockdown;
 pub mod loopback;
 mod vips;
@@ -14,6 +15,10 @@ use weir_proto::model::{
     Protocol, VipBinding,
 };
 
+use self::everything::{
+    backends_of_every_kind_are_kept_and_edited, services_of_every_kind_are_kept_and_edited,
+    sync_daemons_are_started_changed_and_stopped,
+};
 use self::lockdown::{
     a_guard_without_its_lockdown_is_refused, a_lockdown_takes_its_guards_with_it,
     an_address_is_not_taken_for_the_range_it_lies_in, guards_come_and_go_one_by_one,
@@ -80,6 +85,9 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         a_service_takes_its_backends_with_it
         a_link_takes_its_vips_with_it
         many_objects_at_once_are_all_there
+        services_of_every_kind_are_kept_and_edited
+        backends_of_every_kind_are_kept_and_edited
+        sync_daemons_are_started_changed_and_stopped
         settings_keep_what_they_are_given
         a_vip_turns_from_an_address_into_a_route_and_back
         a_vip_becomes_silent_and_answers_again
@@ -492,6 +500,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 21);
+        assert_eq!(passed.len(), 24);
     }
 }
