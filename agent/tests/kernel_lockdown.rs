@@ -39,8 +39,8 @@ const NFT_BREACHES: [&str; 3] = [
 
 fn nf_tables() -> bool {
     let table = ["add", "table", "inet", "weir-test"];
-    let added = Command::new("nft").args(table).status();
-    let there = added.is_ok_and(|status| status.success());
+    let added = Command::new("nft").args(table).output();
+    let there = added.is_ok_and(|output| output.status.success());
     if there {
         sh("nft delete table inet weir-test");
     }
