@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -62,6 +63,7 @@ impl Collector for Sources {
             settled: _,
             report,
             counts,
+            rejected,
         } = self.status.borrow().clone();
         let Link {
             connected,
@@ -133,13 +135,26 @@ impl Collector for Sources {
                 counter.metric_type(),
             )?)?;
         }
+        let rejected: Vec<_> = rejected
+            .into_iter()
+            .map(|(family, packets)| ([("family", family.to_string())], packets))
+            .collect();
+        let mut family = encoder.encode_descriptor(
+            "weir_lockdown_rejected_packets",
+            "Packets that a lockdown rejected, as of the last audit",
+            None,
+            MetricType::Counter,
+        )?;
+        for (label, packets) in rejected {
+            ConstCounter::new(packets).encode(family.encode_family(&label)?)?;
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use weir_proto::model::Generation;
+    use weir_proto::model::{Family, Generation};
 
     use super::*;
     use crate::plan::Report;
@@ -180,6 +195,7 @@ mod tests {
                 refused_steps: 8,
                 repairs: 9,
             },
+            rejected: [(Family::V4, 11), (Family::V6, 0)].into(),
         };
         let link = Link {
             connected: true,
@@ -203,6 +219,8 @@ mod tests {
                 "weir_agent_steps_total 6",
                 "weir_agent_refused_steps_total 8",
                 "weir_agent_repairs_total 9",
+                "weir_lockdown_rejected_packets_total{family=\"IPv4\"} 11",
+                "weir_lockdown_rejected_packets_total{family=\"IPv6\"} 0",
             ]
         );
     }

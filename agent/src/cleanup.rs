@@ -157,13 +157,15 @@ mod tests {
         assert_eq!(
             outcome.to_string(),
             "removed vip 10.1.0.1\n\
+             removed IPv6 lockdown\n\
+             removed IPv4 lockdown\n\
              removed IPv6 loopback rule\n\
              removed IPv4 loopback rule\n\
              removed IPv6 loopback set\n\
              removed IPv4 loopback set\n\
              removed link weir0\n\
              set sysctl net.ipv4.ip_forward back to 0\n\
-             6 objects removed, 1 settings put back, 0 left"
+             8 objects removed, 1 settings put back, 0 left"
         );
         assert_eq!(kernel.table(), before);
         drop(journal);

@@ -5,8 +5,10 @@ pub mod contract;
 pub mod fake;
 pub mod linux;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+
+use weir_proto::model::Family;
 
 use crate::plan::{Key, Ledger, Problem, Scope, Step, Table, Unit};
 
@@ -19,6 +21,12 @@ pub trait Kernel: Send + 'static {
     /// Takes steps in their order and gives a verdict for each. One that is refused does not stop the others,
     /// save for those whose container it should have made.
     fn apply(&mut self, steps: &[Step]) -> impl Future<Output = Vec<Verdict>> + Send;
+
+    /// Gives how many packets each family's lockdown had rejected when everything was last read. It begins anew when a
+    /// lockdown is made or repaired.
+    fn rejected(&self) -> BTreeMap<Family, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// How kernels say that what should be removed is not there (`errno.h`): ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.

@@ -6,6 +6,7 @@
 
 mod diff;
 mod fold;
+mod guard;
 mod ledger;
 mod report;
 mod setting;
@@ -14,6 +15,7 @@ mod wanted;
 
 pub use diff::{Conflict, Plan, Step, plan};
 pub use fold::{Change, Held, Refusal, Update, fold};
+pub use guard::{Guard, guards};
 pub use ledger::{Ledger, LedgerChange};
 pub(crate) use report::shortened;
 pub use report::{Problem, Report, report};

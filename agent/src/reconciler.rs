@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
-use weir_proto::model::Generation;
+use weir_proto::model::{Family, Generation};
 use weir_proto::trace::chain;
 
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
-    Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table, Unit, plan,
-    report, takes_silently, wanted,
+    Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table, Unit,
+    guards, plan, report, takes_silently, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
@@ -47,6 +47,8 @@ pub struct Status {
     pub report: Report,
     /// What was counted since the start.
     pub counts: Counts,
+    /// How many packets the lockdown of each family had rejected at the last look at everything.
+    pub rejected: BTreeMap<Family, u64>,
 }
 
 /// What the reconciler did since the start.
@@ -168,6 +170,11 @@ impl<K: Kernel> Reconciler<K> {
             self.due = Some(Scope::All);
         }
         let mut units: BTreeSet<Unit> = change.keys().map(|key| Key::Item(key).unit()).collect();
+        // which guards an item calls for depends on what it says: those of what it said go
+        let before = change.keys();
+        let before = before.filter_map(|key| self.held.state.get(&key));
+        let items = before.chain(&change.upserted);
+        units.extend(items.flat_map(guards).map(Unit::Guard));
         let silently = takes_silently(&self.held.state);
         self.held.apply(change);
         if takes_silently(&self.held.state) != silently {
@@ -221,6 +228,7 @@ impl<K: Kernel> Reconciler<K> {
         let found = report(&self.problems, &self.held.state, MOST_FAILURES);
         let generation = self.held.generation;
         let all = scope == Scope::All;
+        let rejected = self.kernel.rejected();
         self.status.send_if_modified(|status| {
             let before = (status.converged, status.settled, status.report.clone());
             let counts = &mut status.counts;
@@ -247,6 +255,8 @@ impl<K: Kernel> Reconciler<K> {
                 (_, items) => warn!(items, "not as wanted; tried again until they are"),
             }
             status.report = found;
+            // a number that rises is no news
+            status.rejected = rejected;
             before != (status.converged, status.settled, status.report.clone())
         });
         // what is known of an audit that failed is only when to try again: what changes meanwhile is not held up
@@ -408,5 +418,7 @@ fn verb(step: &Step) -> &'static str {
     }
 }
 
+#[cfg(test)]
+mod lockdown_tests;
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,7 @@ group_nft() {
     return
   }
   one_test weir-agent kernel_nft "$top/integration/kernel/native"
+  one_test weir-agent kernel_lockdown "$top/integration/kernel/native"
 }
 
 group_kernel() {
@@ -82,6 +83,7 @@ group_kernel() {
   one_test weir-agent kernel_capabilities in_kernel
   one_test weir-agent kernel_codec in_kernel
   one_test weir-agent kernel_contract in_kernel
+  one_test weir-agent kernel_lockdown in_kernel
   one_test weir-agent kernel_counts in_kernel
   one_test weir-agent kernel_vips in_kernel
   one_test weir-integration scenarios in_kernel

@@ -39,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     target("ipvs_stats", ipvs::stats, seeds::stats),
     target("ipset_listing", ipset::listing, seeds::listings),
     target("ipset_header", ipset::header, seeds::listings),
+    target("ipset_members", ipset::members, seeds::members),
     target("ipset_element", ipset::element, seeds::elements),
     target("ipset_revisions", ipset::revisions, seeds::revisions),
     target("wire_item", wire::item, seeds::items),

@@ -29,7 +29,7 @@ pub struct KernelState {
     pub addresses: Vec<String>,
     /// The local routes, which an address may be bound by as well.
     pub routes: Vec<String>,
-    /// The NAT rules of every iptables variant that works here.
+    /// The NAT and filter rules of every iptables variant that works here.
     pub rules: Vec<String>,
     /// What an agent may change, by its path.
     pub sysctls: BTreeMap<&'static str, String>,
@@ -57,10 +57,12 @@ impl KernelState {
             "iptables-nft-save",
             "ip6tables-nft-save",
         ] {
-            // A variant that the kernel cannot do holds no rules. Counters and comments change by themselves.
-            let saved = run(&[save, "-t", "nat"]).unwrap_or_default();
-            let saved = saved.into_iter().filter(|line| line.starts_with("-A"));
-            rules.extend(saved.map(|rule| format!("{save}: {rule}")));
+            for table in ["nat", "filter"] {
+                // A variant that the kernel cannot do holds no rules. Counters and comments change by themselves.
+                let saved = run(&[save, "-t", table]).unwrap_or_default();
+                let saved = saved.into_iter().filter(|line| line.starts_with("-A"));
+                rules.extend(saved.map(|rule| format!("{save}: {rule}")));
+            }
         }
         let sysctls = SYSCTLS
             .into_iter()

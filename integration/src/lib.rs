@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod eventually;
 pub mod fuzz;
 pub mod kernel_state;
+pub mod knock;
 pub mod load;
 pub mod netns;
 pub mod program;

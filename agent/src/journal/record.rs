@@ -8,7 +8,7 @@
 //! | `o` + object | nothing: the object is ours |
 //! | `s` + dotted name | the value the setting had before us |
 //!
-//! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule) or `i` + ItemKey.
+//! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule), `d4` `d6` (a lockdown) or `i` + ItemKey.
 
 use prost::Message;
 use weir_proto::convert::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};
@@ -116,11 +116,11 @@ pub(super) fn of_ledger(change: &LedgerChange) -> Batch {
         restored,
     } = change;
     let mut batch = Batch::default();
-    for key in made {
-        batch.put(object_record(*key), Vec::new());
+    for record in made.iter().filter_map(|key| object_record(*key)) {
+        batch.put(record, Vec::new());
     }
-    for key in gone {
-        batch.delete(object_record(*key));
+    for record in gone.iter().filter_map(|key| object_record(*key)) {
+        batch.delete(record);
     }
     for (setting, value) in found {
         batch.put(setting_record(*setting), value.clone().into_bytes());
@@ -139,16 +139,19 @@ fn setting_record(setting: Setting) -> Vec<u8> {
     [b"s", setting.name().as_bytes()].concat()
 }
 
-fn object_record(key: Key) -> Vec<u8> {
+/// Gives the record that says an object is ours; none for an entry of a lockdown, which is ours as far as that is.
+fn object_record(key: Key) -> Option<Vec<u8>> {
     let object = match key {
         // a setting is nobody's: what it was before us stands in a record of its own
-        Key::Setting(setting) => return setting_record(setting),
+        Key::Setting(setting) => return Some(setting_record(setting)),
+        Key::Guard(_) => return None,
         Key::Link => b"l".to_vec(),
         Key::LoopbackSet(family) => vec![b's', digit(family)],
         Key::LoopbackRule(family) => vec![b'r', digit(family)],
+        Key::Lockdown(family) => vec![b'd', digit(family)],
         Key::Item(key) => item_record(&key),
     };
-    [b"o", object.as_slice()].concat()
+    Some([b"o", object.as_slice()].concat())
 }
 
 fn object_from_bytes(object: &[u8]) -> Result<Key, String> {
@@ -158,6 +161,8 @@ fn object_from_bytes(object: &[u8]) -> Result<Key, String> {
         b"s6" => Ok(Key::LoopbackSet(Family::V6)),
         b"r4" => Ok(Key::LoopbackRule(Family::V4)),
         b"r6" => Ok(Key::LoopbackRule(Family::V6)),
+        b"d4" => Ok(Key::Lockdown(Family::V4)),
+        b"d6" => Ok(Key::Lockdown(Family::V6)),
         [b'i', key @ ..] => {
             let wire = wire::ItemKey::decode(key).map_err(|error| error.to_string())?;
             item_key_from_wire(&wire, "key")

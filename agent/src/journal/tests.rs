@@ -77,6 +77,7 @@ async fn what_is_ours_is_remembered() {
     for family in Family::ALL {
         made.insert(Key::LoopbackSet(family));
         made.insert(Key::LoopbackRule(family));
+        made.insert(Key::Lockdown(family));
     }
     let found = |value: &str| {
         Setting::ALL

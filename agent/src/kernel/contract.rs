@@ -3,6 +3,7 @@
 //! Each case begins on a kernel with nothing of ours in it and leaves it so.
 
 mod everything;
+mod lockdown;
 pub mod loopback;
 mod vips;
 
@@ -17,6 +18,10 @@ use weir_proto::model::{
 use self::everything::{
     backends_of_every_kind_are_kept_and_edited, services_of_every_kind_are_kept_and_edited,
     sync_daemons_are_started_changed_and_stopped,
+};
+use self::lockdown::{
+    a_guard_without_its_lockdown_is_refused, a_lockdown_takes_its_guards_with_it,
+    an_address_is_not_taken_for_the_range_it_lies_in, guards_come_and_go_one_by_one,
 };
 use self::vips::{
     a_vip_becomes_silent_and_answers_again, a_vip_is_seen_as_soon_as_it_is_bound,
@@ -74,6 +79,10 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         an_unknown_scheduler_is_refused_and_its_backends_with_it
         one_refused_step_does_not_stop_the_others
         a_set_that_a_rule_uses_stays
+        a_guard_without_its_lockdown_is_refused
+        guards_come_and_go_one_by_one
+        an_address_is_not_taken_for_the_range_it_lies_in
+        a_lockdown_takes_its_guards_with_it
         a_service_takes_its_backends_with_it
         a_link_takes_its_vips_with_it
         many_objects_at_once_are_all_there
@@ -151,6 +160,7 @@ impl Net {
                 table.insert(self.backend(place, protocol), weighing(1));
             }
         }
+        table.extend(self.lockdown());
         table
     }
 }
@@ -492,6 +502,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 21);
+        assert_eq!(passed.len(), 25);
     }
 }

@@ -147,7 +147,9 @@ pub(crate) fn take(table: &mut Table, step: &Step) -> Verdict {
             }
             let needs = match key {
                 Key::Item(ItemKey::Backend(_)) => key.container().map(|on| (on, ESRCH)),
-                Key::Item(ItemKey::LoopbackEntry(_)) => key.container().map(|on| (on, ENOENT)),
+                Key::Item(ItemKey::LoopbackEntry(_)) | Key::Guard(_) => {
+                    key.container().map(|on| (on, ENOENT))
+                }
                 Key::LoopbackRule(family) => Some((Key::LoopbackSet(*family), ENOENT)),
                 Key::Item(ItemKey::Vip(_)) => Some((Key::Link, ENODEV)),
                 _ => None,
@@ -216,6 +218,7 @@ pub(crate) fn base_table() -> Table {
     for family in weir_proto::model::Family::ALL {
         table.insert(Key::LoopbackSet(family), Object::Present);
         table.insert(Key::LoopbackRule(family), Object::Present);
+        table.insert(Key::Lockdown(family), Object::Present);
     }
     table
 }

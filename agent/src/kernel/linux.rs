@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod ipset;
 pub mod ipvs;
 pub mod link;
+pub mod lockdown;
 pub mod loopback;
 pub mod netlink;
 mod objects;
@@ -23,11 +24,13 @@ mod verdict;
 pub mod vips;
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use weir_proto::model::{Capability, ItemKey};
+use weir_proto::model::{Capability, Family, ItemKey};
 
 use self::capabilities::Probed;
+use self::lockdown::Lockdowns;
 use self::loopback::{Loopback, Wanted};
 use self::netlink::Counts;
 use self::services::Services;
@@ -42,6 +45,7 @@ pub struct Linux {
     settings: Settings,
     vips: Vips,
     loopback: Loopback,
+    lockdowns: Lockdowns,
     services: Services,
     sync_daemons: SyncDaemons,
 }
@@ -54,6 +58,8 @@ enum Part {
     Sets,
     Rules,
     Entries,
+    Lockdowns,
+    Guards,
     Services,
     Backends,
     Vips,
@@ -72,11 +78,13 @@ impl Linux {
         let Probed {
             capabilities,
             loopback,
+            lockdowns,
         } = capabilities::probe(wanted).await;
         let kernel = Self {
             settings: Settings::default(),
             vips: Vips::new(needed),
             loopback,
+            lockdowns,
             services: Services::default(),
             sync_daemons: SyncDaemons::default(),
         };
@@ -132,6 +140,10 @@ impl Kernel for Linux {
         }
         verdicts
     }
+
+    fn rejected(&self) -> BTreeMap<Family, u64> {
+        self.lockdowns.rejected()
+    }
 }
 
 impl Linux {
@@ -140,6 +152,7 @@ impl Linux {
         self.settings.read(scope, &mut table).await?;
         self.vips.read(scope, &mut table).await?;
         self.loopback.read(scope, &mut table).await?;
+        self.lockdowns.read(scope, &mut table).await?;
         self.services.read(scope, &mut table).await?;
         self.sync_daemons.read(scope, &mut table).await?;
         Ok(table)
@@ -180,6 +193,8 @@ impl Linux {
             Part::Vips => self.vips.apply(&all()).await,
             Part::Sets => self.loopback.apply_sets(&all()).await,
             Part::Rules => self.loopback.apply_rules(&all()).await,
+            Part::Lockdowns => self.lockdowns.apply(&all()).await,
+            Part::Guards => self.lockdowns.apply_guards(&all()).await,
             Part::Entries => self.loopback.apply_entries(&all()).await,
         });
     }
@@ -196,6 +211,8 @@ fn part(key: Key) -> Part {
         Key::Link => Part::Link,
         Key::LoopbackSet(_) => Part::Sets,
         Key::LoopbackRule(_) => Part::Rules,
+        Key::Lockdown(_) => Part::Lockdowns,
+        Key::Guard(_) => Part::Guards,
         Key::Item(ItemKey::LoopbackEntry(_)) => Part::Entries,
         Key::Item(ItemKey::VirtualService(_)) => Part::Services,
         Key::Item(ItemKey::Backend(_)) => Part::Backends,

@@ -1,7 +1,9 @@
 //! Plans by example: each folder of `tests/plan_cases` holds a kernel's table, the wanted one, and the plan.
 //!
 //! An object is a line: `link`, `set IPv4`, `rule IPv4`, `setting NAME VALUE`, `entry 10.0.0.1 TCP:80`,
-//! `service 10.1.0.1:80 TCP rr 300`, `backend 10.1.0.1:80 TCP 10.0.0.1:80 1`, `vip 10.1.0.1`. In `actual.yaml` those under
+//! `service 10.1.0.1:80 TCP rr 300`, `backend 10.1.0.1:80 TCP 10.0.0.1:80 1`, `vip 10.1.0.1`,
+//! `lockdown IPv4`, `opening 10.1.0.1:80 TCP`, `opening 10.1.0.1:80 TCP 10.0.0.0/8`, `guarded 10.1.0.1:80 TCP`,
+//! `locked 10.1.0.1`. In `actual.yaml` those under
 //! `ours` are in the ledger, and `found` has the settings as they were before us.
 
 use std::collections::BTreeMap;
@@ -56,13 +58,21 @@ fn endpoint(text: &str) -> Endpoint {
     }
 }
 
-fn frontend(at: &str, over: &str) -> Frontend {
+fn listener(at: &str, over: &str) -> Listener {
     let Endpoint { address, port } = endpoint(at);
-    Frontend::Address(Listener {
+    Listener {
         address,
         port,
         protocol: protocol(over),
-    })
+    }
+}
+
+fn frontend(at: &str, over: &str) -> Frontend {
+    Frontend::Address(listener(at, over))
+}
+
+fn guard(guard: Guard) -> (Key, Object) {
+    (Key::Guard(guard), Object::Present)
 }
 
 fn family(text: &str) -> Family {
@@ -78,7 +88,19 @@ fn object(line: &str) -> (Key, Object) {
             let (key, _) = object(&rest.join(" "));
             (key, Object::Unreadable("no answer".to_owned()))
         }
+        ["damaged", rest @ ..] => {
+            let (key, _) = object(&rest.join(" "));
+            (key, Object::Value("not whole".to_owned()))
+        }
         ["set", of] => (Key::LoopbackSet(family(of)), Object::Present),
+        ["lockdown", of] => (Key::Lockdown(family(of)), Object::Present),
+        ["opening", at, over] => guard(Guard::Opening(listener(at, over), None)),
+        ["opening", at, over, range] => {
+            let range = range.parse().expect("a range");
+            guard(Guard::Opening(listener(at, over), Some(range)))
+        }
+        ["guarded", at, over] => guard(Guard::Port(listener(at, over))),
+        ["locked", address] => guard(Guard::Vip(address.parse().expect("address"))),
         ["rule", of] => (Key::LoopbackRule(family(of)), Object::Present),
         ["setting", name, value] => (
             Key::Setting(Setting::from_name(name).expect("a setting of ours")),
@@ -199,7 +221,7 @@ fn each_case_gives_its_plan() {
     let entries = fs::read_dir(&folder).expect("the cases");
     let mut cases: Vec<_> = entries.map(|entry| entry.expect("a case").path()).collect();
     cases.sort();
-    assert!(cases.len() >= 8, "cases are missing in {folder:?}");
+    assert!(cases.len() >= 13, "cases are missing in {folder:?}");
     for case in cases {
         let (made, expected) = planned(&case);
         let text = serde_saphyr::to_string(&made).expect("text");

@@ -63,7 +63,7 @@ impl Ledger {
         }
         let ours = |key: &Key| match key {
             Key::Setting(_) => false,
-            Key::Link | Key::LoopbackSet(_) | Key::LoopbackRule(_) => {
+            Key::Link | Key::LoopbackSet(_) | Key::LoopbackRule(_) | Key::Lockdown(_) => {
                 actual.get(key) == Some(&Object::Present)
             }
             Key::Item(ItemKey::Vip(_)) => true,
@@ -71,7 +71,7 @@ impl Ledger {
                 .vip()
                 .is_some_and(|vip| actual.contains_key(&Key::Item(ItemKey::Vip(vip)))),
             // with what they live in, or they could be anybody's
-            Key::Item(_) => false,
+            Key::Guard(_) | Key::Item(_) => false,
         };
         actual.keys().copied().filter(ours).collect()
     }

@@ -17,12 +17,16 @@ fn port(number: u8) -> Port {
     Port::new(number.into()).expect("port")
 }
 
-fn frontend(number: u8) -> Frontend {
-    Frontend::Address(Listener {
+fn listener(number: u8) -> Listener {
+    Listener {
         address: address(number),
         port: port(number),
         protocol: Protocol::Tcp,
-    })
+    }
+}
+
+fn frontend(number: u8) -> Frontend {
+    Frontend::Address(listener(number))
 }
 
 /// A few keys, so that two random tables meet often.
@@ -90,7 +94,18 @@ fn any_object() -> impl Strategy<Value = (Key, Object)> {
             Object::SyncDaemon(spec),
         )
     });
-    prop_oneof![4 => service, 4 => backend, 4 => entry, 4 => vip, 1 => daemon]
+    let guard = (1u8..4, 0usize..4).prop_map(|(number, kind)| {
+        let range = "10.0.0.0/8".parse().expect("a range");
+        let on = listener(number);
+        let guard = match kind {
+            0 => Guard::Opening(on, None),
+            1 => Guard::Opening(on, Some(range)),
+            2 => Guard::Port(on),
+            _ => Guard::Vip(on.address),
+        };
+        (Key::Guard(guard), Object::Present)
+    });
+    prop_oneof![4 => service, 4 => backend, 4 => entry, 4 => vip, 1 => daemon, 4 => guard]
 }
 
 /// A table that a kernel can hold: nothing in it lives in what is not there.
@@ -271,6 +286,8 @@ fn a_link_that_holds_somebody_elses_address_is_kept() {
         removed,
         [
             Key::Item(ItemKey::Vip(address(1))),
+            Key::Lockdown(Family::V6),
+            Key::Lockdown(Family::V4),
             Key::LoopbackRule(Family::V6),
             Key::LoopbackRule(Family::V4),
             Key::LoopbackSet(Family::V6),

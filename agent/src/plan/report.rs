@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use weir_proto::model::{Family, ItemFailure, ItemKey};
+use weir_proto::model::{Family, Item, ItemFailure, ItemKey};
 use weir_proto::state::NodeState;
 
 use super::wanted::unwrapping;
-use super::{Key, Setting};
+use super::{Guard, Key, Setting, guards};
 
 /// Why the kernel does not hold an object as wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +71,19 @@ pub fn report(problems: &BTreeMap<Key, Problem>, state: &NodeState, most: usize)
             failed.insert(item, failure(item, cause.clone()));
             continue;
         }
-        for item in state.items().keys().filter(|item| needs(**item, *key)) {
-            let cause = format!("{key}: {cause}");
+        let cause = format!("{key}: {cause}");
+        if let Key::Guard(guard) = key {
+            // where there is no lockdown at all, what that has to say is enough
+            let base = Key::Lockdown(guard.family());
+            if !problems.contains_key(&base) && is_missed(*guard, state) {
+                let item = guard.item();
+                failed.entry(item).or_insert_with(|| failure(item, cause));
+            }
+            continue;
+        }
+        let items = state.items().iter().filter(|(_, item)| needs(item, *key));
+        for (item, _) in items {
+            let cause = cause.clone();
             failed.entry(*item).or_insert_with(|| failure(*item, cause));
         }
     }
@@ -94,9 +105,23 @@ fn held_as(item: ItemKey, state: &NodeState) -> ItemKey {
     }
 }
 
-/// Says whether an item cannot work without a base object.
-fn needs(item: ItemKey, base: Key) -> bool {
-    match (base, item) {
+/// Says whether a guard's not being as wanted lets in what should be rejected, or the other way round. An opening for
+/// everybody does nothing where the VIP is not locked.
+fn is_missed(guard: Guard, state: &NodeState) -> bool {
+    let vip = match guard {
+        Guard::Opening(listener, None) => ItemKey::Vip(listener.address),
+        Guard::Opening(_, Some(_)) | Guard::Port(_) | Guard::Vip(_) => return true,
+    };
+    matches!(state.get(&vip), Some(Item::Vip(vip)) if vip.lockdown)
+}
+
+/// Says whether an item cannot work as asked without a base object.
+fn needs(item: &Item, base: Key) -> bool {
+    if let Key::Lockdown(family) = base {
+        let mut guards = guards(item).into_iter();
+        return guards.any(|guard| guard.matters_by_itself() && guard.family() == family);
+    }
+    match (base, item.key()) {
         (Key::Setting(setting), ItemKey::VirtualService(frontend)) => {
             let serves = Setting::SERVING.contains(&setting);
             serves

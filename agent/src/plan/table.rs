@@ -9,7 +9,7 @@ use weir_proto::model::{
     VipBinding,
 };
 
-use super::Setting;
+use super::{Guard, Setting};
 
 /// An object of the kernel by its key. The order of keys is the order in which objects are put up; they are
 /// taken down the other way round.
@@ -23,6 +23,10 @@ pub enum Key {
     LoopbackSet(Family),
     /// The one rule that masquerades what the set matches.
     LoopbackRule(Family),
+    /// The sets and rules by which a family's packets to VIPs are let in or rejected, made and removed together.
+    Lockdown(Family),
+    /// An entry of a lockdown.
+    Guard(Guard),
     /// What the controller speaks of: a loopback entry, a virtual service, a backend, a VIP or a sync daemon. A silent VIP
     /// stands under the key of a VIP, and the rest is settings.
     Item(ItemKey),
@@ -127,6 +131,8 @@ pub enum Unit {
     Base,
     /// One loopback entry.
     Entry(LoopbackEntry),
+    /// One entry of a lockdown.
+    Guard(Guard),
     /// One virtual service with all its backends.
     Service(Frontend),
     /// One VIP.
@@ -148,9 +154,12 @@ impl Key {
     /// Gives the part of the table it belongs to.
     pub fn unit(self) -> Unit {
         match self {
-            Self::Setting(_) | Self::Link | Self::LoopbackSet(_) | Self::LoopbackRule(_) => {
-                Unit::Base
-            }
+            Self::Setting(_)
+            | Self::Link
+            | Self::LoopbackSet(_)
+            | Self::LoopbackRule(_)
+            | Self::Lockdown(_) => Unit::Base,
+            Self::Guard(guard) => Unit::Guard(guard),
             Self::Item(
                 ItemKey::StrictArp | ItemKey::ConnectionTimeouts | ItemKey::TunnelEnd(_),
             ) => Unit::Base,
@@ -162,9 +171,11 @@ impl Key {
         }
     }
 
-    /// Gives the object it lives and dies with: a backend with its virtual service, a loopback entry with its set.
+    /// Gives the object it lives and dies with: a backend with its virtual service, a loopback entry with its
+    /// set, a guard with its lockdown.
     pub fn container(self) -> Option<Self> {
         match self {
+            Self::Guard(guard) => Some(Self::Lockdown(guard.family())),
             Self::Item(ItemKey::LoopbackEntry(entry)) => {
                 Some(Self::LoopbackSet(Family::of(entry.address)))
             }
@@ -182,10 +193,13 @@ impl Unit {
         match self {
             Self::Base => {
                 let families = Family::ALL.into_iter();
-                let each = |family| [Key::LoopbackSet(family), Key::LoopbackRule(family)];
+                let each = |family| {
+                    let rule = Key::LoopbackRule(family);
+                    [Key::LoopbackSet(family), rule, Key::Lockdown(family)]
+                };
                 families.flat_map(each).chain([Key::Link]).collect()
             }
-            Self::Entry(_) => Vec::new(),
+            Self::Entry(_) | Self::Guard(_) => Vec::new(),
             Self::Service(frontend) => vec![Key::Item(ItemKey::VirtualService(frontend))],
             Self::Vip(address) => vec![Key::Item(ItemKey::Vip(address))],
             Self::SyncDaemon(role) => vec![Key::Item(ItemKey::SyncDaemon(role))],
@@ -225,6 +239,8 @@ impl fmt::Display for Key {
             Self::Link => f.write_str("link weir0"),
             Self::LoopbackSet(family) => write!(f, "{family} loopback set"),
             Self::LoopbackRule(family) => write!(f, "{family} loopback rule"),
+            Self::Lockdown(family) => write!(f, "{family} lockdown"),
+            Self::Guard(guard) => guard.fmt(f),
             Self::Item(key) => key.fmt(f),
         }
     }

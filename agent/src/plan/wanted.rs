@@ -5,14 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 
 use weir_proto::model::{
-    Family, Item, ItemKey, NodeBackend, Port, SyncDaemon, TunnelEnd, VipBinding, VirtualService,
+    Family, Frontend, Item, ItemKey, Listener, NodeBackend, Port, Protocol, SyncDaemon, TunnelEnd,
+    VipBinding, VirtualService,
 };
 use weir_proto::state::NodeState;
 
 use super::table::backends_of;
 use super::{
-    BackendSpec, Key, Ledger, Object, Place, Scope, ServiceSpec, Setting, SyncDaemonSpec, Table,
-    Unit, VipSpec,
+    BackendSpec, Guard, Key, Ledger, Object, Place, Scope, ServiceSpec, Setting, SyncDaemonSpec,
+    Table, Unit, VipSpec, guards,
 };
 
 /// `IP_VS_SVC_F_ONEPACKET` (`include/uapi/linux/ip_vs.h`).
@@ -43,6 +44,8 @@ pub fn wanted(state: &NodeState, ledger: &Ledger, scope: &Scope) -> Table {
                     .values()
                     .filter_map(|item| entry(item, silent)),
             );
+            let guards = state.items().values().flat_map(guards);
+            table.extend(guards.map(|guard| (Key::Guard(guard), Object::Present)));
         }
         Scope::Units(units) => {
             for unit in units {
@@ -57,6 +60,12 @@ fn part(unit: Unit, state: &NodeState, ledger: &Ledger, table: &mut Table) {
     let one = match unit {
         Unit::Base => return base(state, ledger, table),
         Unit::Entry(entry) => ItemKey::LoopbackEntry(entry),
+        Unit::Guard(guard) => {
+            if is_called_for(guard, state) {
+                table.insert(Key::Guard(guard), Object::Present);
+            }
+            return;
+        }
         Unit::Vip(address) if state.get(&ItemKey::Vip(address)).is_some() => ItemKey::Vip(address),
         Unit::Vip(address) => ItemKey::SilentVip(address),
         Unit::SyncDaemon(role) => ItemKey::SyncDaemon(role),
@@ -70,6 +79,11 @@ fn part(unit: Unit, state: &NodeState, ledger: &Ledger, table: &mut Table) {
     table.extend(state.get(&one).and_then(|item| entry(item, silent)));
 }
 
+fn is_called_for(guard: Guard, state: &NodeState) -> bool {
+    let item = state.get(&guard.item());
+    item.is_some_and(|item| guards(item).contains(&guard))
+}
+
 fn base(state: &NodeState, ledger: &Ledger, table: &mut Table) {
     let mut families = Vec::new();
     for family in Family::ALL {
@@ -77,6 +91,10 @@ fn base(state: &NodeState, ledger: &Ledger, table: &mut Table) {
             families.push(family);
             table.insert(Key::LoopbackSet(family), Object::Present);
             table.insert(Key::LoopbackRule(family), Object::Present);
+        }
+        let guarded = has_vip(state, family) || has_listener(state, family);
+        if guarded || ledger.owns(Key::Lockdown(family)) {
+            table.insert(Key::Lockdown(family), Object::Present);
         }
     }
     let settings = settings(state, &families);
@@ -163,6 +181,17 @@ pub(crate) fn takes_silently(state: &NodeState) -> bool {
 
 fn has_silent_vip(state: &NodeState, family: Family) -> bool {
     has_address(state, family, ItemKey::SilentVip)
+}
+
+fn has_listener(state: &NodeState, family: Family) -> bool {
+    has_address(state, family, |address| {
+        ItemKey::VirtualService(Frontend::Address(Listener {
+            address,
+            // the first in the order of listeners
+            port: Port::new(1).unwrap_or_else(|_| unreachable!("1 is a port")),
+            protocol: Protocol::Tcp,
+        }))
+    })
 }
 
 fn has_address(state: &NodeState, family: Family, key: fn(IpAddr) -> ItemKey) -> bool {

@@ -10,12 +10,12 @@ use weir_proto::model::{
 
 use super::*;
 use crate::kernel::fake::Fake;
-use crate::plan::{Object, Setting, Table, VipSpec};
+use crate::plan::{Guard, Object, Setting, Table, VipSpec};
 
 const AUDIT: Duration = Duration::from_secs(10);
 
 /// A reconciler at work on a kernel in memory.
-struct Rig {
+pub(super) struct Rig {
     dir: TempDir,
     changes: mpsc::Sender<Accepted>,
     status: watch::Receiver<Status>,
@@ -24,7 +24,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn start(kernel: &Fake) -> Self {
+    pub(super) fn start(kernel: &Fake) -> Self {
         Self::start_in(tempfile::tempdir().expect("dir"), kernel)
     }
 
@@ -44,7 +44,7 @@ impl Rig {
     }
 
     /// Sends a change and waits until a pass has taken it.
-    async fn change(&mut self, upserted: Vec<Item>, removed: &[ItemKey]) -> Status {
+    pub(super) async fn change(&mut self, upserted: Vec<Item>, removed: &[ItemKey]) -> Status {
         self.generation += 1;
         let change = Change {
             generation: Generation(self.generation),
@@ -61,9 +61,14 @@ impl Rig {
             .await
     }
 
-    async fn until(&mut self, so: impl FnMut(&Status) -> bool) -> Status {
+    pub(super) async fn until(&mut self, so: impl FnMut(&Status) -> bool) -> Status {
         let waited = tokio::time::timeout(AUDIT * 10, self.status.wait_for(so)).await;
         waited.expect("in time").expect("running").clone()
+    }
+
+    /// Gives what is told now.
+    pub(super) fn status(&self) -> Status {
+        self.status.borrow().clone()
     }
 
     /// Stops the task and gives the directory of its journal.
@@ -82,15 +87,19 @@ fn address(last: u8) -> IpAddr {
     [10, 0, 0, last].into()
 }
 
-fn frontend() -> Frontend {
-    Frontend::Address(Listener {
+pub(super) fn listener() -> Listener {
+    Listener {
         address: [10, 100, 100, 100].into(),
         port: port(8080),
         protocol: Protocol::Tcp,
-    })
+    }
 }
 
-fn service(scheduler: Scheduler) -> Item {
+fn frontend() -> Frontend {
+    Frontend::Address(listener())
+}
+
+pub(super) fn service(scheduler: Scheduler) -> Item {
     let service = ServiceName::new("web").expect("name");
     Item::VirtualService(VirtualService {
         scheduler,
@@ -125,7 +134,7 @@ fn vip() -> Item {
     Item::Vip(Vip::new(frontend().vip().expect("an address")))
 }
 
-fn web() -> Vec<Item> {
+pub(super) fn web() -> Vec<Item> {
     vec![
         vip(),
         service(Scheduler::RoundRobin),
@@ -157,6 +166,9 @@ async fn a_change_reaches_the_kernel() {
         Key::Link,
         Key::LoopbackSet(weir_proto::model::Family::V4),
         Key::LoopbackRule(weir_proto::model::Family::V4),
+        Key::Lockdown(weir_proto::model::Family::V4),
+        Key::Guard(Guard::Opening(listener(), None)),
+        Key::Guard(Guard::Vip(listener().address)),
     ]);
     assert_eq!(objects(&kernel.table()), wanted);
     let forward = kernel.table()[&Key::Setting(Setting::ForwardV4)].clone();

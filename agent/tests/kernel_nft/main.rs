@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod engines;
+mod lockdown;
 #[path = "../kernel_codec/netns.rs"]
 mod netns;
 mod switch;

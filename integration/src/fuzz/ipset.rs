@@ -1,7 +1,7 @@
 //! What ipset says.
 
 use weir_agent::kernel::linux::ipset::{
-    Command, Create, ELEMENTS_PER_MESSAGE, Element, Header, Listing, Revisions,
+    Command, Create, ELEMENTS_PER_MESSAGE, Element, Header, Listing, Members, Revisions,
 };
 use weir_agent::kernel::linux::netlink::wire::HEADER_LEN;
 use weir_agent::kernel::linux::netlink::{Attrs, Request};
@@ -31,6 +31,25 @@ pub(super) fn listing(bytes: &[u8]) -> bool {
                 elements: chunk.to_vec(),
             };
             assert_eq!(Listing::decode(behind(&request)), Ok(same));
+        }
+    }
+    true
+}
+
+pub(super) fn members(bytes: &[u8]) -> bool {
+    let read = Members::decode(Attrs::new(bytes));
+    assert_eq!(Members::decode(Attrs::new(&with_unknown(bytes))), read);
+    let Ok(Members { members, .. }) = read else {
+        return false;
+    };
+    for chunk in members.chunks(ELEMENTS_PER_MESSAGE) {
+        let request = Command::AddMembers("set", chunk).encode();
+        if !request.oversized() {
+            let same = Members {
+                header: None,
+                members: chunk.to_vec(),
+            };
+            assert_eq!(Members::decode(behind(&request)), Ok(same));
         }
     }
     true

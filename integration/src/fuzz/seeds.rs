@@ -13,6 +13,7 @@ use super::disk::lay_out;
 
 const IPVS: &str = include_str!("../../../agent/src/kernel/linux/ipvs/captured.txt");
 const IPSET: &str = include_str!("../../../agent/src/kernel/linux/ipset/captured.txt");
+const LOCKDOWN: &str = include_str!("../../../agent/src/kernel/linux/ipset/captured_lockdown.txt");
 const RULES: &str = include_str!("../../fuzz/seeds/nft_rule.txt");
 const FAMILY: &str = include_str!("../../fuzz/seeds/genl_family.txt");
 /// In front of the attributes of generic netlink and of netfilter.
@@ -53,7 +54,11 @@ fn ipvs() -> impl Iterator<Item = Vec<u8>> {
 
 /// Gives what ipset answered to a command, behind the `nfgenmsg`.
 fn ipset(command: &'static str) -> impl Iterator<Item = Vec<u8>> {
-    let answers = IPSET.lines().filter_map(|line| line.strip_prefix("< "));
+    answers(IPSET, command)
+}
+
+fn answers(text: &'static str, command: &'static str) -> impl Iterator<Item = Vec<u8>> {
+    let answers = text.lines().filter_map(|line| line.strip_prefix("< "));
     let here = answers.filter_map(|line| line.split_once(' '));
     here.filter(move |(number, _)| *number == command)
         .map(|(_, hex)| bytes(hex).split_off(HEADER_LEN))
@@ -149,6 +154,10 @@ pub(super) fn stats() -> Vec<Vec<u8>> {
 
 pub(super) fn listings() -> Vec<Vec<u8>> {
     ipset(IPSET_CMD_LIST).collect()
+}
+
+pub(super) fn members() -> Vec<Vec<u8>> {
+    answers(LOCKDOWN, IPSET_CMD_LIST).collect()
 }
 
 pub(super) fn elements() -> Vec<Vec<u8>> {

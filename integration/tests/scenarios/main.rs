@@ -5,6 +5,7 @@ mod abilities;
 mod backends;
 mod foreign;
 mod hairpin;
+mod lockdown;
 mod operations;
 mod restart;
 mod site;

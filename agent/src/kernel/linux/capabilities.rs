@@ -19,6 +19,7 @@ use super::{
     ipset::{HASH_IP_PORT_IP, Ipset},
     ipvs::Ipvs,
     link::Links,
+    lockdown::Lockdowns,
     loopback::{Choice, Doors, Engine, Loopback, RuleEngine, Wanted, decide, try_native},
     netlink::{Family, NlError},
 };
@@ -39,6 +40,8 @@ pub(super) struct Probed {
     pub(super) capabilities: Vec<Capability>,
     /// What holds the loopback sets and rules.
     pub(super) loopback: Loopback,
+    /// What holds the lockdowns.
+    pub(super) lockdowns: Lockdowns,
 }
 
 /// Capabilities that only the loopback engine `ipset` needs.
@@ -76,6 +79,7 @@ pub(super) async fn probe(wanted: Wanted) -> Probed {
         native,
     };
     let needless = loopback.is_ok() && chosen != Engine::Ipset;
+    let (lockdowns, lockdown) = Lockdowns::choose().await;
     let found = [
         ("net_admin", net_admin),
         ("ip_vs", ipvs),
@@ -84,6 +88,7 @@ pub(super) async fn probe(wanted: Wanted) -> Probed {
         ("ip_set_hash_ipportip", hash),
         ("loopback_rule", rules),
         ("loopback", loopback),
+        ("lockdown", lockdown),
     ];
     let found = found
         .into_iter()
@@ -101,6 +106,7 @@ pub(super) async fn probe(wanted: Wanted) -> Probed {
     Probed {
         capabilities: needed.chain(features().await).collect(),
         loopback: Loopback::new(chosen, doors),
+        lockdowns,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Kernel IP sets, protocol 7, over netfilter netlink: sets of address, port and address.
+//! Kernel IP sets, protocol 7, over netfilter netlink: sets of address, port and address, and their like.
 //!
 //! A codec for any program: it knows `include/uapi/linux/netfilter/ipset/ip_set.h` and
 //! `net/netfilter/ipset/` and nothing of weir. Only `socket` talks to the kernel.
@@ -16,14 +16,18 @@ mod command;
 mod element;
 mod errors;
 mod listing;
+mod member;
 mod socket;
 #[cfg(all(test, target_endian = "little"))]
 mod tests;
 
-pub use command::{Command, Create, ELEMENTS_PER_MESSAGE, HASH_IP_PORT_IP};
+pub use command::{
+    Command, Create, ELEMENTS_PER_MESSAGE, HASH_IP, HASH_IP_PORT, HASH_IP_PORT_IP, HASH_IP_PORT_NET,
+};
 pub use element::Element;
 pub use errors::{Explanation, explain};
 pub use listing::{Header, Listing, Revisions};
+pub use member::{Member, Members};
 pub use socket::{Ipset, MAX_REVISION, Set};
 
 pub use crate::kernel::linux::netlink::{DecodeError, Family, Other};
@@ -56,6 +60,8 @@ const IPSET_ATTR_HASHSIZE: u16 = 18;
 const IPSET_ATTR_MAXELEM: u16 = 19;
 const IPSET_ATTR_IP2: u16 = 20;
 const IPSET_ATTR_BUCKETSIZE: u16 = 21;
+/// The prefix of a range has the number of the bucket size of a set.
+const IPSET_ATTR_CIDR2: u16 = 21;
 const IPSET_ATTR_ELEMENTS: u16 = 24;
 const IPSET_ATTR_REFERENCES: u16 = 25;
 const IPSET_ATTR_MEMSIZE: u16 = 26;

@@ -157,7 +157,7 @@ fn is_absent(error: &NlError) -> bool {
 fn frontend_of(unit: Unit) -> Option<Frontend> {
     match unit {
         Unit::Service(frontend) => Some(frontend),
-        Unit::Base | Unit::Entry(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
+        Unit::Base | Unit::Entry(_) | Unit::Guard(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
     }
 }
 

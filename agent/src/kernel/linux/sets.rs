@@ -295,7 +295,7 @@ async fn in_place(
 }
 
 /// Destroys a set, waiting for nf_tables to let go of it.
-async fn destroy(ipset: &mut Ipset, name: &str) -> Result<(), NlError> {
+pub(super) async fn destroy(ipset: &mut Ipset, name: &str) -> Result<(), NlError> {
     for _ in 0..RELEASE_TRIES {
         match ipset.run(&Command::Destroy(name)).await {
             Err(NlError::Errno(IPSET_ERR_BUSY)) => tokio::time::sleep(RELEASE_PAUSE).await,

@@ -458,7 +458,9 @@ fn lots<'a, 'b>(steps: &'a [&'b Step]) -> Vec<&'a [&'b Step]> {
 fn vip_of(unit: Unit) -> Option<IpAddr> {
     match unit {
         Unit::Vip(address) => Some(address),
-        Unit::Base | Unit::Entry(_) | Unit::Service(_) | Unit::SyncDaemon(_) => None,
+        Unit::Base | Unit::Entry(_) | Unit::Guard(_) | Unit::Service(_) | Unit::SyncDaemon(_) => {
+            None
+        }
     }
 }
 

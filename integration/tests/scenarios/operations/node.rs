@@ -11,7 +11,9 @@ use weir_agent::kernel::linux::Linux;
 use weir_agent::kernel::linux::ipvs::{Command, Ipvs, Proto, ServiceKey};
 use weir_agent::kernel::linux::netlink;
 use weir_agent::kernel::{Kernel, StepError};
-use weir_agent::plan::{Held, Key, Ledger, LedgerChange, Scope, Step, Table, Unit, plan, wanted};
+use weir_agent::plan::{
+    Held, Key, Ledger, LedgerChange, Scope, Step, Table, Unit, guards, plan, wanted,
+};
 use weir_integration::random::Random;
 use weir_proto::model::{Family, Frontend, Generation, ItemKey};
 use weir_proto::state::NodeState;
@@ -24,10 +26,10 @@ const REFUSED: [&str; 2] = ["10.100.0.5", "10.100.0.7"];
 const IN_THE_WAY: [&str; 2] = ["10.100.0.6", "10.100.0.8"];
 /// Services that somebody made.
 const THEIRS: [&str; 4] = [
-    "mark 7 IPv4",
     "10.100.0.1:80 TCP",
     "10.100.0.2:81 UDP",
     "[fd00:100::1]:80 TCP",
+    "mark 7 IPv4",
 ];
 /// ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL: what should go is not there.
 const ABSENT: [i32; 4] = [2, 3, 19, 99];
@@ -78,6 +80,7 @@ impl Node {
         match operation {
             Operation::Put(item) => {
                 self.touch(item.key());
+                self.due.extend(guards(&item).into_iter().map(Unit::Guard));
                 self.state.insert(item);
             }
             Operation::Remove(keys) => {
@@ -89,8 +92,11 @@ impl Node {
         }
     }
 
+    /// Notes that an item is about to change, and with it the guards that it calls for.
     fn touch(&mut self, key: ItemKey) {
         self.due.insert(Key::Item(key).unit());
+        let before = self.state.get(&key).map(guards).unwrap_or_default();
+        self.due.extend(before.into_iter().map(Unit::Guard));
         if matches!(key, ItemKey::SilentVip(_) | ItemKey::StrictArp) {
             // how ARP is answered, and with it how every VIP is bound
             let vips = self.state.items().keys();

@@ -4,7 +4,7 @@ use super::{
     Element, Family, IPSET_ATTR_ADT, IPSET_ATTR_BUCKETSIZE, IPSET_ATTR_DATA, IPSET_ATTR_FAMILY,
     IPSET_ATTR_FLAGS, IPSET_ATTR_HASHSIZE, IPSET_ATTR_LINENO, IPSET_ATTR_MAXELEM,
     IPSET_ATTR_PROTOCOL, IPSET_ATTR_REVISION, IPSET_ATTR_SETNAME, IPSET_ATTR_SETNAME2,
-    IPSET_ATTR_TYPENAME, IPSET_FLAG_LIST_HEADER,
+    IPSET_ATTR_TYPENAME, IPSET_FLAG_LIST_HEADER, Member,
 };
 use crate::kernel::linux::netlink::{
     Request,
@@ -13,6 +13,12 @@ use crate::kernel::linux::netlink::{
 
 /// The type of set for an address, a port and an address.
 pub const HASH_IP_PORT_IP: &str = "hash:ip,port,ip";
+/// The type of set for an address.
+pub const HASH_IP: &str = "hash:ip";
+/// The type of set for an address and a port.
+pub const HASH_IP_PORT: &str = "hash:ip,port";
+/// The type of set for an address, a port and a range.
+pub const HASH_IP_PORT_NET: &str = "hash:ip,port,net";
 
 /// Most elements of one message. An IPv6 element takes 68 bytes and a nest at most 65,535, so 963 would fit; two
 /// messages of so many IPv4 elements, of 52 bytes, fill one send of 64 KiB. Measured with IPv4: 500 or 1600 to a
@@ -43,7 +49,7 @@ pub(super) const IPSET_CMD_GET_BYNAME: u8 = 14;
 pub struct Create {
     /// Its name, at most 31 bytes.
     pub name: String,
-    /// Its type, [`HASH_IP_PORT_IP`] here.
+    /// Its type, such as [`HASH_IP_PORT_IP`].
     pub type_name: String,
     /// The revision of the type; tools older than it refuse to show the set.
     pub revision: u8,
@@ -83,6 +89,12 @@ pub enum Command<'a> {
     Del(&'a str, &'a [Element]),
     /// Tests for an element: refused with `IPSET_ERR_EXIST` when it is not in the set.
     Test(&'a str, &'a Element),
+    /// Adds like [`Self::Add`], to a set of another type.
+    AddMembers(&'a str, &'a [Member]),
+    /// Deletes like [`Self::Del`], from a set of another type.
+    DelMembers(&'a str, &'a [Member]),
+    /// Tests like [`Self::Test`], in a set of another type.
+    TestMember(&'a str, &'a Member),
     /// Shows a set with its elements; only as a dump.
     List(&'a str),
     /// Shows what a set is, its size included; only as a dump.
@@ -120,14 +132,14 @@ impl Command<'_> {
                     .string(IPSET_ATTR_SETNAME2, other);
             }
             Self::Add(set, elements) | Self::Del(set, elements) => {
-                // ip_set_ad refuses many elements without a line number, though it may be zero
+                many(&mut out, set, elements, Element::write);
+            }
+            Self::AddMembers(set, members) | Self::DelMembers(set, members) => {
+                many(&mut out, set, members, Member::write);
+            }
+            Self::TestMember(set, member) => {
                 out.string(IPSET_ATTR_SETNAME, set)
-                    .be32(IPSET_ATTR_LINENO | NLA_F_NET_BYTEORDER, 0)
-                    .nest(IPSET_ATTR_ADT, |out| {
-                        for element in *elements {
-                            out.nest(IPSET_ATTR_DATA, |out| element.write(out));
-                        }
-                    });
+                    .nest(IPSET_ATTR_DATA, |out| member.write(out));
             }
             Self::Test(set, element) => {
                 out.string(IPSET_ATTR_SETNAME, set)
@@ -158,14 +170,25 @@ impl Command<'_> {
             Self::Flush(_) => (IPSET_CMD_FLUSH, 0),
             Self::Rename(..) => (IPSET_CMD_RENAME, 0),
             Self::Swap(..) => (IPSET_CMD_SWAP, 0),
-            Self::Add(..) => (IPSET_CMD_ADD, 0),
-            Self::Del(..) => (IPSET_CMD_DEL, 0),
-            Self::Test(..) => (IPSET_CMD_TEST, 0),
+            Self::Add(..) | Self::AddMembers(..) => (IPSET_CMD_ADD, 0),
+            Self::Del(..) | Self::DelMembers(..) => (IPSET_CMD_DEL, 0),
+            Self::Test(..) | Self::TestMember(..) => (IPSET_CMD_TEST, 0),
             Self::List(_) | Self::Details(_) | Self::Headers => (IPSET_CMD_LIST, 0),
             Self::Header(_) => (IPSET_CMD_HEADER, 0),
             Self::GetByName(_) => (IPSET_CMD_GET_BYNAME, 0),
         }
     }
+}
+
+fn many<T>(out: &mut Request, set: &str, elements: &[T], write: fn(&T, &mut Request)) {
+    // ip_set_ad refuses many elements without a line number, though it may be zero
+    out.string(IPSET_ATTR_SETNAME, set)
+        .be32(IPSET_ATTR_LINENO | NLA_F_NET_BYTEORDER, 0)
+        .nest(IPSET_ATTR_ADT, |out| {
+            for element in elements {
+                out.nest(IPSET_ATTR_DATA, |out| write(element, out));
+            }
+        });
 }
 
 impl Create {

@@ -62,7 +62,7 @@ impl Element {
     }
 }
 
-fn write_ip(out: &mut Request, kind: u16, ip: IpAddr) {
+pub(super) fn write_ip(out: &mut Request, kind: u16, ip: IpAddr) {
     let inner = match ip {
         IpAddr::V4(_) => IPSET_ATTR_IPADDR_IPV4,
         IpAddr::V6(_) => IPSET_ATTR_IPADDR_IPV6,
@@ -72,7 +72,7 @@ fn write_ip(out: &mut Request, kind: u16, ip: IpAddr) {
     });
 }
 
-fn read_ip(attr: &Attr<'_>) -> Option<IpAddr> {
+pub(super) fn read_ip(attr: &Attr<'_>) -> Option<IpAddr> {
     let ip = attr
         .attrs()
         .find(|inner| matches!(inner.kind, IPSET_ATTR_IPADDR_IPV4 | IPSET_ATTR_IPADDR_IPV6))?;

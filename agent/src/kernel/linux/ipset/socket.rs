@@ -4,8 +4,8 @@ use nix::errno::Errno;
 
 use super::{
     Command, Create, DecodeError, ELEMENTS_PER_MESSAGE, Element, Family, HASH_IP_PORT_IP, Header,
-    IPSET_ATTR_INDEX, IPSET_ATTR_PROTOCOL, IPSET_ATTR_PROTOCOL_MIN, Listing, NFGEN_HEADER_LEN,
-    Revisions,
+    IPSET_ATTR_INDEX, IPSET_ATTR_PROTOCOL, IPSET_ATTR_PROTOCOL_MIN, Listing, Member, Members,
+    NFGEN_HEADER_LEN, Revisions,
 };
 use crate::kernel::linux::netlink::{
     Attrs, Counts, Message, NetlinkSocket, NlError, Protocol, Request,
@@ -112,6 +112,27 @@ impl Ipset {
         self.run(&Command::Create(&create)).await
     }
 
+    /// Creates an empty set of any type, in this revision or the nearest that the kernel has.
+    pub async fn create_typed(
+        &mut self,
+        name: &str,
+        (type_name, revision): (&str, u8),
+        family: Family,
+        max_elements: u32,
+    ) -> Result<(), NlError> {
+        let revisions = self.revisions(type_name, family).await?;
+        let create = Create {
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+            revision: revision.clamp(revisions.min, revisions.max),
+            family,
+            hash_size: None,
+            max_elements: Some(max_elements),
+            bucket_size: None,
+        };
+        self.run(&Command::Create(&create)).await
+    }
+
     /// Carries out a command that shows nothing.
     pub async fn run(&mut self, command: &Command<'_>) -> Result<(), NlError> {
         self.socket.request(&command.encode(), |_| {}).await
@@ -135,6 +156,41 @@ impl Ipset {
             Ok(()) => Ok(true),
             Err(NlError::Errno(IPSET_ERR_EXIST)) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Adds members like [`Self::add`] does elements.
+    pub async fn add_members(&mut self, set: &str, members: &[Member]) -> Vec<Result<(), NlError>> {
+        self.many(members, |some| Command::AddMembers(set, some).encode())
+            .await
+    }
+
+    /// Deletes members like [`Self::del`] does elements.
+    pub async fn del_members(&mut self, set: &str, members: &[Member]) -> Vec<Result<(), NlError>> {
+        self.many(members, |some| Command::DelMembers(set, some).encode())
+            .await
+    }
+
+    /// Says whether a member is in a set; of a range as long as an address, whether a range that has it is.
+    pub async fn test_member(&mut self, set: &str, member: &Member) -> Result<bool, NlError> {
+        match self.run(&Command::TestMember(set, member)).await {
+            Ok(()) => Ok(true),
+            Err(NlError::Errno(IPSET_ERR_EXIST)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the members of a set; `None` when it does not exist.
+    pub async fn members(&mut self, set: &str) -> Result<Option<Vec<Member>>, NlError> {
+        let (mut members, mut fault) = (Vec::new(), None);
+        let take = |message: Message<'_>| match Members::decode(message.attrs(NFGEN_HEADER_LEN)) {
+            Ok(some) => members.extend(some.members),
+            Err(error) => fault = Some(error),
+        };
+        let listed = self.socket.dump(&Command::List(set).encode(), take).await;
+        match (absent_is_none(listed)?, fault) {
+            (_, Some(error)) => Err(error.into()),
+            (listed, None) => Ok(listed.map(|()| members)),
         }
     }
 
@@ -209,10 +265,10 @@ impl Ipset {
 
     /// Sends elements many to a message. Those of a refused message are sent again one by one, so that
     /// each gets its own verdict: a message is not atomic, and to repeat an element is harmless.
-    async fn many(
+    async fn many<T: Sync>(
         &mut self,
-        elements: &[Element],
-        encode: impl Fn(&[Element]) -> Request + Send + Sync,
+        elements: &[T],
+        encode: impl Fn(&[T]) -> Request + Send + Sync,
     ) -> Vec<Result<(), NlError>> {
         let mut verdicts = Vec::with_capacity(elements.len());
         // a send full at a time, so that the memory for one serves the next

@@ -43,7 +43,12 @@ pub(in super::super) fn within(scope: &Scope, family: Family) -> Option<Vec<Loop
     };
     let named = units.iter().filter_map(|unit| match unit {
         Unit::Entry(entry) if Family::of(entry.address) == family => Some(*entry),
-        Unit::Base | Unit::Entry(_) | Unit::Service(_) | Unit::Vip(_) | Unit::SyncDaemon(_) => None,
+        Unit::Base
+        | Unit::Entry(_)
+        | Unit::Guard(_)
+        | Unit::Service(_)
+        | Unit::Vip(_)
+        | Unit::SyncDaemon(_) => None,
     });
     Some(named.collect())
 }

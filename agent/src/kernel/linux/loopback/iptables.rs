@@ -12,10 +12,11 @@ use super::Standing;
 use crate::kernel::linux::netlink::Family;
 
 /// In the order tried; the last is whichever the distribution made the default.
-const VARIANTS: [&str; 3] = ["iptables-nft", "iptables-legacy", "iptables"];
+pub(in crate::kernel::linux) const VARIANTS: [&str; 3] =
+    ["iptables-nft", "iptables-legacy", "iptables"];
 /// Seconds that the program waits for another one to give up the lock (`/run/xtables.lock`). kube-proxy and
 /// container runtimes hold it for a second or two while they restore large tables.
-const LOCK_WAIT: &str = "5";
+pub(in crate::kernel::linux) const LOCK_WAIT: &str = "5";
 
 /// Why the program did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +181,7 @@ impl Iptables {
     }
 }
 
-fn program(variant: &str, family: Family) -> String {
+pub(in crate::kernel::linux) fn program(variant: &str, family: Family) -> String {
     match family {
         Family::Inet => variant.to_owned(),
         Family::Inet6 => variant.replacen("iptables", "ip6tables", 1),

@@ -21,10 +21,12 @@ mod socket;
 #[cfg(all(test, target_endian = "little"))]
 mod tests;
 
-pub use command::{Command, ELEMENTS_PER_MESSAGE, NewSet, Place, comment_of_rule, comment_of_set};
+pub use command::{
+    Command, ELEMENTS_PER_MESSAGE, Field, KeySet, NewSet, Place, comment_of_rule, comment_of_set,
+};
 pub use element::{decode_key, encode_key};
 pub use expression::{Expression, masquerade_of_set};
-pub use listing::{Chain, Elements, Rule, Set, Table};
+pub use listing::{Chain, Elements, Rule, Set, Table, keys};
 pub use socket::Nftables;
 
 pub use crate::kernel::linux::ipset::Element;

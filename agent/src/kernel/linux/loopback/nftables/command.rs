@@ -21,7 +21,10 @@ use crate::kernel::linux::netlink::{
 /// margin, and room for the refusal, which comes with the whole message, in one receive.
 pub const ELEMENTS_PER_MESSAGE: usize = 1000;
 
+const NF_INET_LOCAL_IN: u32 = 1;
 const NF_INET_POST_ROUTING: u32 = 4;
+/// `NF_IP_PRI_FILTER`, which `nft` calls `filter`.
+const NF_IP_PRI_FILTER: u32 = 0;
 /// `NF_IP_PRI_NAT_SRC`, which `nft` calls `srcnat`.
 const NF_IP_PRI_NAT_SRC: u32 = 100;
 
@@ -60,6 +63,46 @@ pub struct NewSet<'a> {
     pub userdata: &'a [u8],
 }
 
+/// A set to make, of keys of any fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySet<'a> {
+    /// Where.
+    pub place: Place<'a>,
+    /// The fields in their order.
+    pub fields: &'a [Field],
+    /// Another one for each set that is made in a batch.
+    pub id: u32,
+    /// What the kernel keeps for us, see [`comment_of_set`].
+    pub userdata: &'a [u8],
+}
+
+/// A field of a key: what `nft` takes it for, and how many bytes it has, a multiple of four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// An address of this family.
+    Address(Family),
+    /// A protocol's number.
+    Protocol,
+    /// A port, or another number of two bytes.
+    Port,
+}
+
+impl Field {
+    fn shape(self) -> (u32, u32) {
+        match self {
+            Self::Address(Family::Inet) => (TYPE_IPADDR, 4),
+            Self::Address(Family::Inet6) => (TYPE_IP6ADDR, 16),
+            Self::Protocol => (TYPE_INET_PROTOCOL, 4),
+            Self::Port => (TYPE_INET_SERVICE, 4),
+        }
+    }
+
+    /// Gives how many bytes a key of these fields has.
+    pub fn length(fields: &[Self]) -> u32 {
+        fields.iter().map(|field| field.shape().1).sum()
+    }
+}
+
 /// One thing to ask of nf_tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -71,6 +114,18 @@ pub enum Command<'a> {
     DelTable(&'a str),
     /// Makes a nat chain behind routing, at the priority of source address translation; one that is there stays.
     NewChain(Place<'a>),
+    /// Makes a filter chain where packets come in; one that is there stays.
+    NewInputChain(Place<'a>),
+    /// Makes a chain that rules jump to; one that is there stays.
+    NewPlainChain(Place<'a>),
+    /// Makes a set of any keys; refused when it is there.
+    NewKeySet(KeySet<'a>),
+    /// Adds keys like [`Self::Add`] does elements.
+    AddKeys(Place<'a>, &'a [Vec<u8>]),
+    /// Deletes keys like [`Self::Del`] does elements.
+    DelKeys(Place<'a>, &'a [Vec<u8>]),
+    /// Shows a key; refused with `ENOENT` when it is not there.
+    GetKey(Place<'a>, &'a [u8]),
     /// Shows a chain.
     GetChain(Place<'a>),
     /// Deletes an empty chain.
@@ -120,7 +175,20 @@ impl Command<'_> {
                     },
                 );
             }
-            Self::GetChain(place) | Self::DelChain(place) => {
+            Self::NewInputChain(place) => {
+                chain(&mut out, place)
+                    .string(NFTA_CHAIN_TYPE, "filter")
+                    .nest(NFTA_CHAIN_HOOK, |out| {
+                        out.be32(NFTA_HOOK_HOOKNUM, NF_INET_LOCAL_IN)
+                            .be32(NFTA_HOOK_PRIORITY, NF_IP_PRI_FILTER);
+                    });
+            }
+            Self::NewKeySet(new) => new.write(&mut out),
+            Self::AddKeys(place, some) | Self::DelKeys(place, some) => {
+                keys(&mut out, place, some.iter().map(Vec::as_slice));
+            }
+            Self::GetKey(place, one) => keys(&mut out, place, [*one].into_iter()),
+            Self::NewPlainChain(place) | Self::GetChain(place) | Self::DelChain(place) => {
                 chain(&mut out, place);
             }
             Self::NewSet(new) => new.write(&mut out),
@@ -155,7 +223,13 @@ impl Command<'_> {
             Self::NewTable(..) => (NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL),
             Self::GetTable(_) => (NFT_MSG_GETTABLE, 0),
             Self::DelTable(_) => (NFT_MSG_DELTABLE, 0),
-            Self::NewChain(_) => (NFT_MSG_NEWCHAIN, NLM_F_CREATE),
+            Self::NewChain(_) | Self::NewInputChain(_) | Self::NewPlainChain(_) => {
+                (NFT_MSG_NEWCHAIN, NLM_F_CREATE)
+            }
+            Self::NewKeySet(_) => (NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL),
+            Self::AddKeys(..) => (NFT_MSG_NEWSETELEM, NLM_F_CREATE),
+            Self::DelKeys(..) => (NFT_MSG_DELSETELEM, 0),
+            Self::GetKey(..) => (NFT_MSG_GETSETELEM, 0),
             Self::GetChain(_) => (NFT_MSG_GETCHAIN, 0),
             Self::DelChain(_) => (NFT_MSG_DELCHAIN, 0),
             Self::NewSet(_) => (NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL),
@@ -168,6 +242,26 @@ impl Command<'_> {
             Self::Del(..) => (NFT_MSG_DELSETELEM, 0),
             Self::Get(..) | Self::List(_) => (NFT_MSG_GETSETELEM, 0),
         }
+    }
+}
+
+impl KeySet<'_> {
+    fn write(&self, out: &mut Request) {
+        let Self {
+            place,
+            fields,
+            id,
+            userdata,
+        } = self;
+        let types = fields.iter().map(|field| field.shape().0);
+        let key_type = types.fold(0, |all, one| all << TYPE_BITS | one);
+        out.string(NFTA_SET_TABLE, place.table)
+            .string(NFTA_SET_NAME, place.name)
+            .be32(NFTA_SET_FLAGS, 0)
+            .be32(NFTA_SET_KEY_TYPE, key_type)
+            .be32(NFTA_SET_KEY_LEN, Field::length(fields))
+            .be32(NFTA_SET_ID, *id)
+            .bytes(NFTA_SET_USERDATA, userdata);
     }
 }
 
@@ -223,18 +317,24 @@ fn rule<'o>(out: &'o mut Request, place: &Place<'_>) -> &'o mut Request {
 }
 
 fn elements(out: &mut Request, place: &Place<'_>, some: &[Element]) {
-    out.string(NFTA_SET_ELEM_LIST_TABLE, place.table)
-        .string(NFTA_SET_ELEM_LIST_SET, place.name);
     if some.is_empty() {
+        out.string(NFTA_SET_ELEM_LIST_TABLE, place.table)
+            .string(NFTA_SET_ELEM_LIST_SET, place.name);
         return;
     }
-    out.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |out| {
-        for element in some {
-            out.nest(NFTA_LIST_ELEM, |out| {
-                out.nest(NFTA_SET_ELEM_KEY, |out| {
-                    out.bytes(NFTA_DATA_VALUE, &encode_key(element));
+    keys(out, place, some.iter().map(encode_key));
+}
+
+fn keys(out: &mut Request, place: &Place<'_>, some: impl Iterator<Item = impl AsRef<[u8]>>) {
+    out.string(NFTA_SET_ELEM_LIST_TABLE, place.table)
+        .string(NFTA_SET_ELEM_LIST_SET, place.name)
+        .nest(NFTA_SET_ELEM_LIST_ELEMENTS, |out| {
+            for key in some {
+                out.nest(NFTA_LIST_ELEM, |out| {
+                    out.nest(NFTA_SET_ELEM_KEY, |out| {
+                        out.bytes(NFTA_DATA_VALUE, key.as_ref());
+                    });
                 });
-            });
-        }
-    });
+            }
+        });
 }

@@ -122,6 +122,17 @@ impl Rule {
     }
 }
 
+/// Gives the keys of one message of a set's dump: the attributes behind the `nfgenmsg`.
+pub fn keys(attrs: Attrs<'_>) -> Vec<Vec<u8>> {
+    let list = attrs.get(NFTA_SET_ELEM_LIST_ELEMENTS);
+    let items = list.iter().flat_map(Attr::attrs);
+    let values = items
+        .filter(|attr| attr.kind == NFTA_LIST_ELEM)
+        .filter_map(|item| item.attrs().get(NFTA_SET_ELEM_KEY))
+        .filter_map(|key| key.attrs().get(NFTA_DATA_VALUE));
+    values.map(|value| value.payload.to_vec()).collect()
+}
+
 impl Elements {
     /// Takes those of one message more: the attributes behind the `nfgenmsg`.
     pub fn take(&mut self, attrs: Attrs<'_>) {

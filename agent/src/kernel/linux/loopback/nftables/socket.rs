@@ -68,6 +68,22 @@ impl Nftables {
         Ok(self.show(&get, |_attrs| Ok(())).await?.is_some())
     }
 
+    /// Says whether a key is in a set; no when there is no set.
+    pub async fn has_key(&mut self, place: Place<'_>, key: &[u8]) -> Result<bool, NlError> {
+        let get = Command::GetKey(place, key);
+        Ok(self.show(&get, |_attrs| Ok(())).await?.is_some())
+    }
+
+    /// Reads the keys of a set; `None` when it is not there.
+    pub async fn keys(&mut self, place: Place<'_>) -> Result<Option<Vec<Vec<u8>>>, NlError> {
+        let mut keys = Vec::new();
+        let take = |message: Message<'_>| {
+            keys.extend(super::keys(message.attrs(NFGEN_HEADER_LEN)));
+        };
+        let there = self.dump(&Command::List(place), take).await?;
+        Ok(there.then_some(keys))
+    }
+
     /// Carries out all commands or none.
     pub async fn transaction(&mut self, commands: &[Command<'_>]) -> Result<(), Refused> {
         let requests: Vec<Request> = commands.iter().map(Command::encode).collect();

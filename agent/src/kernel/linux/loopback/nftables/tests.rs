@@ -333,3 +333,80 @@ proptest! {
         Elements::default().take(attrs);
     }
 }
+
+/// What is proved of the sets of loopback entries holds of any others.
+#[test]
+fn a_set_of_any_keys_is_made_and_filled_as_one_of_elements_is() {
+    for (family, ip) in [(Family::Inet, "192.0.2.1"), (Family::Inet6, "2001:db8::1")] {
+        let place = Place {
+            table: "weir",
+            name: "loopback",
+        };
+        let userdata = &comment_of_set("weir")[..];
+        let id = 3;
+        let address = Field::Address(family);
+        let fields = &[address, Field::Protocol, Field::Port, address][..];
+        let one = Command::NewSet(NewSet {
+            place,
+            family,
+            id,
+            userdata,
+        });
+        let any = Command::NewKeySet(KeySet {
+            place,
+            fields,
+            id,
+            userdata,
+        });
+        assert_eq!(any.encode().as_bytes(), one.encode().as_bytes());
+        let ip = ip.parse().expect(ip);
+        let (proto, port, ip2) = (6, 80, ip);
+        let elements = [Element {
+            ip,
+            proto,
+            port,
+            ip2,
+        }];
+        let keys = elements.each_ref().map(encode_key);
+        for (one, any) in [
+            (
+                Command::Add(place, &elements),
+                Command::AddKeys(place, &keys),
+            ),
+            (
+                Command::Del(place, &elements),
+                Command::DelKeys(place, &keys),
+            ),
+            (
+                Command::Get(place, &elements[0]),
+                Command::GetKey(place, &keys[0]),
+            ),
+        ] {
+            assert_eq!(any.encode().as_bytes(), one.encode().as_bytes());
+        }
+        let listed = Command::AddKeys(place, &keys).encode();
+        let attrs = Attrs::new(&listed.as_bytes()[16 + NFGEN_HEADER_LEN..]);
+        assert_eq!(super::keys(attrs), keys);
+    }
+}
+
+/// `nft add chain inet weir-lockdown input '{ type filter hook input priority 0; }'` but for the policy, which is accept
+/// when nothing is said.
+#[test]
+fn a_chain_at_the_input_hook_is_made_as_nft_does() {
+    let place = Place {
+        table: "weir-lockdown",
+        name: "input",
+    };
+    let request = Command::NewInputChain(place).encode();
+    let attrs = Attrs::new(&request.as_bytes()[16 + NFGEN_HEADER_LEN..]);
+    let hook = attrs.get(NFTA_CHAIN_HOOK).expect("the hook");
+    let hex: String = hook
+        .payload
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(hex, "08000100000000010800020000000000");
+    let kind = attrs.get(NFTA_CHAIN_TYPE).and_then(|kind| kind.str());
+    assert_eq!(kind, Some("filter"));
+}
