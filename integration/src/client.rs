@@ -1,8 +1,8 @@
-//! One request to an address that a pod may stand behind, and what came back.
+//! One request to an address that a pod may stand behind, and what came back; or a connection held there.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl fmt::Display for Outcome {
 pub fn request(proto: Proto, target: SocketAddr, patience: Duration) -> io::Result<Answer> {
     let text = match proto {
         Proto::Tcp => get(target, patience)?,
-        Proto::Udp => ask(target, patience)?,
+        Proto::Udp => ask(any(target), target, patience)?,
     };
     parse(&text).ok_or_else(|| io::Error::other(format!("not a pod's answer: {text:?}")))
 }
@@ -98,6 +98,35 @@ pub fn requests(proto: Proto, target: SocketAddr, count: usize, patience: Durati
         outcome.count(request(proto, target, patience));
     }
     outcome
+}
+
+/// A connection to one of a [`crate::farm`]'s servers, held until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    /// Who greeted it.
+    pub answer: Answer,
+    _stream: TcpStream,
+}
+
+/// Opens a connection from where the calling thread is, and holds it once it was greeted. Each step has `patience` of
+/// its own.
+pub fn hold(target: SocketAddr, patience: Duration) -> io::Result<Held> {
+    let mut stream = TcpStream::connect_timeout(&target, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut greeting = String::new();
+    BufReader::new(&mut stream).read_line(&mut greeting)?;
+    let answer = parse(&greeting)
+        .ok_or_else(|| io::Error::other(format!("not a greeting: {greeting:?}")))?;
+    Ok(Held {
+        answer,
+        _stream: stream,
+    })
+}
+
+/// Sends one datagram from one of the namespace's own addresses, with a port of its own, and gives what came back.
+pub fn datagram(from: IpAddr, target: SocketAddr, patience: Duration) -> io::Result<Answer> {
+    let text = ask(from, target, patience)?;
+    parse(&text).ok_or_else(|| io::Error::other(format!("not a pod's answer: {text:?}")))
 }
 
 fn get(target: SocketAddr, patience: Duration) -> io::Result<String> {
@@ -115,12 +144,15 @@ fn get(target: SocketAddr, patience: Duration) -> io::Result<String> {
     Ok(body.into())
 }
 
-fn ask(target: SocketAddr, patience: Duration) -> io::Result<String> {
-    let any: IpAddr = match target {
+fn any(target: SocketAddr) -> IpAddr {
+    match target {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0))?;
+    }
+}
+
+fn ask(from: IpAddr, target: SocketAddr, patience: Duration) -> io::Result<String> {
+    let socket = UdpSocket::bind((from, 0))?;
     // Connected, so that an answer from any other address does not count.
     socket.connect(target)?;
     socket.set_read_timeout(Some(patience))?;

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod daemon;
 pub mod eventually;
+pub mod farm;
 pub mod kernel_state;
 pub mod load;
 pub mod netns;

@@ -2,8 +2,10 @@
 //! ip_vs: `integration/run test kernel` finds one.
 
 mod backends;
+mod farm;
 mod foreign;
 mod hairpin;
 mod restart;
+mod schedulers;
 mod site;
 mod two_nodes;
