@@ -56,15 +56,22 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
     );
     let (mut kernel, capabilities) =
         Linux::open(controller_addresses(&config.controller).await).await;
-    for capability in capabilities
-        .iter()
-        .filter(|capability| !capability.available)
-    {
+    let missing = || {
+        capabilities
+            .iter()
+            .filter(|capability| !capability.available)
+    };
+    for capability in missing().filter(|capability| !capability.optional) {
         error!(
             capability = capability.name,
             detail = capability.detail,
             "missing"
         );
+    }
+    let optional = missing().filter(|capability| capability.optional);
+    let optional: Vec<&str> = optional.map(|capability| &*capability.name).collect();
+    if !optional.is_empty() {
+        info!(capabilities = ?optional, "missing, and only some services need them");
     }
     let addresses = if config.addresses.is_empty() {
         kernel.node_addresses().await.unwrap_or_else(|cause| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
-use weir_proto::model::Generation;
+use weir_proto::model::{Generation, ItemKey};
 use weir_proto::trace::chain;
 
 use crate::journal::{Journal, JournalError, Remembered};
@@ -168,6 +168,13 @@ impl<K: Kernel> Reconciler<K> {
             self.due = Some(Scope::All);
         }
         let mut units: BTreeSet<Unit> = change.keys().map(|key| Key::Item(key).unit()).collect();
+        if change
+            .keys()
+            .any(|key| matches!(key, ItemKey::SilentVip(_)))
+        {
+            // whether ARP is answered for addresses is a setting
+            units.insert(Unit::Base);
+        }
         self.held.apply(change);
         if self.lacks_base() {
             units.insert(Unit::Base);

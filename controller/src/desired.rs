@@ -4,8 +4,10 @@
 //! changes, and, once somebody has made that durable, `take` makes it so. Only `take` changes anything.
 //! A change compiles the services it touches and no other.
 
+mod abilities;
 mod compile;
 mod feed;
+mod needs;
 mod progress;
 mod resources;
 #[cfg(test)]
@@ -19,9 +21,11 @@ use std::sync::Arc;
 use weir_proto::convert::FieldErrors;
 use weir_proto::digest::Digest;
 use weir_proto::model::{
-    Generation, Item, Kind, Node, NodeName, Resource, ResourceRef, Revision, ServiceName,
+    Capability, Generation, Item, Kind, Node, NodeName, Resource, ResourceRef, Revision,
+    ServiceName,
 };
 
+use abilities::Abilities;
 use compile::{Compiled, Part, compile, own_items, part};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
 pub(crate) use progress::{MOST_FAILURES, NodeProgress, NodeStatus};
@@ -36,6 +40,7 @@ pub(crate) struct Desired {
     resources: Resources,
     compiled: BTreeMap<ServiceName, Compiled>,
     views: BTreeMap<NodeName, View>,
+    abilities: Abilities,
     /// How many times a service was compiled, which tells what changes cost.
     compilations: u64,
 }
@@ -142,7 +147,25 @@ impl Desired {
 
     /// Finds everything that keeps a batch from being written.
     pub(crate) fn check(&self, batch: &Batch, places: &Places) -> Result<(), FieldErrors> {
-        validate::check(&self.resources, batch, places)
+        validate::check(&self.resources, batch, places, &self.abilities)
+    }
+
+    /// Gives what a node's kernel can do; nothing: it is not known.
+    pub(crate) fn capabilities(&self, node: &NodeName) -> &[Capability] {
+        self.abilities.of(node)
+    }
+
+    /// Notes what a node's kernel can do; nothing: it is no longer known.
+    pub(crate) fn learn(&mut self, node: NodeName, capabilities: Vec<Capability>) {
+        self.abilities.learn(node, capabilities);
+    }
+
+    /// Takes up what was known of the nodes' kernels.
+    pub(crate) fn with_capabilities(self, known: BTreeMap<NodeName, Vec<Capability>>) -> Self {
+        Self {
+            abilities: Abilities::restore(known),
+            ..self
+        }
     }
 
     /// Makes a batch of deletions; a service takes its backend sets with it. Gives what is not there
@@ -239,6 +262,7 @@ impl Desired {
                 }
                 NodeChange::Gone => {
                     self.views.remove(&name);
+                    self.abilities.learn(name, Vec::new());
                 }
                 NodeChange::Prepared(prepared) => {
                     if let Some(view) = self.views.get_mut(&name) {

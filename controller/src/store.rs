@@ -12,7 +12,7 @@ use std::future::Future;
 
 pub(crate) use disk::DiskStore;
 use weir_proto::digest::Digest;
-use weir_proto::model::{Generation, NodeName, Resource, ResourceRef, Revision};
+use weir_proto::model::{Capability, Generation, NodeName, Resource, ResourceRef, Revision};
 
 /// Where the cluster is kept.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -31,6 +31,8 @@ pub(crate) struct Write {
     pub(crate) nodes: BTreeMap<NodeName, Option<(Generation, Digest)>>,
     /// Whether there is, or ever was, a service.
     pub(crate) served: bool,
+    /// What each node's kernel can do from here on; nothing: it is no longer known.
+    pub(crate) capabilities: BTreeMap<NodeName, Vec<Capability>>,
 }
 
 /// What was kept.
@@ -41,6 +43,7 @@ pub(crate) struct Saved {
     pub(crate) resources: Vec<(Resource, Revision)>,
     pub(crate) nodes: BTreeMap<NodeName, (Generation, Digest)>,
     pub(crate) served: bool,
+    pub(crate) capabilities: BTreeMap<NodeName, Vec<Capability>>,
 }
 
 /// The store did what it could not: the cause says what.

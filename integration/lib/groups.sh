@@ -78,6 +78,7 @@ group_kernel() {
   need_kernel || { fail kernel "no kernel with ip_vs to be had"; return; }
   cargo build --workspace --bins || { fail kernel "does not build"; return; }
   echo "kernel with ip_vs: $kernel"
+  one_test weir-agent kernel_capabilities in_kernel
   one_test weir-agent kernel_codec in_kernel
   one_test weir-agent kernel_contract in_kernel
   one_test weir-integration scenarios in_kernel

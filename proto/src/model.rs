@@ -1,6 +1,7 @@
 //! Validated types: what exists here makes sense. Constructors refuse nonsense, so nothing past
 //! `convert` checks again.
 
+mod ability;
 mod affinity;
 mod item;
 mod name;
@@ -13,6 +14,7 @@ mod settings;
 mod tunnel;
 mod vip;
 
+pub use ability::Ability;
 pub use affinity::{Affinity, AffinityTimeout, PersistenceEngine, PrefixLength, SessionAffinity};
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};

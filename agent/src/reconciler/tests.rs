@@ -10,7 +10,7 @@ use weir_proto::model::{
 
 use super::*;
 use crate::kernel::fake::Fake;
-use crate::plan::{Object, Setting, Table};
+use crate::plan::{Object, Setting, Table, VipSpec};
 
 const AUDIT: Duration = Duration::from_secs(10);
 
@@ -516,4 +516,25 @@ async fn changes_that_wait_are_taken_in_one_pass() {
     rig.until(|status| status.converged == Generation(4)).await;
     assert_eq!(kernel.take_steps().len(), 1);
     assert_eq!(kernel.take_reads().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_vip_sets_how_arp_is_answered_and_puts_it_back() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    let ignore = || kernel.table()[&Key::Setting(Setting::ArpIgnore)].clone();
+    assert_eq!(ignore(), Object::Value("0".to_owned()));
+    let silent = Item::SilentVip([10, 100, 100, 101].into());
+    rig.change(vec![silent.clone()], &[]).await;
+    assert_eq!(ignore(), Object::Value("3".to_owned()));
+    let at = Key::Item(ItemKey::Vip([10, 100, 100, 101].into()));
+    let spec = VipSpec {
+        silent: true,
+        ..VipSpec::default()
+    };
+    assert_eq!(kernel.table().get(&at), Some(&Object::Vip(spec)));
+    rig.change(vec![], &[silent.key()]).await;
+    assert_eq!(ignore(), Object::Value("0".to_owned()));
+    assert_eq!(kernel.table().get(&at), None);
 }

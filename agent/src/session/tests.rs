@@ -136,6 +136,7 @@ fn identity() -> Identity {
             name: "ip_vs".to_owned(),
             available: false,
             detail: "load the module ip_vs".to_owned(),
+            optional: false,
         }],
     }
 }

@@ -40,13 +40,14 @@ impl Open {
 
 impl<S: Store> Owner<S> {
     /// Begins a stream, in place of the one the node has. A node that is new, or has other addresses than are
-    /// stored, is written first.
+    /// stored, is written first, and so is what its kernel can do when that is news.
     pub(super) async fn hello(&mut self, hello: Hello) -> Result<Session, Refusal> {
         let name = hello.node.name.clone();
         let node = self.as_registered(&hello.node);
         if self.desired.resources().node(&name) != Some(&node) {
             self.register(node).await?;
         }
+        self.learn(&name, &hello.capabilities).await?;
         self.sessions += 1;
         let id = SessionId(self.sessions);
         let (outbox, inbox) = mpsc::channel(OUTBOX);

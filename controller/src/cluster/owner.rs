@@ -12,7 +12,7 @@ use super::log::{ChangeLog, Entry, as_created};
 use super::nodes::NodeEntry;
 use super::{Command, Page, Refusal, Statuses, Watching, WriteOptions, Written};
 use crate::admin::Metrics;
-use crate::desired::{Desired, Outcome, Stored, reference};
+use crate::desired::{Desired, NodeStatus, Outcome, Stored, reference};
 use crate::store::{Saved, Store};
 
 /// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
@@ -44,8 +44,9 @@ impl<S: Store> Owner<S> {
             resources,
             nodes,
             served,
+            capabilities,
         } = saved;
-        let desired = Desired::restore(resources, &nodes);
+        let desired = Desired::restore(resources, &nodes).with_capabilities(capabilities);
         let entries = desired.views().keys();
         let entries = entries.map(|name| (name.clone(), NodeEntry::default()));
         let owner = Self {
@@ -168,7 +169,10 @@ impl<S: Store> Owner<S> {
         let wanted = views.filter(|(name, _)| names.is_empty() || names.contains(name));
         let nodes = wanted.filter_map(|(name, view)| {
             let entry = self.nodes.get(name)?;
-            Some(entry.progress.status(name, view, &entry.feed))
+            Some(NodeStatus {
+                capabilities: self.desired.capabilities(name).to_vec(),
+                ..entry.progress.status(name, view, &entry.feed)
+            })
         });
         Ok(Statuses {
             nodes: nodes.collect(),

@@ -1,10 +1,10 @@
 use weir_proto::digest::Digest;
 
 use super::*;
-use weir_proto::model::Node;
+use weir_proto::model::{Capability, Node, Scheduler, Service};
 
 use crate::desired::RejectedReason;
-use crate::desired::samples::{backend, node, node_name, service, vip};
+use crate::desired::samples::{backend, capability, node, node_name, service, vip};
 use crate::store::memory::MemoryStore;
 
 fn start(store: &MemoryStore) -> Cluster {
@@ -374,4 +374,83 @@ async fn a_hello_registers_a_node_and_changes_nothing_but_addresses_of_one_that_
         ..node("a", &[])
     };
     assert_eq!(page.resources[0].resource, Resource::Node(known));
+}
+
+async fn connect_with(cluster: &Cluster, name: &str, capabilities: &[Capability]) {
+    let hello = Hello {
+        node: node(name, &[]),
+        agent_version: "1".to_owned(),
+        held: None,
+        capabilities: capabilities.to_vec(),
+    };
+    cluster.hello(hello).await.expect("a session");
+}
+
+fn twos() -> Resource {
+    Resource::Service(Service {
+        scheduler: Scheduler::TwoChoices,
+        ..service("web", &["10.1.0.1:80"], &[])
+    })
+}
+
+#[tokio::test]
+async fn what_a_kernel_lacks_counts_while_its_node_is_away_and_after_a_restart() {
+    let store = MemoryStore::default();
+    let cluster = start(&store);
+    let known = [capability("scheduler_twos", "load it")];
+    connect_with(&cluster, "a", &known).await;
+    let refused = |applied: Result<Written, Refusal>| match applied {
+        Err(Refusal::Fields(errors)) => errors.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let said =
+        "services[web].scheduler: no selected node can run it: a lacks scheduler_twos: load it";
+    assert_eq!(refused(apply(&cluster, vec![twos()]).await), said);
+    let restarted = start(&store);
+    assert_eq!(refused(apply(&restarted, vec![twos()]).await), said);
+    let waiting = status(&restarted, "a").await;
+    assert_eq!(
+        (waiting.connected, waiting.capabilities),
+        (false, known.to_vec())
+    );
+    // the module is there now, and the agent was started again
+    connect_with(&restarted, "a", &[capability("scheduler_twos", "")]).await;
+    apply(&restarted, vec![twos()]).await.expect("written");
+}
+
+#[tokio::test]
+async fn what_a_kernel_can_do_is_written_when_it_is_news_and_is_no_change_of_the_cluster() {
+    let store = MemoryStore::default();
+    let cluster = start(&store);
+    let known = [capability("scheduler_twos", "load it")];
+    connect_with(&cluster, "a", &known).await;
+    let saved = store.saved();
+    assert_eq!(saved.capabilities[&node_name("a")], known);
+    assert_eq!(saved.revision, Revision(1), "of the node alone");
+    // a store that takes no write is not asked for one
+    store.refuse(true);
+    connect_with(&cluster, "a", &known).await;
+    store.refuse(false);
+    connect_with(&cluster, "a", &[]).await;
+    assert_eq!(
+        store.saved().capabilities.len(),
+        0,
+        "an agent that says nothing"
+    );
+    apply(&cluster, vec![twos()]).await.expect("written");
+}
+
+#[tokio::test]
+async fn what_a_deleted_nodes_kernel_can_do_is_forgotten() {
+    let store = MemoryStore::default();
+    let cluster = start(&store);
+    connect_with(&cluster, "a", &[capability("scheduler_twos", "load it")]).await;
+    let gone = vec![node("a", &[])].into_iter().map(Resource::Node);
+    let gone = gone.map(|node| node.reference()).collect();
+    let deleted = cluster.delete(gone, WriteOptions::default()).await;
+    deleted.expect("deleted");
+    assert_eq!(store.saved().capabilities.len(), 0);
+    apply(&cluster, vec![Resource::Node(node("a", &[])), twos()])
+        .await
+        .expect("nothing is known of the node that has its name now");
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{error, info};
-use weir_proto::model::{Kind, Node, NodeName, Resource, ResourceRef};
+use weir_proto::digest::Digest;
+use weir_proto::model::{Capability, Generation, Kind, Node, NodeName, Resource, ResourceRef};
 use weir_proto::trace::traceparent;
 
 use super::log::{Entry, Event};
@@ -60,6 +61,35 @@ impl<S: Store> Owner<S> {
         Ok(())
     }
 
+    /// Writes what a node's kernel can do, which is no change of the cluster: an apply is checked against it, also by
+    /// a controller that starts while the node is away.
+    pub(super) async fn learn(
+        &mut self,
+        name: &NodeName,
+        capabilities: &[Capability],
+    ) -> Result<(), Refusal> {
+        if self.desired.capabilities(name) == capabilities {
+            return Ok(());
+        }
+        let write = Write {
+            revision: self.revision,
+            served: self.served,
+            capabilities: BTreeMap::from([(name.clone(), capabilities.to_vec())]),
+            ..Write::default()
+        };
+        self.commit(write).await?;
+        self.desired.learn(name.clone(), capabilities.to_vec());
+        Ok(())
+    }
+
+    async fn commit(&self, write: Write) -> Result<(), Refusal> {
+        let revision = write.revision;
+        self.store.commit(write).await.map_err(|error| {
+            error!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
+            Refusal::Store(error)
+        })
+    }
+
     fn expect(&self, options: WriteOptions) -> Result<(), Refusal> {
         match options.expected {
             Some(expected) if expected != self.revision => Err(Refusal::Revision {
@@ -89,12 +119,10 @@ impl<S: Store> Owner<S> {
             resources: change.writes.clone(),
             nodes: nodes.clone(),
             served: self.served || names_a_service(&change),
+            capabilities: gone(&nodes).map(|name| (name, Vec::new())).collect(),
         };
         let served = write.served;
-        if let Err(error) = self.store.commit(write).await {
-            error!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
-            return Err(Refusal::Store(error));
-        }
+        self.commit(write).await?;
         self.revision = revision;
         written.revision = revision;
         self.publish(change);
@@ -152,4 +180,11 @@ impl<S: Store> Owner<S> {
 fn names_a_service(change: &Change) -> bool {
     let kinds = change.writes.keys().map(|reference| reference.kind);
     kinds.into_iter().any(|kind| kind == Kind::Service)
+}
+
+fn gone(
+    nodes: &BTreeMap<NodeName, Option<(Generation, Digest)>>,
+) -> impl Iterator<Item = NodeName> {
+    let gone = nodes.iter().filter(|(_, node)| node.is_none());
+    gone.map(|(name, _)| name.clone())
 }

@@ -14,7 +14,6 @@ pub(crate) const MOST_FAILURES: usize = 100;
 pub(crate) struct NodeProgress {
     connected: bool,
     agent_version: String,
-    capabilities: Vec<Capability>,
     converged: Generation,
     failures: Vec<ItemFailure>,
     failure_count: u64,
@@ -54,7 +53,6 @@ impl NodeProgress {
         self.connected = true;
         self.parted = None;
         self.agent_version.clone_from(&hello.agent_version);
-        self.capabilities.clone_from(&hello.capabilities);
         self.rejection = None;
         self.last_heard_unix_ms = now_unix_ms;
     }
@@ -108,7 +106,7 @@ impl NodeProgress {
         self.connected
     }
 
-    /// Sums up how far the node is.
+    /// Sums up how far the node is; what its kernel can do is known elsewhere.
     pub(crate) fn status(&self, name: &NodeName, view: &View, feed: &Feed) -> NodeStatus {
         let wanted = view.generation();
         let (accepted, converged) = self.parted.unwrap_or_else(|| self.reached(view, feed));
@@ -123,7 +121,7 @@ impl NodeProgress {
             failures: self.failures.clone(),
             failure_count: self.failure_count,
             rejection: self.rejection.clone(),
-            capabilities: self.capabilities.clone(),
+            capabilities: Vec::new(),
             last_heard_unix_ms: self.last_heard_unix_ms,
         }
     }

@@ -235,6 +235,28 @@ impl<'a> Proposed<'a> {
         }
     }
 
+    /// Gives a service as it is before the batch.
+    pub(crate) fn service_before(&self, name: &ServiceName) -> Option<&'a Service> {
+        let stored = self.now.get(&reference(Kind::Service, name.as_str()))?;
+        match &stored.resource {
+            Resource::Service(service) => Some(service),
+            Resource::Node(_) | Resource::BackendSet(_) => None,
+        }
+    }
+
+    /// Gives the nodes, those of the batch first.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &'a Node> {
+        let new = self.batch.values().filter_map(|resource| match resource {
+            Some(Resource::Node(node)) => Some(node),
+            _ => None,
+        });
+        let named = |node: &&Node| {
+            let reference = reference(Kind::Node, node.name.as_str());
+            self.batch.contains_key(&reference)
+        };
+        new.chain(self.now.nodes().filter(move |node| !named(node)))
+    }
+
     /// Gives the backend sets of a service that the batch does not name.
     pub(crate) fn kept_sets_of(
         &self,

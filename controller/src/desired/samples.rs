@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use weir_proto::model::{
-    Backend, BackendKey, BackendSet, BackendSetName, Endpoint, Forwarding, Frontend, Item, Labels,
-    Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol, Resource, Scheduler,
-    Service, ServiceName, Sources, Thresholds, Vip, VipBinding, VirtualService, Weight,
+    Backend, BackendKey, BackendSet, BackendSetName, Capability, Endpoint, Forwarding, Frontend,
+    Item, Labels, Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol, Resource,
+    Scheduler, Service, ServiceName, Sources, Thresholds, Vip, VipBinding, VirtualService, Weight,
 };
 
 /// "10.0.0.1:80"
@@ -96,6 +96,16 @@ pub(crate) fn set(name: &str, service: &str, behind: &[&str]) -> BackendSet {
 
 pub(crate) fn node(name: &str, pairs: &[(&str, &str)]) -> Node {
     Node::new(node_name(name), labels(pairs), Vec::new())
+}
+
+/// Something that a kernel lacks, with how to get it; it has what needs no such word.
+pub(crate) fn capability(name: &str, how: &str) -> Capability {
+    Capability {
+        name: name.to_owned(),
+        available: how.is_empty(),
+        detail: how.to_owned(),
+        optional: name != "ip_vs",
+    }
 }
 
 /// Makes a batch.

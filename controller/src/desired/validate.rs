@@ -3,14 +3,18 @@
 //! `convert` has checked each resource by itself; here they meet. Which nodes there are is not checked: a
 //! backend may name a node that registers later, and may outlive one.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use weir_proto::convert::{FieldErrors, Problems};
 use weir_proto::model::{
-    Backend, BackendSet, Endpoint, Frontend, Kind, Refused, Resource, ResourceRef, Service,
+    Ability, Backend, BackendSet, Endpoint, Frontend, Kind, Node, Refused, Resource, ResourceRef,
+    Service,
 };
 
+use super::abilities::{Abilities, Unable};
+use super::needs::{At, needs};
 use super::resources::{Batch, Proposed, Resources, reference};
 
 /// Where in the request each frontend and backend stood, so that a path points at what was written.
@@ -21,11 +25,18 @@ pub(crate) struct Places {
 }
 
 /// Finds everything that keeps a batch from being written.
-pub(crate) fn check(now: &Resources, batch: &Batch, places: &Places) -> Result<(), FieldErrors> {
+pub(crate) fn check(
+    now: &Resources,
+    batch: &Batch,
+    places: &Places,
+    abilities: &Abilities,
+) -> Result<(), FieldErrors> {
     let check = Check {
         proposed: Proposed::new(now, batch),
         batch,
         places,
+        abilities,
+        nodes: OnceCell::new(),
     };
     let mut problems = Problems::default();
     for (reference, resource) in batch {
@@ -42,6 +53,9 @@ struct Check<'a> {
     proposed: Proposed<'a>,
     batch: &'a Batch,
     places: &'a Places,
+    abilities: &'a Abilities,
+    /// The nodes as the batch leaves them, from when a service first asks.
+    nodes: OnceCell<Vec<&'a Node>>,
 }
 
 impl Places {
@@ -102,6 +116,7 @@ impl Check<'_> {
         for vip in vips {
             self.agrees(of, service, vip, problems);
         }
+        self.can_run(of, service, problems);
         self.backends(of, &service.backends, problems);
         // those that the batch names are checked where they stand
         for set in self.proposed.kept_sets_of(&service.name) {
@@ -128,6 +143,31 @@ impl Check<'_> {
             differs("vip_binding", mine.to_string(), theirs.to_string());
             let (mine, theirs) = (service.lockdown, other.lockdown);
             differs("lockdown", mine.to_string(), theirs.to_string());
+        }
+    }
+
+    /// A service that no node can run is refused when it comes to need what they lack. One that was accepted, and
+    /// whose nodes have lost something since, can still be changed in every other way.
+    fn can_run(&self, of: &ResourceRef, service: &Service, problems: &mut Problems) {
+        let needed = needs(service);
+        if let Some(before) = self.proposed.service_before(&service.name)
+            && before.node_selector == service.node_selector
+        {
+            let before: BTreeSet<Ability> = needs(before).iter().map(|need| need.ability).collect();
+            if needed.iter().all(|need| before.contains(&need.ability)) {
+                return;
+            }
+        }
+        let nodes = self.nodes.get_or_init(|| self.proposed.nodes().collect());
+        let selects = |node: &&Node| node.labels.match_selector(&service.node_selector);
+        let selected = nodes.iter().copied().filter(selects);
+        if let Some(Unable { need, cause }) = self.abilities.unable(&needed, selected) {
+            let path = match need.at {
+                At::Whole => of.to_string(),
+                At::Field(field) => format!("{of}.{field}"),
+                At::Frontend(frontend) => self.places.frontend_path(of, &frontend),
+            };
+            problems.add(path, Refused::Other(cause));
         }
     }
 

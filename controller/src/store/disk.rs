@@ -2,7 +2,8 @@
 //!
 //! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision included;
 //! `meta/revision` is the cluster's revision (8 bytes, big-endian); `meta/served` is there once there was a
-//! service; `node/<name>` is the generation and digest of a node's state (8 and 16 bytes, big-endian).
+//! service; `node/<name>` is the generation and digest of a node's state (8 and 16 bytes, big-endian);
+//! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::task::spawn_blocking;
-use weir_proto::convert::{resource_from_wire, resource_to_wire};
+use weir_proto::convert::{
+    capability_from_wire, capability_to_wire, resource_from_wire, resource_to_wire,
+};
 use weir_proto::digest::Digest;
 use weir_proto::disk::{Batch, Disk, Records};
 use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
@@ -24,6 +27,7 @@ const REVISION: &[u8] = b"meta/revision";
 const SERVED: &[u8] = b"meta/served";
 const RESOURCE: &str = "resource/";
 const NODE: &str = "node/";
+const CAPABILITIES: &str = "capabilities/";
 
 /// The store in a directory.
 #[derive(Debug, Clone)]
@@ -59,6 +63,7 @@ fn batch(write: Write) -> Batch {
         resources,
         nodes,
         served,
+        capabilities,
     } = write;
     let mut batch = Batch::default();
     batch.put(REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
@@ -83,6 +88,18 @@ fn batch(write: Write) -> Batch {
                 batch.put(key, bytes);
             }
             None => batch.delete(key),
+        }
+    }
+    for (name, capabilities) in capabilities {
+        let key = format!("{CAPABILITIES}{name}").into_bytes();
+        if capabilities.is_empty() {
+            batch.delete(key);
+        } else {
+            let said = wire::Hello {
+                capabilities: capabilities.iter().map(capability_to_wire).collect(),
+                ..wire::Hello::default()
+            };
+            batch.put(key, said.encode_to_vec());
         }
     }
     batch
@@ -122,6 +139,12 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
         saved
             .nodes
             .insert(NodeName::new(name)?, (generation, digest));
+    } else if let Some(name) = key.strip_prefix(CAPABILITIES) {
+        let said = wire::Hello::decode(payload)?.capabilities.into_iter();
+        saved.capabilities.insert(
+            NodeName::new(name)?,
+            said.map(capability_from_wire).collect(),
+        );
     } else {
         return Err("no record has such a key".into());
     }

@@ -46,6 +46,13 @@ impl Store for MemoryStore {
                 None => saved.nodes.remove(&name),
             };
         }
+        for (name, capabilities) in write.capabilities {
+            if capabilities.is_empty() {
+                saved.capabilities.remove(&name);
+            } else {
+                saved.capabilities.insert(name, capabilities);
+            }
+        }
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The controller as its clients see it: over gRPC and HTTP, in this process, on ports of its own.
 
+mod abilities;
 mod admin;
 mod agents;
 mod operators;

@@ -42,7 +42,11 @@ pub fn hello_from_wire(hello: wire::Hello) -> Result<Hello, FieldErrors> {
             node: Node::new(name?, labels?, addresses),
             agent_version: hello.agent_version,
             held: held?,
-            capabilities: capabilities_from_wire(hello.capabilities),
+            capabilities: hello
+                .capabilities
+                .into_iter()
+                .map(capability_from_wire)
+                .collect(),
         })
     };
     let hello = read();
@@ -77,15 +81,14 @@ pub fn digest_from_wire(bytes: &[u8]) -> Result<Digest, Refused> {
     Ok(Digest::from_bytes(bytes))
 }
 
-fn capabilities_from_wire(capabilities: Vec<wire::Capability>) -> Vec<Capability> {
-    capabilities
-        .into_iter()
-        .map(|capability| Capability {
-            name: capability.name,
-            available: capability.available,
-            detail: capability.detail,
-        })
-        .collect()
+/// Reads what a kernel can do.
+pub fn capability_from_wire(capability: wire::Capability) -> Capability {
+    Capability {
+        name: capability.name,
+        available: capability.available,
+        detail: capability.detail,
+        optional: capability.optional,
+    }
 }
 
 /// Writes what a kernel can do.
@@ -94,6 +97,7 @@ pub fn capability_to_wire(capability: &Capability) -> wire::Capability {
         name: capability.name.clone(),
         available: capability.available,
         detail: capability.detail.clone(),
+        optional: capability.optional,
     }
 }
 

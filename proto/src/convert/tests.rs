@@ -352,6 +352,7 @@ fn a_hello_comes_back_from_the_wire() {
             name: "ip_vs".to_owned(),
             available: true,
             detail: "1.2.1".to_owned(),
+            optional: true,
         }],
     };
     assert_eq!(hello_from_wire(hello_to_wire(&hello)), Ok(hello));

@@ -70,12 +70,14 @@ impl Node {
 /// One ability of a node's kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capability {
-    /// For example "ip_vs".
+    /// For example "ip_vs"; see [`Ability`](super::Ability) for those that a service may need.
     pub name: String,
     /// Whether the kernel has it.
     pub available: bool,
     /// What is missing and how to get it, or what was found.
     pub detail: String,
+    /// Whether only some services need it.
+    pub optional: bool,
 }
 
 /// Why a node does not hold an item as wanted.

@@ -1,14 +1,18 @@
 //! What this node's kernel can do for weir, found by trying.
 //!
-//! Each probe leaves the kernel as it found it. What is missing comes with a sentence that says how to get
-//! it. Modules are loaded at most once, here, at start: an agent without the right to load them only finds
-//! what is there.
+//! Each probe leaves the kernel as it found it, save for the modules that it took. What is missing comes with a
+//! sentence that says how to get it. Modules are loaded at most once, here, at start: an agent without the right to
+//! load them only finds what is there.
+
+mod mark;
+mod symbols;
+mod trial;
 
 use std::{fs, path::Path};
 
 use nix::errno::Errno;
 use tokio::process::Command;
-use weir_proto::model::Capability;
+use weir_proto::model::{Ability, Capability};
 use weir_proto::trace::chain;
 
 use super::{
@@ -19,6 +23,9 @@ use super::{
     netlink::{Family, NlError},
 };
 
+pub use mark::PROBE_MARKS;
+pub use trial::try_features;
+
 /// The bit of `CAP_NET_ADMIN` in `include/uapi/linux/capability.h`.
 const CAP_NET_ADMIN: u32 = 12;
 /// A link that exists only while it is probed; at most 15 bytes.
@@ -26,7 +33,8 @@ const PROBE_LINK: &str = "weir-probe";
 
 /// The capabilities of this node, and the rule engine that the probe chose.
 pub struct Probed {
-    /// One entry for each, always all of them, in a fixed order.
+    /// What every service needs, always all of it, and then, of a kernel with IPVS, what only some need. In a fixed
+    /// order; of the latter what could not be found out is left out.
     pub capabilities: Vec<Capability>,
     /// What puts the loopback rule into the kernel.
     pub engine: Option<RuleEngine>,
@@ -64,11 +72,33 @@ pub async fn probe() -> Probed {
             name: name.to_owned(),
             available,
             detail: found.unwrap_or_else(|missing| missing),
+            optional: false,
         }
     };
+    let needed = found.into_iter().map(capability);
     Probed {
-        capabilities: found.into_iter().map(capability).collect(),
+        capabilities: needed.chain(features().await).collect(),
         engine,
+    }
+}
+
+/// Finds what only some services need; nothing without IPVS, of which `ip_vs` tells.
+async fn features() -> Vec<Capability> {
+    let Ok(mut ipvs) = Ipvs::open().await else {
+        return Vec::new();
+    };
+    let mut found = try_features(&mut ipvs).await;
+    found.extend(symbols::probe().await);
+    found
+}
+
+/// Makes the report of something that only some services need.
+fn optional(ability: Ability, found: Result<String, String>) -> Capability {
+    Capability {
+        name: ability.to_string(),
+        available: found.is_ok(),
+        detail: found.unwrap_or_else(|missing| missing),
+        optional: true,
     }
 }
 

@@ -88,7 +88,9 @@ pub(crate) fn node_troubles(node: &wire::NodeState) -> Vec<String> {
         lines.push(rejection(node));
     }
     lines.extend(failures(node));
-    for capability in missing_capabilities(node) {
+    // what only some services need, they ask for by themselves
+    let missing = missing_capabilities(node).into_iter();
+    for capability in missing.filter(|capability| !capability.optional) {
         let name = &capability.name;
         lines.push(match capability.detail.as_str() {
             "" => format!("{name} is missing"),

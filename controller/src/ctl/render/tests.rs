@@ -92,11 +92,19 @@ fn state(name: &str) -> wire::NodeState {
                 name: "ip_vs".to_owned(),
                 available: true,
                 detail: String::new(),
+                optional: false,
             },
             wire::Capability {
                 name: "xt_set".to_owned(),
                 available: false,
                 detail: "modprobe xt_set".to_owned(),
+                optional: false,
+            },
+            wire::Capability {
+                name: "scheduler_twos".to_owned(),
+                available: false,
+                detail: "load the module ip_vs_twos".to_owned(),
+                optional: true,
             },
         ],
         ..wire::NodeState::default()
@@ -195,7 +203,7 @@ node-c   unheard     0        -          -           <none>
         table(&node_rows(&nodes[..1], &states, true)),
         "\
 NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES          VERSION   LABELS    MISSING
-node-a   connected   7        7          6           10.0.0.1,fd00::1   0.1.0     rack=r3   xt_set
+node-a   connected   7        7          6           10.0.0.1,fd00::1   0.1.0     rack=r3   xt_set,scheduler_twos
 "
     );
 }

@@ -1,6 +1,8 @@
-use super::super::samples::{batch, endpoint, frontend, node, service, set};
+use super::super::samples::{
+    batch, capability, endpoint, frontend, labels, node, node_name, service, set,
+};
 use super::*;
-use weir_proto::model::{Forwarding, Node, Resource, Revision};
+use weir_proto::model::{Forwarding, Node, Resource, Revision, Scheduler};
 
 fn stored(resources: Vec<Resource>) -> Resources {
     let mut all = Resources::default();
@@ -15,7 +17,11 @@ fn problems(now: &Resources, batch: &Batch) -> Vec<String> {
 }
 
 fn problems_at(now: &Resources, batch: &Batch, places: &Places) -> Vec<String> {
-    match check(now, batch, places) {
+    said(check(now, batch, places, &Abilities::default()))
+}
+
+fn said(checked: Result<(), FieldErrors>) -> Vec<String> {
+    match checked {
         Ok(()) => Vec::new(),
         Err(FieldErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
     }
@@ -240,4 +246,126 @@ fn services_that_share_a_vip_bind_it_alike() {
         problems(&stored(vec![self::web()]), &both),
         Vec::<String>::new()
     );
+}
+
+/// Nodes a and b of rack 1 that lack twos, IPv6 and SCTP, and c of rack 2 of which nothing is known.
+fn racks() -> (Resources, Abilities) {
+    let mut abilities = Abilities::default();
+    for name in ["a", "b"] {
+        let lacks = ["scheduler_twos", "ipv6", "protocol_sctp"].map(|lacked| {
+            let how = format!("{name} wants {lacked}");
+            capability(lacked, &how)
+        });
+        abilities.learn(node_name(name), lacks.to_vec());
+    }
+    let nodes = [("a", "1"), ("b", "1"), ("c", "2")];
+    let nodes = nodes.map(|(name, rack)| Resource::Node(node(name, &[("rack", rack)])));
+    (stored(nodes.to_vec()), abilities)
+}
+
+fn balanced_in_rack(rack: &str, scheduler: Scheduler, frontends: &[&str]) -> Resource {
+    Resource::Service(Service {
+        scheduler,
+        node_selector: labels(&[("rack", rack)]),
+        ..service("web", frontends, &[])
+    })
+}
+
+#[test]
+fn a_service_that_no_selected_node_can_run_is_refused_where_it_asks_for_too_much() {
+    let (now, abilities) = racks();
+    let said = |places: &Places, scheduler, frontends: &[&str]| {
+        let batch = batch(vec![balanced_in_rack("1", scheduler, frontends)]);
+        said(check(&now, &batch, places, &abilities))
+    };
+    let places = Places::default();
+    let twos = Scheduler::TwoChoices;
+    assert_eq!(
+        said(&places, twos, &["10.1.0.1:80"]),
+        [
+            "services[web].scheduler: no selected node can run it: a lacks scheduler_twos: a wants scheduler_twos; \
+             nor can 1 more node"
+        ]
+    );
+    let mut places = places;
+    places.frontend(&web().reference(), frontend("fd00::1:80"), 1);
+    let both = ["10.1.0.1:80", "fd00::1:80"];
+    assert_eq!(
+        said(&places, Scheduler::Maglev, &both),
+        [
+            "services[web].frontends[1]: no selected node can run it: a lacks ipv6: a wants ipv6; nor can 1 more node"
+        ]
+    );
+    assert_eq!(said(&places, Scheduler::Maglev, &["10.1.0.1:80"]), [""; 0]);
+}
+
+#[test]
+fn a_service_that_one_selected_node_may_run_is_accepted() {
+    let (mut now, mut abilities) = racks();
+    let twos = |rack| {
+        batch(vec![balanced_in_rack(
+            rack,
+            Scheduler::TwoChoices,
+            &["10.1.0.1:80"],
+        )])
+    };
+    // nothing is known of c, and no node is in rack 3
+    for rack in ["2", "3"] {
+        assert_eq!(
+            said(check(&now, &twos(rack), &Places::default(), &abilities)),
+            [""; 0]
+        );
+    }
+    abilities.learn(node_name("b"), vec![capability("scheduler_twos", "")]);
+    assert_eq!(
+        said(check(&now, &twos("1"), &Places::default(), &abilities)),
+        [""; 0]
+    );
+    // in the same batch b leaves the rack, or goes altogether
+    for becomes in [Some(Resource::Node(node("b", &[("rack", "2")]))), None] {
+        let mut moved = twos("1");
+        moved.insert(reference(Kind::Node, "b"), becomes);
+        let said = said(check(&now, &moved, &Places::default(), &abilities));
+        assert_eq!(
+            said,
+            [
+                "services[web].scheduler: no selected node can run it: a lacks scheduler_twos: a wants scheduler_twos"
+            ]
+        );
+    }
+    // and c comes in
+    now.remove(&reference(Kind::Node, "b"));
+    let mut moved = twos("1");
+    let comes = Resource::Node(node("c", &[("rack", "1")]));
+    moved.insert(comes.reference(), Some(comes));
+    assert_eq!(
+        said(check(&now, &moved, &Places::default(), &abilities)),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_service_that_was_accepted_can_be_changed_unless_it_asks_for_more() {
+    let (mut now, abilities) = racks();
+    let twos = Scheduler::TwoChoices;
+    now.put(balanced_in_rack("1", twos, &["10.1.0.1:80"]), Revision(1));
+    let said = |changed| {
+        let batch = batch(vec![changed]);
+        said(check(&now, &batch, &Places::default(), &abilities)).len()
+    };
+    assert_eq!(said(balanced_in_rack("1", twos, &["10.1.0.1:80"])), 0);
+    assert_eq!(said(balanced_in_rack("1", twos, &["10.1.0.2:8080"])), 0);
+    assert_eq!(
+        said(balanced_in_rack("1", Scheduler::Maglev, &["10.1.0.1:80"])),
+        0
+    );
+    assert_eq!(
+        said(balanced_in_rack("1", twos, &["10.1.0.1:80", "fd00::1:80"])),
+        1
+    );
+    let elsewhere = balanced_in_rack("2", twos, &["10.1.0.1:80"]);
+    now.put(elsewhere, Revision(2));
+    let batch = batch(vec![balanced_in_rack("1", twos, &["10.1.0.1:80"])]);
+    let checked = check(&now, &batch, &Places::default(), &abilities);
+    assert!(checked.is_err(), "other nodes are selected");
 }

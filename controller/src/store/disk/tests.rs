@@ -1,16 +1,23 @@
 use std::collections::BTreeMap;
 
-use weir_proto::model::{Kind, Resource};
+use weir_proto::model::{Capability, Kind, Resource};
 
 use super::*;
 use crate::desired::reference;
-use crate::desired::samples::{node, node_name, service, set};
+use crate::desired::samples::{capability, node, node_name, service, set};
 
 fn resources() -> Vec<Resource> {
     vec![
         Resource::Service(service("web", &["10.1.0.1:80"], &["10.0.0.1:80@a*3"])),
         Resource::BackendSet(set("pods", "web", &["10.0.0.2:80"])),
         Resource::Node(node("a", &[("rack", "3")])),
+    ]
+}
+
+fn known() -> Vec<Capability> {
+    vec![
+        capability("ip_vs", ""),
+        capability("scheduler_twos", "load the module ip_vs_twos"),
     ]
 }
 
@@ -33,6 +40,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
                 (node_name("b"), Some((Generation(1), digest))),
             ]),
             served: true,
+            capabilities: ["a", "b"].map(|name| (node_name(name), known())).into(),
         };
         store.commit(write).await.expect("durable");
         let write = Write {
@@ -40,6 +48,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             resources: BTreeMap::from([(reference(Kind::BackendSet, "pods"), None)]),
             nodes: BTreeMap::from([(node_name("b"), None)]),
             served: true,
+            capabilities: BTreeMap::from([(node_name("b"), Vec::new())]),
         };
         store.commit(write).await.expect("durable");
     }
@@ -58,6 +67,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             resources: kept.collect(),
             nodes: BTreeMap::from([(node_name("a"), (Generation(9), digest))]),
             served: true,
+            capabilities: BTreeMap::from([(node_name("a"), known())]),
         }
     );
 }
@@ -68,6 +78,7 @@ fn a_record_that_cannot_be_read_is_named() {
         ("meta/revision", &b"short"[..]),
         ("node/a", b"short"),
         ("node/A B", &[0; 24]),
+        ("capabilities/a", b"\xff\xff"),
         ("resource/services/web", b"\xff\xff"),
         ("something/else", b""),
     ] {

@@ -233,6 +233,8 @@ pub struct ServiceStatus {
     pub service: Service,
     /// Its counters.
     pub stats: Stats,
+    /// Whether they came 64 bits wide (`STATS64`).
+    pub stats64: bool,
 }
 
 impl ServiceStatus {
@@ -297,6 +299,7 @@ impl ServiceStatus {
         Ok(Self {
             service,
             stats: stats64.or(stats).unwrap_or_default(),
+            stats64: stats64.is_some(),
         })
     }
 }

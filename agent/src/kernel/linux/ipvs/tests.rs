@@ -1,5 +1,7 @@
 //! The codec against bytes that `ipvsadm` and a kernel exchanged, and against itself.
 
+mod counters;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
@@ -350,23 +352,6 @@ fn services_are_read_as_the_kernel_shows_them() {
     // a TCP SYN with its usual options is 60 bytes, sent once more after a second
     assert_eq!(web.stats.in_bytes, 60 * web.stats.in_packets);
     assert!((1..=3).contains(&web.stats.in_packets), "{:?}", web.stats);
-}
-
-#[test]
-fn the_counters_of_32_bits_are_taken_where_there_are_no_others() {
-    let (_, answers) = captured("ipvsadm -Sn");
-    for message in answers.iter().filter(|message| message[0] == 1) {
-        let attrs = nested(message, IPVS_CMD_ATTR_SERVICE);
-        let both = ServiceStatus::decode(attrs).expect("a captured service");
-        let mut old = Request::new(16, 0);
-        for attr in attrs.filter(|attr| attr.kind != service::IPVS_SVC_ATTR_STATS64) {
-            old.bytes(attr.kind, attr.payload);
-        }
-        assert_eq!(
-            ServiceStatus::decode(Attrs::new(&old.as_bytes()[16..])),
-            Ok(both)
-        );
-    }
 }
 
 #[test]
