@@ -3,8 +3,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, socket,
+};
 
 /// Where a server greets connections.
 pub const HOLD_PORT: u16 = 9080;
@@ -17,11 +22,34 @@ pub fn serve(addresses: &[IpAddr]) -> io::Result<()> {
     for address in addresses.iter().copied() {
         let listener = TcpListener::bind((address, HOLD_PORT))?;
         let socket = UdpSocket::bind((address, UDP_PORT))?;
+        // A kernel without SCTP has the rest.
+        if let Ok(listener) = listen_sctp((address, HOLD_PORT).into()) {
+            let sctp = ended.clone();
+            thread::spawn(move || sctp.send(greet(&listener, address)));
+        }
         let (tcp, udp) = (ended.clone(), ended.clone());
         thread::spawn(move || tcp.send(greet(&listener, address)));
         thread::spawn(move || udp.send(answer(&socket, address)));
     }
     first.recv().map_err(io::Error::other)?
+}
+
+/// Makes a socket of SCTP in its one-to-one style at an address: one that reads and writes as TCP does.
+pub fn sctp(address: SocketAddr) -> nix::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(family, SockType::Stream, flags, SockProtocol::Sctp)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    Ok(socket)
+}
+
+fn listen_sctp(address: SocketAddr) -> nix::Result<TcpListener> {
+    let socket = sctp(address)?;
+    listen(&socket, Backlog::new(16)?)?;
+    Ok(socket.into())
 }
 
 fn greet(listener: &TcpListener, address: IpAddr) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The rig: network namespaces that stand for nodes, pods and clients, the programs that run in them, and
 //! what a test asks of both. Everything here goes away when it is dropped.
 
+pub mod capture;
 pub mod client;
 pub mod daemon;
 pub mod eventually;

@@ -98,6 +98,12 @@ impl Topology {
         Topology::build(prefix, logs, &nodes)
     }
 
+    /// Builds node-a, node-b and node-c without any pod.
+    pub fn three_hosts(prefix: &str, logs: &Path) -> Result<Topology> {
+        let nodes = [("node-a", &[][..]), ("node-b", &[]), ("node-c", &[])];
+        Topology::build(prefix, logs, &nodes)
+    }
+
     /// The node of a name.
     pub fn node(&self, name: &str) -> Result<&Node> {
         let node = self.nodes.iter().find(|node| node.name == name);

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use weir_integration::client::{self, Held};
 use weir_integration::daemon::Daemon;
 use weir_integration::farm::{HOLD_PORT, UDP_PORT};
+use weir_integration::netns::Netns;
 use weir_integration::program;
 use weir_integration::topology::Topology;
 
@@ -108,7 +109,7 @@ pub(crate) fn backends(port: u16, weights: &[u32]) -> String {
 }
 
 /// Which backend an address is.
-fn number(address: &str) -> Result<u8> {
+pub(crate) fn number(address: &str) -> Result<u8> {
     let address: Ipv4Addr = address
         .parse()
         .with_context(|| format!("{address:?} is no backend"))?;
@@ -117,13 +118,15 @@ fn number(address: &str) -> Result<u8> {
 
 /// Opens connections one after the other and holds all that were greeted.
 pub(crate) fn hold(site: &Site, at: &str, count: usize) -> Result<Vec<Held>> {
+    hold_from(&site.topology.client, at, count)
+}
+
+/// The same from anywhere.
+pub(crate) fn hold_from(netns: &Netns, at: &str, count: usize) -> Result<Vec<Held>> {
     let target: SocketAddr = at.parse()?;
-    let held = site
-        .topology
-        .client
-        .enter(|| -> std::io::Result<Vec<Held>> {
-            (0..count).map(|_| client::hold(target, PATIENCE)).collect()
-        })?;
+    let held = netns.enter(|| -> std::io::Result<Vec<Held>> {
+        (0..count).map(|_| client::hold(target, PATIENCE)).collect()
+    })?;
     held.with_context(|| format!("holding connections to {at}"))
 }
 

@@ -2,10 +2,13 @@
 //! ip_vs: `integration/run test kernel` finds one.
 
 mod abilities;
+mod affinity;
 mod backends;
 mod farm;
 mod foreign;
+mod forwarding;
 mod hairpin;
+mod node_settings;
 mod restart;
 mod schedulers;
 mod site;

@@ -258,22 +258,3 @@ fn mh_keeps_nine_flows_of_ten_where_they_are_when_one_of_ten_backends_leaves() -
         Ok(())
     })
 }
-
-#[test]
-fn a_scheduler_that_the_kernel_lacks_is_refused_with_the_reason() -> Result<()> {
-    on_a_farm(|site| {
-        // some kernels have it, and then it spreads: two picked at random, and the less loaded of them
-        match site.apply(&by("twos", "10.100.0.1:1", &[1, 1])) {
-            Ok(()) => {
-                let picked = who(&hold(site, "10.100.0.1:1", 24)?)?;
-                ensure!(tally(&picked).len() == 2, "twos: {picked:?}");
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                let told = ["twos", "node-a", "ip_vs_twos"];
-                ensure!(told.iter().all(|it| error.contains(it)), "{error}");
-            }
-        }
-        Ok(())
-    })
-}
