@@ -14,10 +14,11 @@ use weir_proto::model::Node;
 
 use crate::admin;
 use crate::cleanup::{self, Outcome};
-use crate::config::{Config, Storage};
+use crate::config::{Config, LoopbackEngine, Storage};
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
+use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
 use crate::session::{self, Identity, Link, Session};
 
@@ -52,10 +53,16 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         controller = config.controller,
         data_dir = %config.data_dir.display(),
         audit_interval_s = config.audit_interval,
+        loopback = ?config.loopback,
         "starting"
     );
-    let (mut kernel, capabilities) =
-        Linux::open(controller_addresses(&config.controller).await).await;
+    let wanted = match config.loopback {
+        LoopbackEngine::Auto => Wanted::Auto,
+        LoopbackEngine::Ipset => Wanted::Ipset,
+        LoopbackEngine::Nftables => Wanted::Nftables,
+    };
+    let needed = controller_addresses(&config.controller).await;
+    let (mut kernel, capabilities) = Linux::open_with(needed, wanted).await;
     let missing = || {
         capabilities
             .iter()

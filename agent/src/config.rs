@@ -72,6 +72,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// What holds the loopback set and its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LoopbackEngine {
+    /// ipset where the kernel has it and a rule on it can be had, otherwise nftables.
+    Auto,
+    /// A kernel IP set, and one rule that looks it up.
+    Ipset,
+    /// nf_tables alone: the table `inet weir`.
+    Nftables,
+}
+
 /// How the agent runs.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -128,6 +139,14 @@ pub struct Config {
         value_parser = clap::value_parser!(u64).range(1..=3600)
     )]
     pub audit_interval: u64,
+    /// What holds the set by which a backend reaches itself through a service
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        env = "WEIR_AGENT_LOOPBACK",
+        default_value = "auto"
+    )]
+    pub loopback: LoopbackEngine,
 }
 
 impl Config {
@@ -198,6 +217,7 @@ mod tests {
         let config = cli.run.expect("a run");
         assert_eq!(config.controller, "http://127.0.0.1:7420");
         assert_eq!(config.audit_interval(), Duration::from_secs(10));
+        assert_eq!(config.loopback, LoopbackEngine::Auto);
         let labels = config.labels().expect("labels");
         let pairs: Vec<(&str, &str)> = labels.iter().collect();
         assert_eq!(pairs, [("rack", "3"), ("tier", "")]);
@@ -234,6 +254,10 @@ mod tests {
             (
                 "--node a --data-dir d --audit-interval 0",
                 "0 is not in 1..=3600",
+            ),
+            (
+                "--node a --data-dir d --loopback iptables",
+                "[possible values: auto, ipset, nftables]",
             ),
         ] {
             let error = parse(line).expect_err(line);

@@ -8,7 +8,7 @@ mod record;
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_proto::disk::{Batch, Disk, DiskError};
+use weir_proto::disk::{Batch, Disk, DiskError, Records};
 
 use crate::plan::{Change, Held, Ledger, LedgerChange};
 
@@ -49,15 +49,45 @@ pub enum JournalError {
     Abandoned,
 }
 
+impl Remembered {
+    /// Reads records.
+    pub fn from_records(records: &Records) -> Result<Self, JournalError> {
+        let mut remembered = Self::default();
+        for (key, payload) in records {
+            record::remember(key, payload, &mut remembered)?;
+        }
+        Ok(remembered)
+    }
+
+    /// Writes the records of a journal that remembers just this.
+    pub fn to_records(&self) -> Records {
+        let Self { held, ledger } = self;
+        let accepted = Change {
+            generation: held.generation,
+            upserted: held.state.items().values().cloned().collect(),
+            removed: Vec::new(),
+        };
+        let settings = ledger.settings();
+        let ours = LedgerChange {
+            made: ledger.made().collect(),
+            found: settings
+                .map(|(sysctl, value)| (sysctl, value.to_owned()))
+                .collect(),
+            ..LedgerChange::default()
+        };
+        let mut records = Records::new();
+        record::of_change(&accepted).write_into(&mut records);
+        record::of_ledger(&ours).write_into(&mut records);
+        records
+    }
+}
+
 impl Journal {
     /// Opens the journal in `path`, made if it is not there, and gives what it remembers. Of the kernel that was
     /// `boot` it remembers what is ours; another one never held anything that we made. Blocks.
     pub fn open(path: &Path, boot: &str) -> Result<(Self, Remembered), JournalError> {
         let (disk, records) = Disk::open(path, SCHEMA)?;
-        let mut remembered = Remembered::default();
-        for (key, payload) in &records {
-            record::remember(key, payload, &mut remembered)?;
-        }
+        let mut remembered = Remembered::from_records(&records)?;
         if records.get(record::BOOT).map(Vec::as_slice) != Some(boot.as_bytes()) {
             remembered.ledger = Ledger::default();
             disk.commit(&record::of_boot(boot, records.keys()))?;

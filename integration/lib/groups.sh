@@ -34,6 +34,7 @@ one_test() {
 group_lint() {
   need shellcheck=shellcheck || fail shellcheck "not there"
   check rustfmt cargo fmt --all --check
+  check "rustfmt, fuzz targets" rustfmt --edition 2024 --check integration/fuzz/fuzz_targets/*.rs
   check clippy cargo clippy --workspace --all-targets -- -D warnings
   check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
   check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native}

@@ -12,6 +12,8 @@
 //!
 //! All calls block; callers put them on a thread that may.
 
+pub mod envelope;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -23,12 +25,12 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::envelope::{seal, unseal};
+
 /// Where the mark of the content is kept in the database. No caller's key begins with a zero byte.
 const MARK_KEY: &[u8] = b"\0mark";
 /// A holder that is going needs milliseconds; one that stays is an error worth a second's wait.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-/// schema, crc32.
-const HEAD: usize = 1 + 4;
 
 /// Records on disk. One process at a time: a second one that opens the same directory is refused.
 #[derive(Debug)]
@@ -101,6 +103,16 @@ impl Batch {
     /// Says whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Changes records as a commit does.
+    pub fn write_into(self, records: &mut Records) {
+        for (key, payload) in self.0 {
+            match payload {
+                Some(payload) => records.insert(key, payload),
+                None => records.remove(&key),
+            };
+        }
     }
 
     /// Gives how many records change.
@@ -336,39 +348,6 @@ fn hash(key: &[u8], record: &[u8]) -> u128 {
     bytes.extend(key);
     bytes.extend(record);
     xxh3_128(&bytes)
-}
-
-fn checksum(schema: u8, key: &[u8], payload: &[u8]) -> [u8; 4] {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&[schema]);
-    crc.update(key);
-    crc.update(payload);
-    crc.finalize().to_be_bytes()
-}
-
-fn seal(schema: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
-    let mut record = Vec::with_capacity(HEAD + payload.len());
-    record.push(schema);
-    record.extend(checksum(schema, key, payload));
-    record.extend(payload);
-    record
-}
-
-/// Gives the payload, or why not; `None`: the checksum is another.
-fn unseal<'a>(known: u8, key: &[u8], record: &'a [u8]) -> Result<&'a [u8], Option<DiskError>> {
-    let (schema, rest) = record.split_first().ok_or(None)?;
-    let (crc, payload) = rest.split_first_chunk::<4>().ok_or(None)?;
-    if *crc != checksum(*schema, key, payload) {
-        return Err(None);
-    }
-    if *schema != known {
-        return Err(Some(DiskError::Schema {
-            key: text(key),
-            found: *schema,
-            known,
-        }));
-    }
-    Ok(payload)
 }
 
 fn text(key: &[u8]) -> String {

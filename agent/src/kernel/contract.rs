@@ -2,6 +2,8 @@
 //!
 //! Each case begins on a kernel with nothing of ours in it and leaves it so.
 
+pub mod loopback;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -460,6 +462,12 @@ async fn settings_keep_what_they_are_given<K: Kernel>(kernel: &mut K) {
 #[cfg(test)]
 mod tests {
     use crate::kernel::fake::Fake;
+
+    #[tokio::test]
+    async fn the_kernel_in_memory_keeps_the_contract_of_the_loopback_sets() {
+        let passed = super::loopback::run(&mut Fake::new()).await;
+        assert_eq!(passed.len(), 6);
+    }
 
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {

@@ -26,10 +26,9 @@ use std::net::IpAddr;
 use weir_proto::model::{Capability, ItemKey};
 
 use self::capabilities::Probed;
+use self::loopback::{Loopback, Wanted};
 use self::netlink::Counts;
-use self::rules::Rules;
 use self::services::Services;
-use self::sets::Sets;
 use self::settings::Settings;
 use self::sync_daemons::SyncDaemons;
 use self::vips::Vips;
@@ -40,8 +39,7 @@ use crate::plan::{Key, Scope, Step, Table};
 pub struct Linux {
     settings: Settings,
     vips: Vips,
-    sets: Sets,
-    rules: Rules,
+    loopback: Loopback,
     services: Services,
     sync_daemons: SyncDaemons,
 }
@@ -68,15 +66,19 @@ impl Linux {
     /// Opens this thread's network namespace, and says what its kernel can do. What it lacks shows again when it is
     /// needed. None of the addresses in `needed`, which others have, is ever bound here.
     pub async fn open(needed: Vec<IpAddr>) -> (Self, Vec<Capability>) {
+        Self::open_with(needed, Wanted::Auto).await
+    }
+
+    /// Opens it like [`Self::open`] does, with the loopback engine that was asked for.
+    pub async fn open_with(needed: Vec<IpAddr>, wanted: Wanted) -> (Self, Vec<Capability>) {
         let Probed {
             capabilities,
-            engine,
-        } = capabilities::probe().await;
+            loopback,
+        } = capabilities::probe(wanted).await;
         let kernel = Self {
             settings: Settings::default(),
             vips: Vips::new(needed),
-            sets: Sets::default(),
-            rules: Rules::new(engine),
+            loopback,
             services: Services::default(),
             sync_daemons: SyncDaemons::default(),
         };
@@ -86,6 +88,11 @@ impl Linux {
     /// Gives what was said to IPVS so far, for tests and benches that count.
     pub fn ipvs_counts(&self) -> Counts {
         self.services.counts()
+    }
+
+    /// Gives what was said of loopback sets so far to ipset, and to nf_tables, for tests and benches that count.
+    pub fn loopback_counts(&self) -> [Counts; 2] {
+        self.loopback.counts()
     }
 
     /// Gives the addresses this node can be reached at: those of all links but loopback and our own.
@@ -108,7 +115,7 @@ impl Kernel for Linux {
         let mut verdicts = Vec::with_capacity(steps.len());
         // steps of one part that follow each other go to the kernel together
         let runs = steps.chunk_by(|one, next| part(one.key()) == part(next.key()));
-        for run in runs.flat_map(|run| run.chunks(AT_ONCE)) {
+        for run in runs.flat_map(|run| run.chunks(at_once(run))) {
             let blocked: Vec<Verdict> = run.iter().map(|step| failed.check(step)).collect();
             let free: Vec<&Step> = run
                 .iter()
@@ -133,8 +140,7 @@ impl Linux {
         let mut table = Table::new();
         self.settings.read(scope, &mut table).await?;
         self.vips.read(scope, &mut table).await?;
-        self.sets.read(scope, &mut table).await?;
-        self.rules.read(scope, &mut table).await?;
+        self.loopback.read(scope, &mut table).await?;
         self.services.read(scope, &mut table).await?;
         self.sync_daemons.read(scope, &mut table).await?;
         Ok(table)
@@ -149,11 +155,20 @@ impl Linux {
             Part::SyncDaemons => self.sync_daemons.apply(steps).await,
             Part::Link => self.vips.apply_link(steps).await,
             Part::Vips => self.vips.apply(steps).await,
-            Part::Sets => self.sets.apply(steps).await,
-            Part::Rules => self.rules.apply(steps).await,
-            Part::Entries => self.sets.apply_entries(steps).await,
+            Part::Sets => self.loopback.apply_sets(steps).await,
+            Part::Rules => self.loopback.apply_rules(steps).await,
+            Part::Entries => self.loopback.apply_entries(steps).await,
             Part::Services | Part::Backends => self.services.apply(steps).await,
         }
+    }
+}
+
+/// Gives how many of these steps, which are of one part, are worked on together: all of those on loopback entries, which
+/// change a set at once, and a send full of others.
+fn at_once(steps: &[Step]) -> usize {
+    match steps.first().map(|step| part(step.key())) {
+        Some(Part::Entries) => steps.len(),
+        _ => AT_ONCE,
     }
 }
 

@@ -129,7 +129,8 @@ fn elements_go_many_to_a_message_and_a_refused_one_is_told_from_the_others() {
         let verdicts = sets.add("weir6", &elements).await;
         assert!(verdicts.iter().all(Result::is_ok));
         let after = sets.counts();
-        assert_eq!(after.messages - before.messages, 7);
+        // nine times at most 600
+        assert_eq!(after.messages - before.messages, 9);
         let mut read = sets.list("weir6").await.unwrap().expect("the set").elements;
         read.sort();
         assert_eq!(read, elements);

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 use weir_agent::kernel::linux::{
-    capabilities,
+    Linux,
     ipset::Family,
     link::{LinkError, Links},
-    loopback::Iptables,
+    loopback::{Iptables, Standing},
     sysctl::{Sysctl, SysctlError},
 };
 
@@ -103,11 +103,13 @@ fn the_iptables_rule_is_there_once_and_gone_again() {
             .expect("iptables and the module iptable_nat");
         for (family, name) in [(Family::Inet, "weir4"), (Family::Inet6, "weir6")] {
             sets.create(name, family, 100).await.unwrap();
-            assert!(!iptables.present(family, name).await.unwrap());
+            let standing = iptables.standing(family, name).await.unwrap();
+            assert_eq!(standing, Standing::Absent);
             iptables.remove(family, name).await.unwrap();
             iptables.install(family, name).await.unwrap();
             iptables.install(family, name).await.unwrap();
-            assert!(iptables.present(family, name).await.unwrap());
+            let standing = iptables.standing(family, name).await.unwrap();
+            assert_eq!(standing, Standing::Whole);
             assert_eq!(
                 sets.list(name)
                     .await
@@ -135,14 +137,15 @@ fn the_iptables_rule_is_there_once_and_gone_again() {
 #[test]
 fn the_probe_finds_what_is_there_and_leaves_nothing_behind() {
     in_new_netns(|| async {
-        let probed = capabilities::probe().await;
-        let missing: Vec<_> = probed
-            .capabilities
+        let (_kernel, capabilities) = Linux::open(Vec::new()).await;
+        let missing: Vec<_> = capabilities
             .iter()
             .filter(|found| !found.available && !found.optional)
             .collect();
         assert!(missing.is_empty(), "{missing:#?}");
-        assert!(probed.engine.is_some());
+        let loopback = capabilities.iter().find(|found| found.name == "loopback");
+        let why = &loopback.expect("the capability loopback").detail;
+        assert!(why.starts_with("ipset: "), "{why}");
         assert_eq!(
             Links::open().unwrap().find("weir-probe").await.unwrap(),
             None

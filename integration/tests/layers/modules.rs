@@ -34,6 +34,8 @@ fn is_root(file: &&str) -> bool {
             | [_, "src", "bin", _, "main.rs"]
             | [_, "tests" | "benches" | "examples", _]
             | [_, "tests" | "benches" | "examples", _, "main.rs"]
+            // cargo-fuzz takes them by name from its own manifest, which decoders.rs compares
+            | ["integration", "fuzz", "fuzz_targets", _]
     )
 }
 

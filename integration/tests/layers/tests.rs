@@ -120,6 +120,7 @@ fn a_file_that_no_mod_names_is_found() {
         ("agent/tests/scenario/main.rs", "mod site;"),
         ("agent/tests/scenario/site.rs", ""),
         ("agent/build.rs", ""),
+        ("integration/fuzz/fuzz_targets/item.rs", ""),
     ]));
     assert_eq!(
         broken,

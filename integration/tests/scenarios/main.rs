@@ -9,6 +9,7 @@ mod foreign;
 mod forwarding;
 mod hairpin;
 mod node_settings;
+mod operations;
 mod restart;
 mod schedulers;
 mod site;

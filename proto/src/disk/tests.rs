@@ -125,7 +125,7 @@ fn a_record_with_another_checksum_is_damage() {
     let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
     disk.commit(&put("a", "1")).expect("commit");
     let mut record = disk.db.get("a").expect("get").expect("record").to_vec();
-    record[HEAD] ^= 1;
+    record[envelope::HEAD] ^= 1;
     disk.db.insert("a", record).expect("insert");
     drop(disk);
     let error = content(dir.path()).expect_err("damaged");

@@ -19,7 +19,7 @@ use super::{
     ipset::{HASH_IP_PORT_IP, Ipset},
     ipvs::Ipvs,
     link::Links,
-    loopback::{Choice, RuleEngine},
+    loopback::{Choice, Doors, Engine, Loopback, RuleEngine, Wanted, decide, try_native},
     netlink::{Family, NlError},
 };
 
@@ -31,17 +31,21 @@ const CAP_NET_ADMIN: u32 = 12;
 /// A link that exists only while it is probed; at most 15 bytes.
 const PROBE_LINK: &str = "weir-probe";
 
-/// The capabilities of this node, and the rule engine that the probe chose.
-pub struct Probed {
-    /// What every service needs, always all of it, and then, of a kernel with IPVS, what only some need. In a fixed
-    /// order; of the latter what could not be found out is left out.
-    pub capabilities: Vec<Capability>,
-    /// What puts the loopback rule into the kernel.
-    pub engine: Option<RuleEngine>,
+/// The capabilities of this node, and the loopback engine that was chosen by them.
+pub(super) struct Probed {
+    /// What every service needs, always all of it but what is missing and the loopback engine in use has no need of, and
+    /// then, of a kernel with IPVS, what only some services need. In a fixed order; of the latter what could not be found
+    /// out is left out.
+    pub(super) capabilities: Vec<Capability>,
+    /// What holds the loopback sets and rules.
+    pub(super) loopback: Loopback,
 }
 
+/// Capabilities that only the loopback engine `ipset` needs.
+const OF_IPSET: [&str; 3] = ["ip_set", "ip_set_hash_ipportip", "loopback_rule"];
+
 /// Probes everything in this thread's network namespace.
-pub async fn probe() -> Probed {
+pub(super) async fn probe(wanted: Wanted) -> Probed {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let net_admin = net_admin(&status);
     let ipvs = ipvs().await;
@@ -58,6 +62,20 @@ pub async fn probe() -> Probed {
             "{reason}; install iptables, or load nft_compat, nft_chain_nat and xt_set"
         )),
     };
+    modprobe("nft_chain_nat").await;
+    modprobe("nft_masq").await;
+    let (native, nftables) = try_native().await;
+    let sets_and_rules = match (&ip_set, &hash, &rules) {
+        (Err(missing), ..) | (_, Err(missing), _) | (.., Err(missing)) => Err(missing.clone()),
+        (Ok(_), Ok(_), Ok(how)) => Ok(how.clone()),
+    };
+    let (chosen, loopback) = decide(wanted, &sets_and_rules, &nftables);
+    let doors = Doors {
+        ipset: ip_set.is_ok(),
+        rule: engine,
+        native,
+    };
+    let needless = loopback.is_ok() && chosen != Engine::Ipset;
     let found = [
         ("net_admin", net_admin),
         ("ip_vs", ipvs),
@@ -65,7 +83,11 @@ pub async fn probe() -> Probed {
         ("ip_set", ip_set),
         ("ip_set_hash_ipportip", hash),
         ("loopback_rule", rules),
+        ("loopback", loopback),
     ];
+    let found = found
+        .into_iter()
+        .filter(|(name, found)| found.is_ok() || !(needless && OF_IPSET.contains(name)));
     let capability = |(name, found): (&'static str, Result<String, String>)| {
         let available = found.is_ok();
         Capability {
@@ -78,7 +100,7 @@ pub async fn probe() -> Probed {
     let needed = found.into_iter().map(capability);
     Probed {
         capabilities: needed.chain(features().await).collect(),
-        engine,
+        loopback: Loopback::new(chosen, doors),
     }
 }
 

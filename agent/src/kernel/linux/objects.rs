@@ -9,8 +9,8 @@ use weir_proto::model::{
 };
 
 use super::ipvs::{self, Dest, Flags, Forward, Netmask, Proto, Service, ServiceKey, TunnelKind};
+use super::loopback::netlink_family;
 use super::netlink;
-use super::sets::netlink_family;
 use crate::plan::{BackendSpec, ServiceSpec};
 
 /// Gives the key of a frontend.

@@ -1,13 +1,15 @@
-//! The one rule of each family that masquerades what its loopback set matches.
+//! The one rule of each family that masquerades what its loopback set in ipset matches.
 
 use nix::errno::Errno;
 use weir_proto::model::Family;
 use weir_proto::trace::chain;
 
 use super::ipset::Ipset;
-use super::loopback::{Iptables, NftCompat, RuleEngine, RuleError, SetRef};
+use super::loopback::{
+    Iptables, NftCompat, RuleEngine, RuleError, SetRef, Standing, netlink_family,
+};
 use super::netlink::NlError;
-use super::sets::{RELEASE_PAUSE, RELEASE_TRIES, is_absent, netlink_family, set_name};
+use super::sets::{RELEASE_PAUSE, RELEASE_TRIES, is_absent, set_name};
 use super::verdict;
 use crate::kernel::{KernelError, StepError, Verdict};
 use crate::plan::{Key, Object, Scope, Step, Table, Unit};
@@ -16,13 +18,6 @@ use crate::plan::{Key, Object, Scope, Step, Table, Unit};
 pub(super) struct Rules {
     engine: Option<RuleEngine>,
     ipset: Option<Ipset>,
-}
-
-/// The engine that is not in use.
-#[derive(Clone, Copy)]
-enum Other {
-    Iptables,
-    NftCompat,
 }
 
 /// Why a rule cannot be seen or changed.
@@ -55,9 +50,10 @@ impl Rules {
             Scope::Units(units) => units.contains(&Unit::Base),
         };
         for family in Family::ALL.into_iter().filter(|_| base) {
-            let object = match self.present(family).await {
-                Ok(true) => Object::Present,
-                Ok(false) => continue,
+            let object = match self.standing(family).await {
+                Ok(Standing::Whole) => Object::Present,
+                Ok(Standing::Older) => Object::Value("not as this version puts it".to_owned()),
+                Ok(Standing::Absent) => continue,
                 Err(Fault::Rule(error)) => Object::Unreadable(chain(&error)),
                 Err(Fault::Set(error)) => return Err(verdict::unreadable("a loopback set", error)),
             };
@@ -67,29 +63,18 @@ impl Rules {
     }
 
     /// A rule refers to its set: without the set there is none.
-    async fn present(&mut self, family: Family) -> Result<bool, Fault> {
+    async fn standing(&mut self, family: Family) -> Result<Standing, Fault> {
         let Some(index) = self.index(family).await? else {
-            return Ok(false);
+            return Ok(Standing::Absent);
         };
         match &mut self.engine {
-            Some(engine) => Ok(engine.present(set(family, index)).await?),
-            None => Ok(false),
+            Some(engine) => Ok(engine.standing(set(family, index)).await?),
+            None => Ok(Standing::Absent),
         }
     }
 
-    /// Puts rules up and takes them down.
-    pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(steps.len());
-        for step in steps {
-            verdicts.push(self.take(step).await);
-        }
-        verdicts
-    }
-
-    async fn take(&mut self, step: &Step) -> Verdict {
-        let Key::LoopbackRule(family) = step.key() else {
-            return Err(verdict::refused(Errno::EINVAL, "not a loopback rule"));
-        };
+    /// Puts the rule of a family up or takes it down.
+    pub(super) async fn take(&mut self, step: &Step, family: Family) -> Verdict {
         let index = match self.index(family).await {
             Ok(Some(index)) => index,
             Ok(None) => {
@@ -111,31 +96,68 @@ impl Rules {
             Step::Add { .. } | Step::Edit { .. } => engine.install(set).await,
             Step::Remove { .. } => engine.remove(set).await,
         };
-        let other = match engine {
-            RuleEngine::NftCompat(_) => Other::Iptables,
-            RuleEngine::Iptables(_) => Other::NftCompat,
-        };
         if matches!(step, Step::Remove { .. }) && self.is_used(family).await {
             // an agent of ours may have found another engine at an earlier start; what that cannot do, it did not do
-            let _ = remove_by(other, set).await;
+            let _ = self.remove_by_any(set).await;
         }
-        done.map_err(|error| verdict::refused(Errno::EIO, chain(&error)))
+        done.map_err(refused)
+    }
+
+    /// Takes away every rule of ours on a family's set, whatever put it up: the set is about to go.
+    pub(super) async fn clear(&mut self, family: Family) -> Verdict {
+        let index = match self.index(family).await {
+            Ok(index) => index,
+            Err(error) => return Err(StepError::Unknown(error.to_string())),
+        };
+        match index {
+            Some(index) => self
+                .remove_by_any(set(family, index))
+                .await
+                .map_err(refused),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the rules on a set away one engine after the other, until nothing refers to it.
+    async fn remove_by_any(&mut self, set: SetRef<'_>) -> Result<(), RuleError> {
+        if self.references(set.name).await == 0 {
+            return Ok(());
+        }
+        // over a kernel without nf_tables this fails, and left nothing there
+        if let Ok(compat) = NftCompat::open() {
+            let _ = RuleEngine::NftCompat(compat).remove(set).await;
+        }
+        for _ in 0..RELEASE_TRIES {
+            if self.references(set.name).await == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(RELEASE_PAUSE).await;
+        }
+        RuleEngine::Iptables(Iptables::find().await?)
+            .remove(set)
+            .await
     }
 
     /// Says whether a rule still refers to a family's set, after nf_tables had time to let go of it.
     async fn is_used(&mut self, family: Family) -> bool {
-        let Some(ipset) = &mut self.ipset else {
-            return false;
-        };
         for _ in 0..RELEASE_TRIES {
-            match ipset.list(set_name(family)).await {
-                Ok(Some(set)) if set.header.references > 0 => {
-                    tokio::time::sleep(RELEASE_PAUSE).await;
-                }
-                _ => return false,
+            if self.references(set_name(family)).await == 0 {
+                return false;
             }
+            tokio::time::sleep(RELEASE_PAUSE).await;
         }
         true
+    }
+
+    /// Gives how many rules refer to a set; none to one that cannot be asked for.
+    async fn references(&mut self, name: &str) -> u32 {
+        let Some(ipset) = &mut self.ipset else {
+            return 0;
+        };
+        match ipset.details(name).await {
+            Ok(Some(header)) => header.references,
+            Ok(None) | Err(_) => 0,
+        }
     }
 
     /// Gives the index of a family's set. A kernel without ipset has none.
@@ -151,12 +173,8 @@ impl Rules {
     }
 }
 
-async fn remove_by(other: Other, set: SetRef<'_>) -> Result<(), RuleError> {
-    let mut engine = match other {
-        Other::Iptables => RuleEngine::Iptables(Iptables::find().await?),
-        Other::NftCompat => RuleEngine::NftCompat(NftCompat::open()?),
-    };
-    engine.remove(set).await
+fn refused(error: RuleError) -> StepError {
+    verdict::refused(Errno::EIO, chain(&error))
 }
 
 fn set(family: Family, index: u16) -> SetRef<'static> {

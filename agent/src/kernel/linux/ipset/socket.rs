@@ -15,6 +15,9 @@ use crate::kernel::linux::netlink::{
 /// came later (bucket size, bit mask) is of no use here.
 pub const MAX_REVISION: u8 = 5;
 
+/// Messages of IPv4 elements that the 64 KiB of a send take.
+const MESSAGES_PER_SEND: usize = 2;
+
 const IPSET_ERR_EXIST: i32 = 4103;
 
 /// A set and what is in it.
@@ -75,13 +78,34 @@ impl Ipset {
         family: Family,
         max_elements: u32,
     ) -> Result<(), NlError> {
+        self.create_of(name, family, None, max_elements).await
+    }
+
+    /// Creates an empty set like [`Self::create`] does, with so many buckets and room for so many elements.
+    pub async fn create_sized(
+        &mut self,
+        name: &str,
+        family: Family,
+        [hash_size, max_elements]: [u32; 2],
+    ) -> Result<(), NlError> {
+        self.create_of(name, family, Some(hash_size), max_elements)
+            .await
+    }
+
+    async fn create_of(
+        &mut self,
+        name: &str,
+        family: Family,
+        hash_size: Option<u32>,
+        max_elements: u32,
+    ) -> Result<(), NlError> {
         let revisions = self.revisions(HASH_IP_PORT_IP, family).await?;
         let create = Create {
             name: name.to_owned(),
             type_name: HASH_IP_PORT_IP.to_owned(),
             revision: MAX_REVISION.clamp(revisions.min, revisions.max),
             family,
-            hash_size: None,
+            hash_size,
             max_elements: Some(max_elements),
             bucket_size: None,
         };
@@ -138,6 +162,23 @@ impl Ipset {
         }
     }
 
+    /// Reads what a set is, without its elements; `None` when it does not exist.
+    pub async fn details(&mut self, set: &str) -> Result<Option<Header>, NlError> {
+        let mut shown = None;
+        let take = |message: Message<'_>| {
+            shown = Some(Listing::decode(message.attrs(NFGEN_HEADER_LEN)));
+        };
+        let listed = self
+            .socket
+            .dump(&Command::Details(set).encode(), take)
+            .await;
+        if absent_is_none(listed)?.is_none() {
+            return Ok(None);
+        }
+        let listing = DecodeError::need("SETNAME", shown)??;
+        Ok(Some(DecodeError::need("TYPENAME", listing.header)?))
+    }
+
     /// Reads what every set is, whoever made it, without elements.
     pub async fn headers(&mut self) -> Result<Vec<(String, Header)>, NlError> {
         let mut listings = Vec::new();
@@ -173,16 +214,19 @@ impl Ipset {
         elements: &[Element],
         encode: impl Fn(&[Element]) -> Request + Send + Sync,
     ) -> Vec<Result<(), NlError>> {
-        let chunks: Vec<_> = elements.chunks(ELEMENTS_PER_MESSAGE).collect();
-        let requests: Vec<_> = chunks.iter().map(|chunk| encode(chunk)).collect();
         let mut verdicts = Vec::with_capacity(elements.len());
-        for (chunk, verdict) in chunks.iter().zip(self.socket.batch(&requests).await) {
-            match verdict {
-                Err(NlError::Errno(_)) if chunk.len() > 1 => {
-                    let single: Vec<_> = chunk.chunks(1).map(&encode).collect();
-                    verdicts.extend(self.socket.batch(&single).await);
+        // a send full at a time, so that the memory for one serves the next
+        for lot in elements.chunks(MESSAGES_PER_SEND * ELEMENTS_PER_MESSAGE) {
+            let chunks = lot.chunks(ELEMENTS_PER_MESSAGE);
+            let requests: Vec<_> = chunks.clone().map(&encode).collect();
+            for (chunk, verdict) in chunks.zip(self.socket.batch(&requests).await) {
+                match verdict {
+                    Err(NlError::Errno(_)) if chunk.len() > 1 => {
+                        let single: Vec<_> = chunk.chunks(1).map(&encode).collect();
+                        verdicts.extend(self.socket.batch(&single).await);
+                    }
+                    verdict => verdicts.resize(verdicts.len() + chunk.len(), verdict),
                 }
-                verdict => verdicts.resize(verdicts.len() + chunk.len(), verdict),
             }
         }
         verdicts

@@ -129,6 +129,27 @@ fn sets_are_handled_as_ipset_does() {
     );
     let asked = captured("ipset test weir 192.0.2.1,tcp:80,192.0.2.1", ">");
     assert_eq!(encoded(&Command::Header("weir")), asked[0]);
+    let asked = captured("ipset list -t", ">");
+    assert_eq!(encoded(&Command::Protocol), asked[0]);
+    assert_eq!(encoded(&Command::Headers), asked[1]);
+    let asked = captured("ask for the index of weir", ">");
+    assert_eq!(encoded(&Command::GetByName("weir")), asked[0]);
+    // what only ipset asks for stands between what both do
+    let line = "ipset create buckets hash:ip,port,ip bucketsize 14 timeout 60 comment";
+    let buckets = Create {
+        name: "buckets".to_owned(),
+        hash_size: None,
+        max_elements: None,
+        bucket_size: Some(14),
+        ..weir()
+    };
+    let (number, theirs) = last_sent(line);
+    let (ours_number, ours) = encoded(&Command::Create(&buckets));
+    assert_eq!(ours_number, number);
+    let theirs = leaves(&theirs);
+    for leaf in leaves(&ours) {
+        assert!(theirs.contains(&leaf), "{leaf:?} is not in {theirs:?}");
+    }
 }
 
 #[test]
@@ -214,6 +235,67 @@ fn what_the_kernel_says_of_a_set_is_read_whole() {
         (header.family, header.index),
         (Some(Family::Inet6), Some(1))
     );
+}
+
+#[test]
+fn what_has_no_name_here_is_kept_as_it_came() {
+    let (_, answer) = captured("ipset list buckets", "<").remove(0);
+    let attrs = Attrs::new(&answer[NFGEN_HEADER_LEN..]);
+    let header = Header::decode(attrs).expect("the header");
+    assert_eq!(
+        (header.bucket_size, header.elements, header.revision),
+        (Some(12), Some(1), 6)
+    );
+    // IPSET_ATTR_TIMEOUT and IPSET_ATTR_CADT_FLAGS, as include/uapi/linux/netfilter/ipset/ip_set.h numbers them
+    let number = |kind, value: u32| Other {
+        kind,
+        payload: value.to_be_bytes().to_vec(),
+    };
+    assert_eq!(header.other, [number(6, 60), number(8, 0x10)]);
+    let list = attrs.get(IPSET_ATTR_ADT).expect("the elements");
+    let data = list.attrs().get(IPSET_ATTR_DATA).expect("an element");
+    let (read, other) = Element::decode(data.attrs()).expect("the element");
+    assert_eq!(read, element("192.0.2.4", 17, 53));
+    // the seconds that were left, and the comment
+    let comment = Other {
+        kind: 26,
+        payload: b"here\0".to_vec(),
+    };
+    assert_eq!(other, [number(6, 0x31), comment]);
+}
+
+#[test]
+fn a_listing_of_headers_says_what_refers_to_a_set() {
+    let headers: Vec<Listing> = captured("ipset list -t", "<")
+        .iter()
+        .skip(1)
+        .map(|(_, answer)| Listing::decode(Attrs::new(&answer[NFGEN_HEADER_LEN..])))
+        .collect::<Result<_, _>>()
+        .expect("every set");
+    let told = headers.iter().map(|listing| {
+        let header = listing.header.as_ref().expect("a header");
+        let name = listing.name.as_str();
+        (name, header.references, header.memory, header.index)
+    });
+    let expected = [("weir", 1, 200, Some(0)), ("buckets", 0, 0x13d, Some(1))];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_protocol_and_the_index_of_a_set_are_read() {
+    let (_, answer) = captured("ipset list -t", "<").remove(0);
+    let attrs = Attrs::new(&answer[NFGEN_HEADER_LEN..]);
+    let version = |kind| attrs.get(kind).and_then(|attr| attr.u8());
+    assert_eq!(
+        (
+            version(IPSET_ATTR_PROTOCOL),
+            version(IPSET_ATTR_PROTOCOL_MIN)
+        ),
+        (Some(7), Some(6))
+    );
+    let (_, answer) = captured("ask for the index of weir", "<").remove(0);
+    let index = Attrs::new(&answer[NFGEN_HEADER_LEN..]).get(IPSET_ATTR_INDEX);
+    assert_eq!(index.and_then(|attr| attr.be16()), Some(0));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{io, process::Output};
 use tokio::process::Command;
 use weir_proto::trace::chain;
 
+use super::Standing;
 use crate::kernel::linux::netlink::Family;
 
 /// In the order tried; the last is whichever the distribution made the default.
@@ -83,38 +84,91 @@ impl Iptables {
         format!("the program {}", self.variant)
     }
 
-    /// Says whether the rule is there.
-    pub async fn present(&mut self, family: Family, set: &str) -> Result<bool, IptablesError> {
-        // -C ends with 1 both when the rule is absent and when something is wrong; only the former is quiet
-        // about it in one of these ways
-        match self.rule("-C", family, set).await {
-            Ok(()) => Ok(true),
-            Err(IptablesError::Refused { stderr, .. }) if says_absent(&stderr) => Ok(false),
+    /// Says how the rule stands. One that an earlier version put up without `--random-fully` is older.
+    pub async fn standing(&mut self, family: Family, set: &str) -> Result<Standing, IptablesError> {
+        let found = self.found(family, set).await?;
+        let wanted = match self.random_fully {
+            true => [0, 1],
+            false => [1, 0],
+        };
+        Ok(match found {
+            [0, 0] => Standing::Absent,
+            found if found == wanted => Standing::Whole,
+            // a variant that does not know the option is found out by the first rule it puts up
+            [1, 0] if self.refuses_random_fully(family, set).await => Standing::Whole,
+            _ => Standing::Older,
+        })
+    }
+
+    /// Appends the rule unless it is there, and then deletes those of ours that are not like it.
+    pub async fn install(&mut self, family: Family, set: &str) -> Result<(), IptablesError> {
+        if self.standing(family, set).await? == Standing::Whole {
+            return Ok(());
+        }
+        let [plain, random] = self.found(family, set).await?;
+        if [plain, random][usize::from(self.random_fully)] == 0 {
+            self.append(family, set).await?;
+        }
+        let (spare_plain, spare_random) = match self.random_fully {
+            true => (plain, random.saturating_sub(1)),
+            false => (plain.saturating_sub(1), random),
+        };
+        self.delete(family, set, [spare_plain, spare_random]).await
+    }
+
+    /// Deletes every rule of ours on the set.
+    pub async fn remove(&mut self, family: Family, set: &str) -> Result<(), IptablesError> {
+        let found = self.found(family, set).await?;
+        self.delete(family, set, found).await
+    }
+
+    /// Counts the rules of ours on a set: those without `--random-fully`, and those with it.
+    async fn found(&self, family: Family, set: &str) -> Result<[usize; 2], IptablesError> {
+        let program = program(self.variant, family);
+        let list = ["-w", LOCK_WAIT, "-t", "nat", "-S", "POSTROUTING"];
+        match run(&program, &list).await {
+            Ok(output) => Ok(count(&String::from_utf8_lossy(&output.stdout), set)),
+            Err(IptablesError::Refused { stderr, .. }) if says_absent(&stderr) => Ok([0, 0]),
             Err(error) => Err(error),
         }
     }
 
-    /// Appends the rule unless it is there.
-    pub async fn install(&mut self, family: Family, set: &str) -> Result<(), IptablesError> {
-        if self.present(family, set).await? {
-            return Ok(());
+    /// Deletes so many rules of each kind.
+    async fn delete(
+        &self,
+        family: Family,
+        set: &str,
+        [plain, random]: [usize; 2],
+    ) -> Result<(), IptablesError> {
+        let program = program(self.variant, family);
+        let kinds = [false, true].into_iter().zip([plain, random]);
+        for (random_fully, times) in kinds {
+            for _ in 0..times {
+                run(&program, &arguments("-D", set, random_fully)).await?;
+            }
         }
-        self.rule("-A", family, set).await
+        Ok(())
     }
 
-    /// Deletes the rule if it is there.
-    pub async fn remove(&mut self, family: Family, set: &str) -> Result<(), IptablesError> {
-        if !self.present(family, set).await? {
-            return Ok(());
+    /// Says whether this variant does not know `--random-fully`, and remembers it: asks whether one with it
+    /// is there.
+    async fn refuses_random_fully(&mut self, family: Family, set: &str) -> bool {
+        let program = program(self.variant, family);
+        if let Err(IptablesError::Refused { stderr, .. }) =
+            run(&program, &arguments("-C", set, true)).await
+            && self.random_fully
+            && stderr.contains("random-fully")
+        {
+            self.random_fully = false;
         }
-        self.rule("-D", family, set).await
+        !self.random_fully
     }
 
-    /// Runs one command on the rule; drops `--random-fully` for good when the variant does not know it.
-    async fn rule(&mut self, act: &str, family: Family, set: &str) -> Result<(), IptablesError> {
+    /// Appends the rule; drops `--random-fully` for good when the variant does not know it.
+    async fn append(&mut self, family: Family, set: &str) -> Result<(), IptablesError> {
         let program = program(self.variant, family);
         loop {
-            match run(&program, &arguments(act, set, self.random_fully)).await {
+            match run(&program, &arguments("-A", set, self.random_fully)).await {
                 Err(IptablesError::Refused { stderr, .. })
                     if self.random_fully && stderr.contains("random-fully") =>
                 {
@@ -141,6 +195,24 @@ fn arguments<'a>(act: &'a str, set: &'a str, random_fully: bool) -> Vec<&'a str>
         arguments.push("--random-fully");
     }
     arguments
+}
+
+/// Counts the rules of ours on a set in what `-S` printed: those without `--random-fully`, and those with it.
+fn count(listing: &str, set: &str) -> [usize; 2] {
+    let mut found = [0, 0];
+    for line in listing.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let has = |part: &[&str]| words.windows(part.len()).any(|words| words == part);
+        let ours = has(&["-A", "POSTROUTING"])
+            && has(&["--match-set", set, "dst,dst,src"])
+            && (has(&["--comment", "weir"]) || has(&["--comment", "\"weir\""]))
+            && has(&["-j", "MASQUERADE"])
+            && !has(&["!"]);
+        if ours {
+            found[usize::from(has(&["--random-fully"]))] += 1;
+        }
+    }
+    found
 }
 
 /// Knows the sentences for an absent rule: of the legacy variant, and of the one over nf_tables.
@@ -183,6 +255,20 @@ mod tests {
              -j MASQUERADE --random-fully"
         );
         assert!(!arguments("-A", "weir4", false).contains(&"--random-fully"));
+    }
+
+    #[test]
+    fn rules_of_ours_are_counted_by_whether_they_choose_ports_at_random() {
+        let listing = "-P POSTROUTING ACCEPT\n\
+            -A POSTROUTING -m set --match-set weir4 dst,dst,src -m comment --comment weir -j MASQUERADE\n\
+            -A POSTROUTING -m set --match-set weir4 dst,dst,src -m comment --comment weir -j MASQUERADE --random-fully\n\
+            -A POSTROUTING -m set --match-set weir4 dst,dst,src -m comment --comment \"weir\" -j MASQUERADE --random-fully\n\
+            -A POSTROUTING -m set --match-set weir44 dst,dst,src -m comment --comment weir -j MASQUERADE\n\
+            -A POSTROUTING -m set --match-set weir4 dst,dst,src -m comment --comment theirs -j MASQUERADE\n\
+            -A POSTROUTING -m set --match-set weir4 dst,dst,src -j MASQUERADE\n\
+            -A POSTROUTING -m set ! --match-set weir4 dst,dst,src -m comment --comment weir -j MASQUERADE\n";
+        assert_eq!(count(listing, "weir4"), [1, 2]);
+        assert_eq!(count("", "weir4"), [0, 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use nix::errno::Errno;
 
+use super::Standing;
 use crate::kernel::linux::netlink::{
     Attr, Attrs, Counts, DecodeError, Family, Message, NetlinkSocket, NlError, Protocol, Refused,
     Request,
@@ -112,13 +113,17 @@ pub struct Counter {
 
 /// A rule of the chain, as far as weir reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rule {
-    chain: String,
-    ours: bool,
+pub struct Rule {
+    /// Where it stands.
+    pub chain: String,
+    /// Whether it carries weir's mark.
+    pub ours: bool,
     /// The set it refers to, when it is the match that weir writes.
-    set: Option<u16>,
-    masquerades: bool,
-    counter: Counter,
+    pub set: Option<u16>,
+    /// How it masquerades (`NF_NAT_RANGE_*`), if it does.
+    pub masquerades: Option<u32>,
+    /// What it counted.
+    pub counter: Counter,
 }
 
 impl NftCompat {
@@ -161,12 +166,15 @@ impl NftCompat {
         outcome.map_err(|refused| NftError::NoTables(refused.error))
     }
 
-    /// Says whether the rule is there, whole, and refers to this set.
-    pub async fn present(&mut self, family: Family, set_index: u16) -> Result<bool, NftError> {
-        let rules = self.rules(family).await?;
-        Ok(rules.iter().any(|rule| {
-            rule.chain == CHAIN && rule.ours && rule.masquerades && rule.set == Some(set_index)
-        }))
+    /// Says how the rule on this set stands. One of ours on another set, or that masquerades in another way, is older.
+    pub async fn standing(&mut self, family: Family, set_index: u16) -> Result<Standing, NftError> {
+        let mut rules = self.rules(family).await?;
+        rules.retain(|rule| rule.chain == CHAIN && rule.ours);
+        Ok(match &rules[..] {
+            [] => Standing::Absent,
+            [one] if one.is_whole(set_index) => Standing::Whole,
+            _ => Standing::Older,
+        })
     }
 
     /// Reads what the rule on this set counted; `None` when it is not there.
@@ -189,10 +197,7 @@ impl NftCompat {
         if rules.iter().any(|rule| !(rule.chain == CHAIN && rule.ours)) {
             return Err(NftError::Foreign);
         }
-        if let [rule] = &rules[..]
-            && rule.masquerades
-            && rule.set == Some(set_index)
-        {
+        if matches!(&rules[..], [rule] if rule.is_whole(set_index)) {
             return Ok(());
         }
         let mut batch = vec![new_table(family, TABLE), new_chain(family, TABLE)];
@@ -370,7 +375,13 @@ fn match_info(set_index: u16) -> [u8; 48] {
 }
 
 impl Rule {
-    fn decode(attrs: Attrs<'_>) -> Result<Self, DecodeError> {
+    /// Says whether it does what this version writes for this set.
+    fn is_whole(&self, set_index: u16) -> bool {
+        self.set == Some(set_index) && self.masquerades == Some(NF_NAT_RANGE_PROTO_RANDOM_FULLY)
+    }
+
+    /// Reads the attributes behind the `nfgenmsg` of an `NFT_MSG_NEWRULE`.
+    pub fn decode(attrs: Attrs<'_>) -> Result<Self, DecodeError> {
         let chain = DecodeError::need("NFTA_RULE_CHAIN", attrs.get(NFTA_RULE_CHAIN))?;
         let mut rule = Self {
             chain: DecodeError::read("NFTA_RULE_CHAIN", chain.str())?.to_owned(),
@@ -378,7 +389,7 @@ impl Rule {
                 .get(NFTA_RULE_USERDATA)
                 .is_some_and(|attr| attr.payload == USERDATA),
             set: None,
-            masquerades: false,
+            masquerades: None,
             counter: Counter::default(),
         };
         let list = attrs.get(NFTA_RULE_EXPRESSIONS);
@@ -391,7 +402,10 @@ impl Rule {
             let find = |kind| data.and_then(|data| data.attrs().get(kind));
             match name {
                 Some("match") => rule.set = find(NFTA_MATCH_INFO).and_then(|info| read_set(&info)),
-                Some("masq") => rule.masquerades = true,
+                Some("masq") => {
+                    let flags = find(NFTA_MASQ_FLAGS).and_then(|attr| attr.be32());
+                    rule.masquerades = Some(flags.unwrap_or_default());
+                }
                 Some("counter") => {
                     let number = |kind| find(kind).and_then(|attr| attr.be64()).unwrap_or_default();
                     rule.counter.packets = number(NFTA_COUNTER_PACKETS);
@@ -426,7 +440,7 @@ mod tests {
             chain: CHAIN.to_owned(),
             ours: true,
             set: Some(7),
-            masquerades: true,
+            masquerades: Some(NF_NAT_RANGE_PROTO_RANDOM_FULLY),
             counter: Counter::default(),
         };
         assert_eq!(rule, Ok(expected));

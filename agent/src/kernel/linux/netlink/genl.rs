@@ -1,6 +1,6 @@
 //! Names of generic netlink families: the kernel numbers them when a module registers, so ask each time.
 
-use super::{DecodeError, NetlinkSocket, NlError, Request};
+use super::{Attrs, DecodeError, Message, NetlinkSocket, NlError, Request};
 
 const GENL_ID_CTRL: u16 = 16;
 const CTRL_CMD_GETFAMILY: u8 = 3;
@@ -19,13 +19,13 @@ pub async fn resolve(socket: &mut NetlinkSocket, name: &str) -> Result<u16, NlEr
     let mut request = Request::generic(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_VERSION, 0);
     request.string(CTRL_ATTR_FAMILY_NAME, name);
     let mut id = None;
-    socket
-        .request(&request, |message| {
-            id = message
-                .attrs(GENL_HEADER_LEN)
-                .get(CTRL_ATTR_FAMILY_ID)
-                .and_then(|attr| attr.u16());
-        })
-        .await?;
-    Ok(DecodeError::need("CTRL_ATTR_FAMILY_ID", id)?)
+    let take = |message: Message<'_>| id = Some(family_id(message.attrs(GENL_HEADER_LEN)));
+    socket.request(&request, take).await?;
+    Ok(DecodeError::need("CTRL_ATTR_FAMILY_ID", id)??)
+}
+
+/// Reads the family's number from the attributes of a `CTRL_CMD_NEWFAMILY`, which answers `CTRL_CMD_GETFAMILY`.
+pub fn family_id(attrs: Attrs<'_>) -> Result<u16, DecodeError> {
+    let id = DecodeError::need("CTRL_ATTR_FAMILY_ID", attrs.get(CTRL_ATTR_FAMILY_ID))?;
+    DecodeError::read("CTRL_ATTR_FAMILY_ID", id.u16())
 }

@@ -1,9 +1,11 @@
 //! Which of the two counters that a kernel shows are taken.
 
+use super::super::command::{IPVS_CMD_ATTR_DEST, IPVS_CMD_ATTR_SERVICE};
 use super::*;
 use crate::kernel::linux::ipvs::dest::IPVS_DEST_ATTR_STATS64;
 use crate::kernel::linux::ipvs::service::IPVS_SVC_ATTR_STATS64;
 use crate::kernel::linux::ipvs::stats::{IPVS_STATS_ATTR_CONNS, IPVS_STATS_ATTR_OUTBPS};
+use crate::kernel::linux::netlink::Request;
 
 /// More than 32 bits hold.
 const MANY: u64 = 1 << 40;

@@ -2,8 +2,10 @@
 //! of its own. Needs root, `nf_tables`, `nft_compat`, `xt_set` and `ip_set`; says which is missing.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "kernel_codec/netns.rs"]
+mod engines;
+#[path = "../kernel_codec/netns.rs"]
 mod netns;
+mod switch;
 
 use std::{
     io::Read,
@@ -19,7 +21,7 @@ use weir_agent::kernel::Kernel as _;
 use weir_agent::kernel::linux::{
     Linux,
     ipset::{Command as Ask, Element, Family, Ipset},
-    loopback::{Iptables, NftCompat, NftError, RuleEngine, nft_compat::Counter},
+    loopback::{Iptables, NftCompat, NftError, RuleEngine, Standing, nft_compat::Counter},
 };
 use weir_agent::plan::{Key, Object, Step};
 use weir_proto::model;
@@ -86,13 +88,16 @@ fn the_rule_is_there_once_and_gone_without_a_trace() {
             let index = sets.index(name).await.unwrap().expect("the set");
             let mut nft = nft(family).await;
             assert_eq!(sh("nft list tables"), "");
-            assert!(!nft.present(family, index).await.unwrap());
+            assert_eq!(nft.standing(family, index).await.unwrap(), Standing::Absent);
             nft.remove(family).await.unwrap();
 
             nft.install(family, index).await.unwrap();
             nft.install(family, index).await.unwrap();
-            assert!(nft.present(family, index).await.unwrap());
-            assert!(!nft.present(family, index + 1).await.unwrap());
+            assert_eq!(nft.standing(family, index).await.unwrap(), Standing::Whole);
+            assert_eq!(
+                nft.standing(family, index + 1).await.unwrap(),
+                Standing::Older
+            );
             let shown = sh(&format!("nft list table {ip} weir"));
             assert!(
                 shown.contains("type nat hook postrouting priority srcnat"),
@@ -112,8 +117,8 @@ fn the_rule_is_there_once_and_gone_without_a_trace() {
             sets.create("weir-other", family, 100).await.unwrap();
             let other = sets.index("weir-other").await.unwrap().expect("the set");
             nft.install(family, other).await.unwrap();
-            assert!(nft.present(family, other).await.unwrap());
-            assert!(!nft.present(family, index).await.unwrap());
+            assert_eq!(nft.standing(family, other).await.unwrap(), Standing::Whole);
+            assert_eq!(nft.standing(family, index).await.unwrap(), Standing::Older);
 
             // what somebody else put into the table stays, and so does the table
             sh(&format!("nft add chain {ip} weir mine"));
@@ -140,7 +145,7 @@ fn the_rule_is_there_once_and_gone_without_a_trace() {
 }
 
 /// Listens in a namespace and gives the address of whoever connects, one after the other.
-fn listen(netns: &str, at: &str) -> mpsc::Receiver<SocketAddr> {
+pub(crate) fn listen(netns: &str, at: &str) -> mpsc::Receiver<SocketAddr> {
     let file = std::fs::File::open(format!("/run/netns/{netns}")).unwrap();
     let at: SocketAddr = at.parse().unwrap();
     let (ready, wait) = mpsc::channel();
@@ -160,7 +165,7 @@ fn listen(netns: &str, at: &str) -> mpsc::Receiver<SocketAddr> {
 }
 
 /// Connects from a namespace and waits until the other end closes.
-fn connect(netns: &str, to: &str) {
+pub(crate) fn connect(netns: &str, to: &str) {
     let file = std::fs::File::open(format!("/run/netns/{netns}")).unwrap();
     let to: SocketAddr = to.parse().unwrap();
     let connected = std::thread::spawn(move || {
@@ -172,7 +177,7 @@ fn connect(netns: &str, to: &str) {
 }
 
 /// Deletes the named namespaces when a test ends, however it ends.
-struct Named(Vec<String>);
+pub(crate) struct Named(pub(crate) Vec<String>);
 
 impl Drop for Named {
     fn drop(&mut self) {
@@ -182,22 +187,27 @@ impl Drop for Named {
     }
 }
 
+/// Makes this namespace route between a client, at 10.1.0.2, and a backend, at 10.2.0.2.
+pub(crate) fn route(mark: &str) -> (Named, String, String) {
+    let id = std::process::id();
+    let (client, backend) = (format!("weir-{mark}c{id}"), format!("weir-{mark}b{id}"));
+    let named = Named(vec![client.clone(), backend.clone()]);
+    sh("sysctl -qw net.ipv4.ip_forward=1");
+    for (name, net) in [(&client, "10.1.0"), (&backend, "10.2.0")] {
+        sh(&format!(
+            "ip netns add {name} && ip link add r-{net} type veth peer name eth0 netns {name} && \
+             ip addr add {net}.1/24 dev r-{net} && ip link set r-{net} up && \
+             ip -n {name} addr add {net}.2/24 dev eth0 && ip -n {name} link set eth0 up && \
+             ip -n {name} route add default via {net}.1"
+        ));
+    }
+    (named, client, backend)
+}
+
 #[test]
 fn exactly_the_packet_of_an_element_is_counted_and_masqueraded() {
     in_new_netns(|| async {
-        // this namespace routes between a client and a backend
-        let id = std::process::id();
-        let (client, backend) = (format!("weir-c{id}"), format!("weir-b{id}"));
-        let _named = Named(vec![client.clone(), backend.clone()]);
-        sh("sysctl -qw net.ipv4.ip_forward=1");
-        for (name, net) in [(&client, "10.1.0"), (&backend, "10.2.0")] {
-            sh(&format!(
-                "ip netns add {name} && ip link add r-{net} type veth peer name eth0 netns {name} && \
-                 ip addr add {net}.1/24 dev r-{net} && ip link set r-{net} up && \
-                 ip -n {name} addr add {net}.2/24 dev eth0 && ip -n {name} link set eth0 up && \
-                 ip -n {name} route add default via {net}.1"
-            ));
-        }
+        let (_named, client, backend) = route("w");
         let mut sets = Ipset::open().unwrap();
         sets.create("weir4", Family::Inet, 100).await.unwrap();
         let index = sets.index("weir4").await.unwrap().expect("the set");
@@ -267,12 +277,43 @@ fn nf_tables_is_chosen_where_it_works_and_iptables_says_the_same_of_the_rule() {
         let mut sets = Ipset::open().unwrap();
         sets.create("weir4", Family::Inet, 100).await.unwrap();
         let mut iptables = Iptables::find().await.expect("some iptables");
-        assert!(!iptables.present(Family::Inet, "weir4").await.unwrap());
+        let standing =
+            async |iptables: &mut Iptables| iptables.standing(Family::Inet, "weir4").await.unwrap();
+        assert_eq!(standing(&mut iptables).await, Standing::Absent);
         iptables.install(Family::Inet, "weir4").await.unwrap();
         iptables.install(Family::Inet, "weir4").await.unwrap();
-        assert!(iptables.present(Family::Inet, "weir4").await.unwrap());
+        assert_eq!(standing(&mut iptables).await, Standing::Whole);
         iptables.remove(Family::Inet, "weir4").await.unwrap();
         iptables.remove(Family::Inet, "weir4").await.unwrap();
-        assert!(!iptables.present(Family::Inet, "weir4").await.unwrap());
+        assert_eq!(standing(&mut iptables).await, Standing::Absent);
+    });
+}
+
+#[test]
+fn a_rule_of_an_earlier_version_gives_way_to_one_that_chooses_ports_at_random() {
+    in_new_netns(|| async {
+        let mut sets = Ipset::open().unwrap();
+        sets.create("weir4", Family::Inet, 100).await.unwrap();
+        let rule = "-t nat -A POSTROUTING -m set --match-set weir4 dst,dst,src";
+        let plain = "-m comment --comment weir -j MASQUERADE";
+        sh(&format!("iptables-nft {rule} {plain}"));
+        sh(&format!("iptables-nft {rule} {plain}"));
+        sh(&format!("iptables-nft {rule} -j MASQUERADE"));
+        let mut iptables = Iptables::find().await.expect("some iptables");
+        let standing = iptables.standing(Family::Inet, "weir4").await.unwrap();
+        assert_eq!(standing, Standing::Older);
+        iptables.install(Family::Inet, "weir4").await.unwrap();
+        let standing = iptables.standing(Family::Inet, "weir4").await.unwrap();
+        assert_eq!(standing, Standing::Whole);
+        let shown = sh("iptables-nft -t nat -S POSTROUTING");
+        assert_eq!(shown.matches("--random-fully").count(), 1, "{shown}");
+        assert_eq!(
+            shown.matches("MASQUERADE").count(),
+            2,
+            "somebody else's stays: {shown}"
+        );
+        iptables.remove(Family::Inet, "weir4").await.unwrap();
+        let shown = sh("iptables-nft -t nat -S POSTROUTING");
+        assert_eq!(shown.matches("MASQUERADE").count(), 1, "{shown}");
     });
 }
