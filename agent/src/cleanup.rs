@@ -180,7 +180,7 @@ mod tests {
         kernel.tamper(|table| {
             table.insert(set, Object::Present);
         });
-        let busy = crate::kernel::StepError::Refused(Problem::new(16, "in use".to_owned()));
+        let busy = crate::kernel::StepError::from(Problem::new(16, "in use".to_owned()));
         kernel.fail(set, busy);
         let made = LedgerChange {
             made: [set].into(),

@@ -24,7 +24,7 @@ pub trait Kernel: Send + 'static {
 /// How kernels say that what should be removed is not there (`errno.h`): ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL.
 const ABSENT: [i32; 4] = [2, 3, 19, 99];
 
-/// What became of one step.
+/// What became of one step. Small, since a cold load has as many as it has objects: what is seldom is boxed.
 pub type Verdict = Result<(), StepError>;
 
 /// Why a step was not taken.
@@ -32,7 +32,7 @@ pub type Verdict = Result<(), StepError>;
 pub enum StepError {
     /// The kernel refused; nothing was changed.
     #[error("{}", .0.cause)]
-    Refused(Problem),
+    Refused(Box<Problem>),
     /// Whether it was taken is not known; what is there must be read again.
     #[error("{0}")]
     Unknown(String),
@@ -72,6 +72,13 @@ pub(crate) async fn read_surely<K: Kernel>(
     Ok(table)
 }
 
+impl From<Problem> for StepError {
+    /// Makes a refusal.
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
 impl StepError {
     /// Says whether an object could not be removed because it is not there.
     pub(crate) fn says_absent(&self) -> bool {
@@ -84,7 +91,7 @@ impl StepError {
     /// Gives what to tell people.
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Refused(problem) => problem.clone(),
+            Self::Refused(problem) => (**problem).clone(),
             Self::Unknown(cause) => Problem::new(0, cause.clone()),
         }
     }
@@ -96,6 +103,11 @@ impl StepError {
 pub(crate) struct FailedContainers(BTreeSet<Key>);
 
 impl FailedContainers {
+    /// Says whether every container could be made.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Refuses a step that would add to a container which could not be made.
     pub(crate) fn check(&self, step: &Step) -> Verdict {
         let container = match step {
@@ -103,9 +115,10 @@ impl FailedContainers {
             Step::Edit { .. } | Step::Remove { .. } => None,
         };
         match container {
-            Some(container) if self.0.contains(&container) => Err(StepError::Refused(
-                Problem::new(0, format!("{container} could not be made")),
-            )),
+            Some(container) if self.0.contains(&container) => {
+                let cause = format!("{container} could not be made");
+                Err(Problem::new(0, cause).into())
+            }
             _ => Ok(()),
         }
     }

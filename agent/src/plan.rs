@@ -21,6 +21,7 @@ pub use setting::{Place, Setting};
 pub use table::{
     BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
 };
+pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;
 
 #[cfg(test)]

@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
-use weir_proto::model::{Generation, ItemKey};
+use weir_proto::model::Generation;
 use weir_proto::trace::chain;
 
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
     Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table, Unit, plan,
-    report, wanted,
+    report, takes_silently, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
@@ -168,14 +168,12 @@ impl<K: Kernel> Reconciler<K> {
             self.due = Some(Scope::All);
         }
         let mut units: BTreeSet<Unit> = change.keys().map(|key| Key::Item(key).unit()).collect();
-        if change
-            .keys()
-            .any(|key| matches!(key, ItemKey::SilentVip(_)))
-        {
-            // whether ARP is answered for addresses is a setting
-            units.insert(Unit::Base);
-        }
+        let silently = takes_silently(&self.held.state);
         self.held.apply(change);
+        if takes_silently(&self.held.state) != silently {
+            // how ARP is answered, and with it how every VIP is bound
+            self.due = Some(Scope::All);
+        }
         if self.lacks_base() {
             units.insert(Unit::Base);
         }

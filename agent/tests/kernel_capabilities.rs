@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 
-use weir_agent::kernel::linux::capabilities::{PROBE_MARKS, probe, try_features};
+use weir_agent::kernel::linux::Linux;
+use weir_agent::kernel::linux::capabilities::{PROBE_MARKS, try_features};
 use weir_agent::kernel::linux::ipvs::{Command, Family, Ipvs, Service, ServiceKey};
 use weir_proto::model::{Capability, Scheduler};
 
@@ -64,7 +65,7 @@ fn names(found: &[Capability]) -> Vec<String> {
 #[test]
 fn the_probe_finds_every_scheduler_but_twos_and_leaves_no_service_behind() {
     in_new_netns(|| async {
-        let probed = probe().await.capabilities;
+        let probed = Linux::open(Vec::new()).await.1;
         let of = |name: &str| probed.iter().find(|found| found.name == name);
         assert!(of("scheduler_mh").is_some_and(|found| found.available && found.optional));
         let optional: Vec<_> = probed

@@ -37,7 +37,7 @@ group_lint() {
   check "rustfmt, fuzz targets" rustfmt --edition 2024 --check integration/fuzz/fuzz_targets/*.rs
   check clippy cargo clippy --workspace --all-targets -- -D warnings
   check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
-  check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native}
+  check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native,qemu}
   one_test weir-integration layers
 }
 
@@ -82,5 +82,7 @@ group_kernel() {
   one_test weir-agent kernel_capabilities in_kernel
   one_test weir-agent kernel_codec in_kernel
   one_test weir-agent kernel_contract in_kernel
+  one_test weir-agent kernel_counts in_kernel
+  one_test weir-agent kernel_vips in_kernel
   one_test weir-integration scenarios in_kernel
 }

@@ -205,7 +205,7 @@ fn known_scheduler(object: &Object) -> Verdict {
 }
 
 fn refused(errno: i32, cause: String) -> StepError {
-    StepError::Refused(Problem::new(errno, cause))
+    StepError::from(Problem::new(errno, cause))
 }
 
 /// Gives a table with the base objects of both families, as an agent would have put them up.

@@ -18,9 +18,11 @@ pub mod sets;
 mod settings;
 mod sync_daemons;
 pub mod sysctl;
+mod tunnels;
 mod verdict;
 pub mod vips;
 
+use std::borrow::Borrow;
 use std::net::IpAddr;
 
 use weir_proto::model::{Capability, ItemKey};
@@ -43,10 +45,6 @@ pub struct Linux {
     services: Services,
     sync_daemons: SyncDaemons,
 }
-
-/// Steps that are worked on together: about as many as the 64 KiB of a send take, so that the memory for one lot
-/// serves the next.
-const AT_ONCE: usize = 512;
 
 /// The part of the kernel that holds an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +88,11 @@ impl Linux {
         self.services.counts()
     }
 
+    /// Gives what was said about addresses and routes so far, for tests and benches that count.
+    pub fn vip_counts(&self) -> Counts {
+        self.vips.counts()
+    }
+
     /// Gives what was said of loopback sets so far to ipset, and to nf_tables, for tests and benches that count.
     pub fn loopback_counts(&self) -> [Counts; 2] {
         self.loopback.counts()
@@ -113,22 +116,18 @@ impl Kernel for Linux {
     async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
         let mut failed = FailedContainers::default();
         let mut verdicts = Vec::with_capacity(steps.len());
-        // steps of one part that follow each other go to the kernel together
-        let runs = steps.chunk_by(|one, next| part(one.key()) == part(next.key()));
-        for run in runs.flat_map(|run| run.chunks(at_once(run))) {
-            let blocked: Vec<Verdict> = run.iter().map(|step| failed.check(step)).collect();
-            let free: Vec<&Step> = run
-                .iter()
-                .zip(&blocked)
-                .filter_map(|(step, verdict)| verdict.is_ok().then_some(step))
-                .collect();
-            let mut taken = self.take(&free).await.into_iter();
-            for (step, verdict) in run.iter().zip(blocked) {
-                let unanswered =
-                    || Err(StepError::Unknown("the kernel gave no verdict".to_owned()));
-                let verdict = verdict.and_then(|()| taken.next().unwrap_or_else(unanswered));
-                failed.note(step, &verdict);
-                verdicts.push(verdict);
+        // steps of one part that follow each other go to the kernel together; a container and what lives in it are
+        // never of one part, so what it takes to check a step is known before its run
+        for run in steps.chunk_by(|one, next| part(one.key()) == part(next.key())) {
+            let begun = verdicts.len();
+            if failed.is_empty() {
+                self.take(run, &mut verdicts).await;
+            } else {
+                self.take_free(run, &failed, &mut verdicts).await;
+            }
+            verdicts.resize_with(begun + run.len(), unanswered);
+            for (step, verdict) in run.iter().zip(&verdicts[begun..]) {
+                failed.note(step, verdict);
             }
         }
         verdicts
@@ -146,30 +145,49 @@ impl Linux {
         Ok(table)
     }
 
-    async fn take(&mut self, steps: &[&Step]) -> Vec<Verdict> {
-        let Some(first) = steps.first() else {
-            return Vec::new();
-        };
-        match part(first.key()) {
-            Part::Settings => self.settings.apply(steps).await,
-            Part::SyncDaemons => self.sync_daemons.apply(steps).await,
-            Part::Link => self.vips.apply_link(steps).await,
-            Part::Vips => self.vips.apply(steps).await,
-            Part::Sets => self.loopback.apply_sets(steps).await,
-            Part::Rules => self.loopback.apply_rules(steps).await,
-            Part::Entries => self.loopback.apply_entries(steps).await,
-            Part::Services | Part::Backends => self.services.apply(steps).await,
-        }
+    /// Takes those steps of one part whose container is there.
+    async fn take_free(
+        &mut self,
+        run: &[Step],
+        failed: &FailedContainers,
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        let blocked: Vec<Verdict> = run.iter().map(|step| failed.check(step)).collect();
+        let steps = run.iter().zip(&blocked);
+        let free: Vec<&Step> = steps
+            .filter_map(|(step, verdict)| verdict.is_ok().then_some(step))
+            .collect();
+        let mut taken = Vec::with_capacity(free.len());
+        self.take(&free, &mut taken).await;
+        let mut taken = taken.into_iter();
+        verdicts.extend(
+            blocked
+                .into_iter()
+                .map(|verdict| verdict.and_then(|()| taken.next().unwrap_or_else(unanswered))),
+        );
+    }
+
+    /// Takes steps of one part and puts their verdicts behind `verdicts`.
+    async fn take<S: Borrow<Step> + Sync>(&mut self, steps: &[S], verdicts: &mut Vec<Verdict>) {
+        let Some(first) = steps.first() else { return };
+        let all = || steps.iter().map(Borrow::borrow).collect::<Vec<&Step>>();
+        verdicts.extend(match part(first.borrow().key()) {
+            // the only parts with so many steps that a list of them more would show
+            Part::Services | Part::Backends => return self.services.apply(steps, verdicts).await,
+            Part::Settings => self.settings.apply(&all()).await,
+            Part::SyncDaemons => self.sync_daemons.apply(&all()).await,
+            Part::Link => self.vips.apply_link(&all()).await,
+            Part::Vips => self.vips.apply(&all()).await,
+            Part::Sets => self.loopback.apply_sets(&all()).await,
+            Part::Rules => self.loopback.apply_rules(&all()).await,
+            Part::Entries => self.loopback.apply_entries(&all()).await,
+        });
     }
 }
 
-/// Gives how many of these steps, which are of one part, are worked on together: all of those on loopback entries, which
-/// change a set at once, and a send full of others.
-fn at_once(steps: &[Step]) -> usize {
-    match steps.first().map(|step| part(step.key())) {
-        Some(Part::Entries) => steps.len(),
-        _ => AT_ONCE,
-    }
+/// What a step has that came to no verdict; there is none, unless a part forgets one.
+fn unanswered() -> Verdict {
+    Err(StepError::Unknown("the kernel gave no verdict".to_owned()))
 }
 
 fn part(key: Key) -> Part {

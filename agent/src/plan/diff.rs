@@ -60,20 +60,85 @@ impl Step {
 ///
 /// Both tables must be of the same scope: what is in one and not in the other is taken as a difference.
 pub fn plan(actual: &Table, wanted: &Table, ledger: &Ledger) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        // so many at least: to grow a list of steps costs as much as to fill it
+        steps: Vec::with_capacity(wanted.len().abs_diff(actual.len())),
+        ..Plan::default()
+    };
+    let mut sight = Sight {
+        actual,
+        wanted,
+        ledger,
+        container: None,
+    };
+    // both tables are in the order of keys: to walk them side by side takes no search for any of them
+    let mut there = actual.iter().peekable();
     for (key, object) in wanted {
-        put(*key, object, [actual, wanted], ledger, &mut plan);
+        while there.next_if(|(found, _)| *found < key).is_some() {}
+        let found = there.next_if(|(found, _)| *found == key);
+        put(
+            (*key, object),
+            found.map(|(_, found)| found),
+            &mut sight,
+            &mut plan,
+        );
     }
+    let mut stay = wanted.keys().rev().peekable();
     for key in actual.keys().rev() {
-        if !wanted.contains_key(key) {
-            take_down(*key, actual, wanted, ledger, &mut plan);
+        while stay.next_if(|wanted| *wanted > key).is_some() {}
+        if stay.peek() != Some(&key) {
+            take_down(*key, &mut sight, &mut plan);
         }
     }
     plan
 }
 
-fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger, plan: &mut Plan) {
-    let found = actual.get(&key);
+/// What a plan is made from, and what it found out about the container that it met last: what lives in one
+/// follows each other.
+struct Sight<'a> {
+    actual: &'a Table,
+    wanted: &'a Table,
+    ledger: &'a Ledger,
+    container: Option<Container>,
+}
+
+#[derive(Clone, Copy)]
+struct Container {
+    key: Key,
+    ours: bool,
+    there: bool,
+    wanted: bool,
+}
+
+impl Sight<'_> {
+    /// Looks at an object that others live in or use.
+    fn container(&mut self, key: Key) -> Container {
+        match self.container {
+            Some(known) if known.key == key => known,
+            _ => *self.container.insert(Container {
+                key,
+                ours: self.ledger.owns(key),
+                there: self.actual.contains_key(&key),
+                wanted: self.wanted.contains_key(&key),
+            }),
+        }
+    }
+
+    /// Says whether an object that is there is ours.
+    fn owns(&mut self, key: Key) -> bool {
+        match key.container() {
+            Some(container) => self.container(container).ours,
+            None => self.ledger.owns(key),
+        }
+    }
+}
+
+fn put(
+    (key, object): (Key, &Object),
+    found: Option<&Object>,
+    sight: &mut Sight<'_>,
+    plan: &mut Plan,
+) {
     if let Key::Setting(setting) = key {
         // a setting belongs to nobody; one that the kernel lacks can only be missed
         let differs = found != Some(object);
@@ -86,17 +151,22 @@ fn put(key: Key, object: &Object, [actual, wanted]: [&Table; 2], ledger: &Ledger
     let there = found.is_some_and(|found| !matches!(found, Object::Unreadable(_)));
     // whoever holds the object, or what it should live in or uses, decides; one that is about to be made is ours,
     // and of one out of scope the ledger knows
-    let will_be_made = |held: &Key| wanted.contains_key(held) && !actual.contains_key(held);
-    let under = key
-        .container()
-        .or(uses(key))
-        .filter(|held| !will_be_made(held));
-    match there.then_some(key).or(under) {
+    let foreign = if there {
+        (!sight.owns(key)).then_some(key)
+    } else {
+        let under = key
+            .container()
+            .or(uses(key))
+            .map(|held| sight.container(held));
+        let foreign = under.filter(|held| (held.there || !held.wanted) && !held.ours);
+        foreign.map(|held| held.key)
+    };
+    match foreign {
         // also when it is just like ours: it would not go with the service
-        Some(held) if !ledger.owns(held) => plan.conflicts.push(Conflict { key, held }),
-        _ if found.is_some_and(|found| found.is_as(object)) => {}
-        _ if there => plan.steps.push(edit(key, object)),
-        _ => plan.steps.push(Step::Add {
+        Some(held) => plan.conflicts.push(Conflict { key, held }),
+        None if found.is_some_and(|found| found.is_as(object)) => {}
+        None if there => plan.steps.push(edit(key, object)),
+        None => plan.steps.push(Step::Add {
             key,
             object: object.clone(),
         }),
@@ -119,20 +189,21 @@ fn edit(key: Key, object: &Object) -> Step {
     }
 }
 
-fn take_down(key: Key, actual: &Table, wanted: &Table, ledger: &Ledger, plan: &mut Plan) {
+fn take_down(key: Key, sight: &mut Sight<'_>, plan: &mut Plan) {
     if let Key::Setting(setting) = key {
-        if let Some(value) = ledger.found(setting) {
+        if let Some(value) = sight.ledger.found(setting) {
             plan.steps.push(edit(key, &Object::Value(value.to_owned())));
         }
         return;
     }
     let goes_with_its_container = key.container().is_some_and(|container| {
-        actual.contains_key(&container) && !wanted.contains_key(&container)
+        let container = sight.container(container);
+        container.there && !container.wanted
     });
-    if !ledger.owns(key) || goes_with_its_container {
+    if goes_with_its_container || !sight.owns(key) {
         return;
     }
-    if key == Key::Link && has_foreign_address(actual, ledger) {
+    if key == Key::Link && has_foreign_address(sight.actual, sight.ledger) {
         plan.kept.push(key);
         return;
     }

@@ -37,7 +37,13 @@ pub fn wanted(state: &NodeState, ledger: &Ledger, scope: &Scope) -> Table {
         Scope::All => {
             base(state, ledger, &mut table);
             // the key of a silent VIP that is a VIP as well comes first, and the VIP over it
-            table.extend(state.items().values().filter_map(entry));
+            let silent = takes_silently(state);
+            table.extend(
+                state
+                    .items()
+                    .values()
+                    .filter_map(|item| entry(item, silent)),
+            );
         }
         Scope::Units(units) => {
             for unit in units {
@@ -57,11 +63,12 @@ fn part(unit: Unit, state: &NodeState, ledger: &Ledger, table: &mut Table) {
         Unit::SyncDaemon(role) => ItemKey::SyncDaemon(role),
         Unit::Service(frontend) => {
             let backends = state.items().range(backends_of(frontend));
-            table.extend(backends.filter_map(|(_, item)| entry(item)));
+            table.extend(backends.filter_map(|(_, item)| entry(item, false)));
             ItemKey::VirtualService(frontend)
         }
     };
-    table.extend(state.get(&one).and_then(entry));
+    let silent = matches!(one, ItemKey::Vip(_)) && takes_silently(state);
+    table.extend(state.get(&one).and_then(|item| entry(item, silent)));
 }
 
 fn base(state: &NodeState, ledger: &Ledger, table: &mut Table) {
@@ -108,7 +115,7 @@ fn settings(state: &NodeState, families: &[Family]) -> BTreeMap<Setting, Object>
     if state.get(&ItemKey::StrictArp).is_some() {
         set(Setting::ArpIgnore, &1);
         set(Setting::ArpAnnounce, &2);
-    } else if has_silent_vip(state, Family::V4) {
+    } else if takes_silently(state) {
         set(Setting::ArpIgnore, &3);
         set(Setting::ArpAnnounce, &2);
     }
@@ -161,6 +168,11 @@ fn has_mark(state: &NodeState, family: Family) -> bool {
     state.items().range(marks).any(|(key, _)| of(key))
 }
 
+/// Says whether the node takes packets to an IPv4 address without answering ARP for it, while it answers for others.
+pub(crate) fn takes_silently(state: &NodeState) -> bool {
+    has_silent_vip(state, Family::V4) && state.get(&ItemKey::StrictArp).is_none()
+}
+
 fn has_silent_vip(state: &NodeState, family: Family) -> bool {
     has_address(state, family, ItemKey::SilentVip)
 }
@@ -174,12 +186,16 @@ fn has_address(state: &NodeState, family: Family, key: fn(IpAddr) -> ItemKey) ->
     state.items().range(key(from)..key(to)).next().is_some()
 }
 
-/// Gives the object that an item is in the kernel; none: it is settings.
-fn entry(item: &Item) -> Option<(Key, Object)> {
+/// Gives the object that an item is in the kernel; none: it is settings. `silent`: the node has silent VIPs, and with
+/// them ARP is answered for addresses only (`arp_ignore` in `net/ipv4/arp.c`), so a VIP that is asked for must be one.
+fn entry(item: &Item, silent: bool) -> Option<(Key, Object)> {
     let object = match item {
         Item::LoopbackEntry(_) => Object::Present,
         Item::Vip(vip) => Object::Vip(VipSpec {
-            binding: vip.binding,
+            binding: match silent && vip.address.is_ipv4() {
+                true => VipBinding::Address,
+                false => vip.binding,
+            },
             silent: false,
         }),
         Item::SilentVip(address) => {

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use weir_proto::model::{
     BackendKey, Endpoint, Frontend, Item, ItemKey, Listener, LoopbackEntry, NodeBackend, Port,
-    Protocol, Scheduler, ServiceName, Vip, VirtualService, Weight,
+    Protocol, Scheduler, ServiceName, Vip, VipBinding, VirtualService, Weight,
 };
 
 use super::*;
@@ -266,7 +266,7 @@ async fn an_agent_without_its_journal_takes_over_what_hangs_on_its_link() {
 #[tokio::test(start_paused = true)]
 async fn one_refused_item_does_not_stop_the_others() {
     let kernel = Fake::new();
-    let refused = StepError::Refused(Problem::new(2, "no such thing".to_owned()));
+    let refused = StepError::from(Problem::new(2, "no such thing".to_owned()));
     for _ in 0..3 {
         kernel.fail(key(&backend(11, 1)), refused.clone());
     }
@@ -480,7 +480,7 @@ async fn a_kernel_that_cannot_be_read_is_told_as_every_item_it_should_hold() {
 async fn a_failed_base_object_is_told_as_the_items_that_need_it() {
     let kernel = Fake::new();
     let rule = Key::LoopbackRule(weir_proto::model::Family::V4);
-    let refused = StepError::Refused(Problem::new(95, "no iptables".to_owned()));
+    let refused = StepError::from(Problem::new(95, "no iptables".to_owned()));
     kernel.fail(rule, refused);
     let mut rig = Rig::start(&kernel);
     let status = rig.change(web(), &[]).await;
@@ -522,19 +522,31 @@ async fn changes_that_wait_are_taken_in_one_pass() {
 async fn a_silent_vip_sets_how_arp_is_answered_and_puts_it_back() {
     let kernel = Fake::new();
     let mut rig = Rig::start(&kernel);
-    rig.change(web(), &[]).await;
-    let ignore = || kernel.table()[&Key::Setting(Setting::ArpIgnore)].clone();
-    assert_eq!(ignore(), Object::Value("0".to_owned()));
+    let mut items = web();
+    let address = frontend().vip().expect("an address");
+    items.push(Item::Vip(Vip {
+        binding: VipBinding::Route,
+        ..Vip::new(address)
+    }));
+    rig.change(items, &[]).await;
+    let seen = || {
+        let table = kernel.table();
+        let at = |last: u8| table.get(&Key::Item(ItemKey::Vip([10, 100, 100, last].into())));
+        let ignore = &table[&Key::Setting(Setting::ArpIgnore)];
+        (ignore.clone(), at(100).cloned(), at(101).cloned())
+    };
+    let bound = |binding, silent| Some(Object::Vip(VipSpec { binding, silent }));
+    let value = |text: &str| Object::Value(text.to_owned());
+    let alone = (value("0"), bound(VipBinding::Route, false), None);
+    assert_eq!(seen(), alone);
     let silent = Item::SilentVip([10, 100, 100, 101].into());
     rig.change(vec![silent.clone()], &[]).await;
-    assert_eq!(ignore(), Object::Value("3".to_owned()));
-    let at = Key::Item(ItemKey::Vip([10, 100, 100, 101].into()));
-    let spec = VipSpec {
-        silent: true,
-        ..VipSpec::default()
-    };
-    assert_eq!(kernel.table().get(&at), Some(&Object::Vip(spec)));
+    let beside = (
+        value("3"),
+        bound(VipBinding::Address, false),
+        bound(VipBinding::Address, true),
+    );
+    assert_eq!(seen(), beside);
     rig.change(vec![], &[silent.key()]).await;
-    assert_eq!(ignore(), Object::Value("0".to_owned()));
-    assert_eq!(kernel.table().get(&at), None);
+    assert_eq!(seen(), alone);
 }

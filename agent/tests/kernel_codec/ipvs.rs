@@ -241,8 +241,9 @@ fn thousands_of_commands_go_in_few_calls_and_lose_no_verdict() {
         assert_eq!(after.messages - before.messages, 7501);
         // 64 KiB of them at a time
         assert_eq!(after.sends - before.sends, 19);
-        // one answer for each refusal, and one for each send whose last request was taken
-        assert_eq!(after.receives - before.receives, 2500 + 12);
+        // one answer for each refusal, and one for each send whose last request was taken, four to a call
+        let receives = after.receives - before.receives;
+        assert!(receives <= (2500 + 12) / 4 + 19, "{receives} receives");
         assert_eq!(ipvs.dests(&web.key).await.unwrap().len(), 5000);
     });
 }

@@ -6,12 +6,14 @@ use nix::errno::Errno;
 use weir_agent::kernel::linux::{
     Linux,
     ipset::Family,
-    link::{LinkError, Links},
+    link::rtm::{Command, RT_SCOPE_UNIVERSE},
+    link::{LinkError, Links, Rtnl},
     loopback::{Iptables, Standing},
     sysctl::{Sysctl, SysctlError},
 };
 
 use crate::{
+    errnos,
     ipset::ipset,
     ipvs::ipvs,
     netns::{in_new_netns, sh},
@@ -34,12 +36,21 @@ fn the_dummy_link_and_its_addresses_are_made_listed_and_deleted() {
             "192.0.2.10".parse().unwrap(),
             "2001:db8::10".parse().unwrap(),
         );
-        for address in [four, six] {
-            links.add_address(index, address).await.unwrap();
-            let twice = links.add_address(index, address).await;
-            assert_eq!(twice.err().and_then(|e| e.errno()), Some(Errno::EEXIST));
-        }
-        assert_eq!(links.addresses(index).await.unwrap(), [four, six]);
+        let mut rtnl = Rtnl::open().unwrap();
+        let both = |command: fn(u32, IpAddr) -> Command| [four, six].map(|ip| command(index, ip));
+        let add = both(|link, address| Command::AddAddress {
+            link,
+            address,
+            scope: RT_SCOPE_UNIVERSE,
+        });
+        assert_eq!(errnos(&rtnl.batch(&add).await), [None, None]);
+        let twice = errnos(&rtnl.batch(&add).await);
+        assert_eq!(twice, [Some(Errno::EEXIST), Some(Errno::EEXIST)]);
+        let found = rtnl.addresses(false, index).await.unwrap();
+        assert_eq!(
+            found.iter().map(|found| found.address).collect::<Vec<_>>(),
+            [four]
+        );
         let shown = sh("ip -6 addr show dev weir0");
         assert!(
             shown.contains("2001:db8::10/128 scope global nodad deprecated"),
@@ -47,15 +58,14 @@ fn the_dummy_link_and_its_addresses_are_made_listed_and_deleted() {
         );
         assert!(shown.contains("preferred_lft 0sec"), "{shown}");
         assert!(sh("ip -4 addr show dev weir0").contains("192.0.2.10/32"));
-        for address in [four, six] {
-            links.del_address(index, address).await.unwrap();
-            let twice = links.del_address(index, address).await;
-            assert_eq!(
-                twice.err().and_then(|e| e.errno()),
-                Some(Errno::EADDRNOTAVAIL)
-            );
-        }
-        assert_eq!(links.addresses(index).await.unwrap(), [] as [IpAddr; 0]);
+        let del = both(|link, address| Command::DelAddress { link, address });
+        assert_eq!(errnos(&rtnl.batch(&del).await), [None, None]);
+        let twice = errnos(&rtnl.batch(&del).await);
+        assert_eq!(
+            twice,
+            [Some(Errno::EADDRNOTAVAIL), Some(Errno::EADDRNOTAVAIL)]
+        );
+        assert_eq!(rtnl.addresses(false, index).await.unwrap(), []);
         links.delete_dummy("weir0").await.unwrap();
         links.delete_dummy("weir0").await.unwrap();
 

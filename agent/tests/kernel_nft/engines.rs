@@ -67,7 +67,7 @@ pub(crate) async fn must(kernel: &mut Linux, steps: &[Step]) {
 pub(crate) async fn read(kernel: &mut Linux, keys: &[Key]) -> Table {
     let units = keys.iter().map(|key| key.unit()).chain([Unit::Base]);
     let mut table = kernel.read(&Scope::Units(units.collect())).await.unwrap();
-    table.retain(|key, _| !matches!(key, Key::Sysctl(_) | Key::Link));
+    table.retain(|key, _| !matches!(key, Key::Setting(_) | Key::Link));
     table
 }
 

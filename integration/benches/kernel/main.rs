@@ -3,161 +3,64 @@
 //! Each run has a network namespace of its own: a table that was emptied is not as fast as one that was never
 //! filled, since the kernel keeps deleted backends for minutes and looks through them (`ip_vs_trash_get_dest` in
 //! `net/netfilter/ipvs/ip_vs_ctl.c`). Ours and theirs take turns, so that a machine that changes its pace changes it
-//! for both.
+//! for both. Before the runs that count there is one of ours that does not: a page that is touched for the first time
+//! takes some 60 us in User-Mode Linux, and the floor has its memory beforehand too.
 
+mod bindings;
+mod changes;
 mod floor;
+mod loads;
 mod ours;
 mod row;
 mod table;
 
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use weir_integration::netns::Netns;
-use weir_integration::program;
 
-use row::{Row, Rows};
-use table::Size;
+use row::Rows;
 
 /// Medians of so many: enough that one run that was disturbed does not count.
 const RUNS: usize = 5;
-/// Services x backends of each.
-const LOADS: [Size; 3] = [
-    Size {
-        services: 1_000,
-        backends: 10,
-    },
-    Size {
-        services: 5_000,
-        backends: 10,
-    },
-    Size {
-        services: 100,
-        backends: 1_000,
-    },
-];
-/// Services in the table in which one backend is changed, with ten backends each.
-const CHANGED: [usize; 3] = [100, 1_000, 10_000];
-const AUDITED: Size = Size {
-    services: 10_000,
-    backends: 10,
-};
 
-fn main() -> Result<ExitCode> {
-    let json = std::env::args().any(|argument| argument == "--json");
-    let mut rows = Rows::new(json);
-    for size in LOADS {
-        cold_load(size, &mut rows)?;
+/// A bench by its name.
+type Bench = (&'static str, fn(&mut Rows) -> Result<()>);
+
+/// In the order in which they run.
+const BENCHES: [Bench; 7] = [
+    ("cold-load", loads::beside_ipvsadm),
+    ("cold-load-floor", loads::beside_the_floor),
+    ("one-change", changes::one_change),
+    ("audit", changes::audit),
+    ("return", changes::away_and_back),
+    ("loopback-set", bindings::loopback_set),
+    ("vips", bindings::vips),
+];
+
+/// Runs the benches that are named, or all.
+fn main() -> Result<()> {
+    // cargo itself says --bench
+    let (options, named): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|argument| argument.starts_with('-'));
+    let known = |name: &String| BENCHES.iter().any(|(bench, _)| bench == name);
+    if let Some(unknown) = named.iter().find(|name| !known(name)) {
+        let names = BENCHES.map(|(bench, _)| bench);
+        anyhow::bail!("no bench {unknown}; there are: {}", names.join(", "));
     }
-    for services in CHANGED {
-        one_change(services, &mut rows)?;
+    let mut rows = Rows::new(&options);
+    for (bench, run) in BENCHES {
+        if named.is_empty() || named.iter().any(|name| name == bench) {
+            run(&mut rows)?;
+        }
     }
-    audit(&mut rows)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A namespace that nothing was ever in.
 fn fresh() -> Result<Netns> {
     Netns::create("bench")
-}
-
-fn cold_load(size: Size, rows: &mut Rows) -> Result<()> {
-    let wanted = table::wanted(size);
-    let text = table::as_ipvsadm(size);
-    let (mut ours, mut theirs, mut floor) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        let netns = fresh()?;
-        ours.push(ours::cold_load(&netns, &wanted)?);
-        verify(&netns, size)?;
-        drop(netns);
-
-        let netns = fresh()?;
-        floor.push(floor::cold_load(&netns, size)?);
-        verify(&netns, size)?;
-        drop(netns);
-
-        let netns = fresh()?;
-        let begun = Instant::now();
-        program::run(netns.command("ipvsadm").arg("-R"), &text)?;
-        theirs.push(begun.elapsed());
-    }
-    rows.add(Row::new(
-        "cold-load",
-        &size.to_string(),
-        "ipvsadm -R",
-        &ours,
-        &theirs,
-    ));
-    rows.add(Row::new(
-        "cold-load-floor",
-        &size.to_string(),
-        "pre-encoded, 64 KiB a send",
-        &ours,
-        &floor,
-    ));
-    Ok(())
-}
-
-/// The whole table must be there, by somebody else's reading.
-fn verify(netns: &Netns, size: Size) -> Result<()> {
-    let text = program::run(netns.command("ipvsadm").arg("-Sn"), "")?;
-    let count = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
-    let found = (count("-A"), count("-a"));
-    let wanted = (size.services, size.services * size.backends);
-    anyhow::ensure!(found == wanted, "{found:?} is there of {wanted:?}");
-    Ok(())
-}
-
-fn one_change(services: usize, rows: &mut Rows) -> Result<()> {
-    let size = Size {
-        services,
-        backends: 10,
-    };
-    let netns = fresh()?;
-    let wanted = table::wanted(size);
-    ours::cold_load(&netns, &wanted)?;
-    let changes = ours::one_change(&netns, size, RUNS)?;
-    let mut theirs = Vec::new();
-    for run in 0..RUNS {
-        let begun = Instant::now();
-        program::run(netns.command("ipvsadm").args(table::one_more(run)), "")?;
-        theirs.push(begun.elapsed());
-    }
-    let case = format!("1 backend of {services} x 10");
-    rows.add(Row::new(
-        "one-change",
-        &case,
-        "ipvsadm -a",
-        &changes.times,
-        &theirs,
-    ));
-    rows.note(&format!(
-        "one-change, {case}: {} request, {} dumps of all services",
-        changes.requests, changes.full_dumps
-    ));
-    Ok(())
-}
-
-fn audit(rows: &mut Rows) -> Result<()> {
-    let netns = fresh()?;
-    let wanted = table::wanted(AUDITED);
-    ours::cold_load(&netns, &wanted)?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        ours.push(ours::audit(&netns, &wanted)?);
-        let begun = Instant::now();
-        program::run(netns.command("ipvsadm").arg("-Sn"), "").context("the audit's peer")?;
-        theirs.push(begun.elapsed());
-    }
-    rows.add(Row::new(
-        "audit",
-        &AUDITED.to_string(),
-        "ipvsadm -Sn",
-        &ours,
-        &theirs,
-    ));
-    Ok(())
 }
 
 /// The middle one of some times.

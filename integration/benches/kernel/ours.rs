@@ -19,9 +19,11 @@ pub(crate) struct Changes {
     pub(crate) full_dumps: u64,
 }
 
-/// Takes an empty kernel to a table.
+/// Takes an empty kernel to a table, having seen that it is empty.
 pub(crate) fn cold_load(netns: &Netns, wanted: &Table) -> Result<Duration> {
     inside(netns, async |kernel| {
+        // as before every pass; and so that our sockets are open, as the floor's is
+        kernel.read(&Scope::All).await?;
         let begun = Instant::now();
         let steps = plan(&Table::new(), wanted, &Ledger::default()).steps;
         all_taken(kernel, &steps).await?;
@@ -61,6 +63,41 @@ pub(crate) fn one_change(netns: &Netns, size: Size, runs: usize) -> Result<Chang
             changes.full_dumps = (kernel.ipvs_counts().dumps - before.dumps).saturating_sub(1);
         }
         Ok(changes)
+    })
+}
+
+/// Removes one backend of each of so many services, and brings them back.
+pub(crate) fn away_and_back(netns: &Netns, services: usize) -> Result<Duration> {
+    let numbers = 0..services;
+    let full = table::wanted(Size {
+        services,
+        backends: 1,
+    });
+    let mut without = full.clone();
+    without.retain(|key, _| key.container().is_none());
+    let mut ledger = Ledger::default();
+    ledger.apply(&LedgerChange {
+        made: numbers
+            .filter_map(|service| table::backend_key(service, 0).container())
+            .collect(),
+        ..LedgerChange::default()
+    });
+    inside(netns, async |kernel| {
+        let one = Unit::Service(table::frontend(0));
+        kernel.read(&Scope::Units([one].into())).await?;
+        let begun = Instant::now();
+        let away = plan(&full, &without, &ledger).steps;
+        all_taken(kernel, &away).await?;
+        let back = plan(&without, &full, &ledger).steps;
+        all_taken(kernel, &back).await?;
+        let took = begun.elapsed();
+        ensure!(
+            (away.len(), back.len()) == (services, services),
+            "{} steps away, {} back",
+            away.len(),
+            back.len()
+        );
+        Ok(took)
     })
 }
 

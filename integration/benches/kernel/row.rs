@@ -23,14 +23,17 @@ pub(crate) struct Row {
 /// Prints rows as they come.
 pub(crate) struct Rows {
     json: bool,
+    /// Where this runs, if that must be told.
+    place: Option<String>,
+    /// What must be in the names of the cases that run.
+    only: Option<String>,
 }
 
 impl Row {
-    /// Compares medians.
+    /// Compares the medians of a case beside something.
     pub(crate) fn new(
         bench: &str,
-        case: &str,
-        beside: &str,
+        (case, beside): (&str, &str),
         ours: &[Duration],
         theirs: &[Duration],
     ) -> Self {
@@ -46,22 +49,74 @@ impl Row {
             runs: ours.len().min(theirs.len()),
         }
     }
+
+    /// Says how our time grows with the size: as which power of it, by the line that fits the logarithms best.
+    /// Beside it stands 1, time that grows as the size does; 0 would be flat.
+    pub(crate) fn growth(bench: &str, times: &[(usize, Duration)], runs: usize) -> Self {
+        let points: Vec<(f64, f64)> = times
+            .iter()
+            .map(|(size, time)| ((*size as f64).ln(), time.as_secs_f64().ln()))
+            .collect();
+        let count = points.len() as f64;
+        let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| {
+            (x + point.0 / count, y + point.1 / count)
+        });
+        let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), point| {
+            (
+                above + (point.0 - x) * (point.1 - y),
+                below + (point.0 - x).powi(2),
+            )
+        });
+        let sizes = times.first().zip(times.last());
+        let case = sizes.map_or(String::new(), |(first, last)| {
+            format!("growth, {} to {}", first.0, last.0)
+        });
+        Self {
+            bench: bench.to_owned(),
+            case,
+            beside: "time as the size".to_owned(),
+            ratio: above / below,
+            ours: above / below,
+            theirs: 1.0,
+            unit: "exponent",
+            runs,
+        }
+    }
 }
 
 impl Rows {
-    /// Begins, with a header where people read.
-    pub(crate) fn new(json: bool) -> Self {
-        if !json {
+    /// Begins, with a header where people read. `arguments` may hold `--json`, `--place=WORD` and `--only=TEXT`.
+    pub(crate) fn new(arguments: &[String]) -> Self {
+        let value = |name: &str| {
+            let mut values = arguments
+                .iter()
+                .filter_map(|argument| argument.strip_prefix(name));
+            values.next().map(str::to_owned)
+        };
+        let rows = Self {
+            json: arguments.iter().any(|argument| argument == "--json"),
+            place: value("--place="),
+            only: value("--only="),
+        };
+        if !rows.json {
             println!(
-                "{:<16} {:<24} {:<28} {:>8} {:>11} {:>11} {:>5}",
-                "BENCH", "CASE", "BESIDE", "RATIO", "OURS", "THEIRS", "RUNS"
+                "{:<16} {:<26} {:<28} {:>8} {:>9} {:>9} {:<8} {:>5}",
+                "BENCH", "CASE", "BESIDE", "RATIO", "OURS", "THEIRS", "UNIT", "RUNS"
             );
         }
-        Self { json }
+        rows
+    }
+
+    /// Says whether a case shall run.
+    pub(crate) fn asked(&self, case: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| case.contains(only))
     }
 
     /// Prints a row.
-    pub(crate) fn add(&mut self, row: Row) {
+    pub(crate) fn add(&mut self, mut row: Row) {
+        if let Some(place) = &self.place {
+            row.case = format!("{}, {place}", row.case);
+        }
         if self.json {
             // numbers and text: there is nothing in it that JSON cannot say
             println!("{}", serde_json::to_string(&row).unwrap_or_default());
@@ -78,7 +133,7 @@ impl Rows {
             runs,
         } = row;
         println!(
-            "{bench:<16} {case:<24} {beside:<28} {ratio:>7.4}x {ours:>9.4} {unit} {theirs:>9.4} {unit} {runs:>5}"
+            "{bench:<16} {case:<26} {beside:<28} {ratio:>7.4}x {ours:>9.5} {theirs:>9.5} {unit:<8} {runs:>5}"
         );
     }
 

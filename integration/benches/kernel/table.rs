@@ -4,9 +4,10 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use weir_agent::plan::{BackendSpec, Key, Object, ServiceSpec, Table};
+use weir_agent::plan::{BackendSpec, Key, Object, ServiceSpec, Table, VipSpec};
 use weir_proto::model::{
-    BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Listener, Port, Protocol,
+    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, Listener, LoopbackEntry, Port,
+    Protocol, VipBinding,
 };
 
 pub(crate) const SCHEDULER: &str = "rr";
@@ -92,6 +93,51 @@ pub(crate) fn wanted(size: Size) -> Table {
         }
     }
     table
+}
+
+fn loopback_entry(number: usize) -> LoopbackEntry {
+    let backend = backend(number).ip();
+    LoopbackEntry {
+        address: backend,
+        protocol: Protocol::Tcp,
+        port: port(BACKEND_PORT),
+        source: backend,
+    }
+}
+
+/// The IPv4 loopback set with so many entries.
+pub(crate) fn loopback(entries: usize) -> Table {
+    let numbers = 0..entries;
+    let keys = numbers.map(|number| Key::Item(ItemKey::LoopbackEntry(loopback_entry(number))));
+    let set = [Key::LoopbackSet(Family::V4)];
+    set.into_iter()
+        .chain(keys)
+        .map(|key| (key, Object::Present))
+        .collect()
+}
+
+/// The same as `ipset restore` reads it.
+pub(crate) fn as_ipset(entries: usize) -> String {
+    let mut text = "create bench hash:ip,port,ip\n".to_owned();
+    for number in 0..entries {
+        let ip = backend(number).ip();
+        let _ = writeln!(text, "add bench {ip},tcp:{BACKEND_PORT},{ip}");
+    }
+    text
+}
+
+/// The link with so many VIPs.
+pub(crate) fn vips(vips: usize) -> Table {
+    let as_route = VipSpec {
+        binding: VipBinding::Route,
+        silent: false,
+    };
+    let keys = (0..vips).map(|number| Key::Item(ItemKey::Vip(vip(number).ip())));
+    let link = [Key::Link];
+    link.into_iter()
+        .chain(keys)
+        .map(|key| (key, Object::Vip(as_route)))
+        .collect()
 }
 
 /// The table as `ipvsadm -R` reads it.

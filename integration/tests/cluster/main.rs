@@ -80,7 +80,7 @@ async fn a_node_that_a_change_does_not_touch_hears_nothing() {
 #[tokio::test]
 async fn one_refused_item_is_told_and_its_neighbours_converge() {
     let fleet = Fleet::start(&["node-a", "node-b"]).await;
-    let refused = StepError::Refused(Problem::new(12, "no memory".to_owned()));
+    let refused = StepError::from(Problem::new(12, "no memory".to_owned()));
     let bad = backend("10.100.0.1", "10.0.0.21");
     fleet.kernel("node-a").fail(bad, refused);
     let response = fleet.apply(service("web", "10.100.0.1", &SPREAD)).await;

@@ -1,8 +1,8 @@
 //! What this node's kernel can do for weir, found by trying.
 //!
 //! Each probe leaves the kernel as it found it, save for the modules that it took. What is missing comes with a
-//! sentence that says how to get it. Modules are loaded at most once, here, at start: an agent without the right to
-//! load them only finds what is there.
+//! sentence that says how to get it. Modules are loaded at most once, at start, save for those of tunnel links, which are
+//! loaded when one is needed: an agent without the right to load them only finds what is there.
 
 mod mark;
 mod symbols;
@@ -235,7 +235,7 @@ async fn try_type() -> Result<u8, NlError> {
 }
 
 /// Loads a module and says whether that went well; where no module can be loaded it does nothing.
-async fn modprobe(module: &str) -> bool {
+pub(super) async fn modprobe(module: &str) -> bool {
     if Path::new("/sys/module").join(module).exists() {
         return false;
     }

@@ -27,7 +27,7 @@ pub use command::{Command, IPVS_GENL_NAME, IPVS_GENL_VERSION};
 pub use dest::{Dest, DestStatus, Forward, Tunnel, TunnelKind};
 pub use service::{Flags, Netmask, Proto, Service, ServiceKey, ServiceStatus};
 pub use settings::{Daemon, DaemonState, Info, Timeouts};
-pub use socket::Ipvs;
+pub use socket::{Commands, Ipvs};
 pub use stats::Stats;
 
 pub use crate::kernel::linux::netlink::{DecodeError, Family, Other};

@@ -1,37 +1,39 @@
-//! Links and their addresses: the dummy link that holds this node's virtual addresses.
+//! Links, their addresses and the routes to them: the dummy link that holds this node's virtual addresses, and what
+//! stands on it.
 //!
-//! Rules:
+//! `rtm` is the codec, `rtnl` the door for what there are thousands of; links go through `rtnetlink`.
+//!
+//! Rules of the latter:
 //! - A request counts as done only when its acknowledgement came, a dump as complete only when its end
 //!   came: when a connection of `rtnetlink` dies, the streams of its answers end as if all were well.
 //! - After silence or a dead connection the next call opens a new one; the caller reads back.
 //! - The connection belongs to the network namespace of the thread that opens it.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+pub mod rtm;
+mod rtnl;
+
+use std::{io, time::Duration};
 
 use futures::{StreamExt, pin_mut};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
-    NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo},
+    RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 use nix::errno::Errno;
-use rtnetlink::{AddressMessageBuilder, Handle, LinkDummy, LinkMessageBuilder, LinkUnspec};
+use rtnetlink::{Handle, LinkDummy, LinkMessageBuilder, LinkUnspec};
 use tokio::{task::JoinHandle, time::timeout};
+
+pub use rtnl::Rtnl;
 
 /// Silence after which an answer is lost. The kernel holds the RTNL lock for long only while it tears down
 /// network namespaces or very many links, which takes it about a second.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Why a link or an address is not as asked.
+/// Why a link is not as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The kernel refused.
@@ -181,87 +183,6 @@ impl Links {
             .await
     }
 
-    /// Reads the addresses of a link, without those that IPv6 gives every link by itself (`fe80::/10`).
-    ///
-    /// The kernel picks them out itself since 4.20 (`ifa_index` of a strictly checked request, see
-    /// `inet_valid_dump_ifaddr_req` in `net/ipv4/devinet.c`); an older one sends those of all links.
-    pub async fn addresses(&mut self, index: u32) -> Result<Vec<IpAddr>, LinkError> {
-        let all = self.dump_addresses(index).await?;
-        let here = all.into_iter().filter(|(on, _)| *on == index);
-        Ok(here.map(|(_, address)| address).collect())
-    }
-
-    /// Reads the addresses of all links, each with the index of its link, without those that IPv6 gives
-    /// every link by itself.
-    pub async fn all_addresses(&mut self) -> Result<Vec<(u32, IpAddr)>, LinkError> {
-        self.dump_addresses(0).await
-    }
-
-    async fn dump_addresses(&mut self, index: u32) -> Result<Vec<(u32, IpAddr)>, LinkError> {
-        let mut addresses = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = AddressMessage::default();
-            message.header.family = family;
-            message.header.index = index;
-            let get = RouteNetlinkMessage::GetAddress(message);
-            self.ask("read the addresses", get, NLM_F_DUMP, |answer| {
-                if let RouteNetlinkMessage::NewAddress(address) = answer {
-                    let on = address.header.index;
-                    addresses.extend(read_address(&address).map(|found| (on, found)));
-                }
-            })
-            .await?;
-        }
-        addresses.retain(|(_, address)| match address {
-            IpAddr::V4(_) => true,
-            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
-        });
-        Ok(addresses)
-    }
-
-    /// Says whether an address is one of this host's own, on whatever link: packets to it stay here.
-    pub async fn is_own(&mut self, address: IpAddr) -> Result<bool, LinkError> {
-        let mut message = RouteMessage::default();
-        let (family, bits, destination) = match address {
-            IpAddr::V4(v4) => (AddressFamily::Inet, 32, RouteAddress::Inet(v4)),
-            IpAddr::V6(v6) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(v6)),
-        };
-        message.header.address_family = family;
-        message.header.destination_prefix_length = bits;
-        message
-            .attributes
-            .push(RouteAttribute::Destination(destination));
-        let get = RouteNetlinkMessage::GetRoute(message);
-        let mut own = false;
-        let asked = self.ask("find the route", get, NLM_F_ACK, |answer| {
-            if let RouteNetlinkMessage::NewRoute(route) = answer {
-                own |= route.header.kind == RouteType::Local;
-            }
-        });
-        match asked.await {
-            Ok(()) => Ok(own),
-            // no route at all: not here
-            Err(LinkError::Refused { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Adds an address as a host of its own, `/32` or `/128`; `EEXIST` when the link has it.
-    ///
-    /// An IPv6 address skips duplicate detection, since the other nodes hold it too, and is deprecated from
-    /// the start (preferred lifetime zero), so that nothing on this node takes it as its source.
-    pub async fn add_address(&mut self, index: u32, address: IpAddr) -> Result<(), LinkError> {
-        let new = RouteNetlinkMessage::NewAddress(host_address(index, address));
-        self.ask("add the address", new, CREATE, |_| {}).await
-    }
-
-    /// Deletes an address that was added as a host; `EADDRNOTAVAIL` when the link does not have it.
-    pub async fn del_address(&mut self, index: u32, address: IpAddr) -> Result<(), LinkError> {
-        let gone = RouteNetlinkMessage::DelAddress(host_address(index, address));
-        self.ask("delete the address", gone, NLM_F_ACK, |_| {})
-            .await
-    }
-
     /// Sends a request and hands each answer to `each`, until its acknowledgement or the dump's end.
     async fn ask(
         &mut self,
@@ -361,51 +282,5 @@ fn read_link(message: &LinkMessage) -> Link {
         index: message.header.index,
         kind,
         up: message.header.flags.contains(LinkFlags::Up),
-    }
-}
-
-/// Reads `IFA_LOCAL`, which is the link's own end, or `IFA_ADDRESS` where there is no other end.
-fn read_address(message: &AddressMessage) -> Option<IpAddr> {
-    let local = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) => Some(*address),
-            _ => None,
-        });
-    local.or_else(|| {
-        message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            })
-    })
-}
-
-fn host_address(index: u32, address: IpAddr) -> AddressMessage {
-    match address {
-        IpAddr::V4(v4) => AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(index)
-            .address(v4, 32)
-            .build(),
-        IpAddr::V6(v6) => {
-            let mut message = AddressMessageBuilder::<Ipv6Addr>::new()
-                .index(index)
-                .address(v6, 128)
-                .build();
-            message.header.flags |= AddressHeaderFlags::Nodad;
-            message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad));
-            // preferred for no time, valid without end (`INFINITY_LIFE_TIME` in `include/net/addrconf.h`)
-            let mut lifetimes = CacheInfo::default();
-            lifetimes.ifa_valid = u32::MAX;
-            message
-                .attributes
-                .push(AddressAttribute::CacheInfo(lifetimes));
-            message
-        }
     }
 }

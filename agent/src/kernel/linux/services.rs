@@ -1,11 +1,12 @@
 //! Virtual services and backends, as IPVS has them.
 
+use std::borrow::Borrow;
 use std::net::SocketAddr;
 
 use nix::errno::Errno;
 use weir_proto::model::{Frontend, ItemKey};
 
-use super::ipvs::{Command, Dest, DestStatus, Ipvs, Service, ServiceKey, ServiceStatus};
+use super::ipvs::{Command, Commands, Dest, DestStatus, Ipvs, Service, ServiceKey, ServiceStatus};
 use super::netlink::{Counts, NlError};
 use super::objects::{
     backend_key, backend_spec, dest, frontend, service, service_key, service_spec, socket,
@@ -89,34 +90,39 @@ impl Services {
         self.ipvs.as_ref().map(Ipvs::counts).unwrap_or_default()
     }
 
-    /// Sends steps in one batch.
-    pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
-        let requests: Vec<Option<Request>> = steps.iter().map(|step| request(step)).collect();
-        let commands: Vec<Command<'_>> = requests.iter().flatten().map(command).collect();
-        let mut answers = match self.door().await {
-            Ok(ipvs) => ipvs.batch(&commands).await,
-            Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
-        }
-        .into_iter();
+    /// Sends steps, each encoded just before it goes out, and puts their verdicts behind `verdicts`.
+    pub(super) async fn apply<S: Borrow<Step> + Sync>(
+        &mut self,
+        steps: &[S],
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        let step = |place: usize| -> &Step { steps[place].borrow() };
+        let mut unfit = Vec::new();
+        let refused = match self.door().await {
+            Ok(ipvs) => {
+                let write = |place: usize, out: &mut Commands<'_>| match request(step(place)) {
+                    Some(request) => out.push(&command(&request)),
+                    None => unfit.push(place),
+                };
+                ipvs.pipeline(steps.len(), write).await
+            }
+            Err(error) => (0..steps.len()).map(|at| (at, error.clone())).collect(),
+        };
         let present = self.ipvs.is_some();
         // it may be the family that is not there: the next use looks for it again
-        if answers.as_slice().iter().any(is_absent) {
+        if refused.iter().any(|(_, error)| is_absent(error)) {
             self.ipvs = None;
         }
-        steps
-            .iter()
-            .zip(&requests)
-            .map(|(step, request)| match request {
-                Some(_) => {
-                    let answer = answers.next().unwrap_or(Err(NlError::Timeout));
-                    verdict::of(answer, |errno| explain(step, errno, present))
-                }
-                None => Err(verdict::refused(
-                    Errno::EINVAL,
-                    "IPVS cannot hold such an object",
-                )),
-            })
-            .collect()
+        let first = verdicts.len();
+        verdicts.resize_with(first + steps.len(), || Ok(()));
+        for (place, error) in refused {
+            verdicts[first + place] =
+                verdict::of(Err(error), |errno| explain(step(place), errno, present));
+        }
+        for place in unfit {
+            let why = "IPVS cannot hold such an object";
+            verdicts[first + place] = Err(verdict::refused(Errno::EINVAL, why));
+        }
     }
 
     async fn door(&mut self) -> Result<&mut Ipvs, NlError> {
@@ -144,8 +150,8 @@ async fn statuses(
     }
 }
 
-fn is_absent(answer: &Result<(), NlError>) -> bool {
-    matches!(answer, Err(NlError::Errno(errno)) if *errno == Errno::ENOENT as i32)
+fn is_absent(error: &NlError) -> bool {
+    error.errno() == Some(Errno::ENOENT as i32)
 }
 
 fn frontend_of(unit: Unit) -> Option<Frontend> {

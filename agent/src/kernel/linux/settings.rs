@@ -7,9 +7,9 @@ use nix::errno::Errno;
 use weir_proto::trace::chain;
 
 use super::ipvs::{Command, Ipvs, Timeouts};
-use super::link::Links;
 use super::netlink::NlError;
 use super::sysctl::{self, SysctlError};
+use super::tunnels::Tunnels;
 use super::verdict;
 use crate::kernel::{KernelError, StepError, Verdict};
 use crate::plan::{Key, Object, Place, Problem, Scope, Setting, Step, Table, Unit};
@@ -21,7 +21,7 @@ const RTF_ADDRCONF: u32 = 0x0004_0000;
 pub(super) struct Settings {
     files: sysctl::Sysctl,
     ipvs: Option<Ipvs>,
-    links: Option<Links>,
+    tunnels: Tunnels,
     /// The IPv6 routes (`net/ipv6/route.c`, `rt6_info_route`).
     routes: PathBuf,
 }
@@ -31,7 +31,7 @@ impl Default for Settings {
         Self {
             files: sysctl::Sysctl::default(),
             ipvs: None,
-            links: None,
+            tunnels: Tunnels::default(),
             routes: PathBuf::from("/proc/self/net/ipv6_route"),
         }
     }
@@ -60,7 +60,10 @@ impl Settings {
                     Err(error) => return Err(verdict::unreadable("a sysctl", error)),
                 },
                 Place::Timeout => timeouts.map(|timeouts| seconds(timeouts, setting).to_string()),
-                Place::Link(name) => Some(self.link_state(name).await?),
+                Place::Link(name) => {
+                    let state = self.tunnels.state(name).await;
+                    Some(state.map_err(|error| verdict::unreadable("a tunnel link", error))?)
+                }
             };
             if let Some(value) = value {
                 table.insert(Key::Setting(setting), Object::Value(value));
@@ -100,7 +103,7 @@ impl Settings {
                 let done = self.set_timeout(*setting, value).await;
                 verdict::of(done, |_| None)
             }
-            Place::Link(name) => self.set_link(name, value).await,
+            Place::Link(name) => self.tunnels.set(name, value).await,
         }
     }
 
@@ -140,24 +143,6 @@ impl Settings {
             Some(ipvs) => Ok(ipvs),
             none => Ok(none.insert(Ipvs::open().await?)),
         }
-    }
-
-    async fn link_state(&mut self, name: &str) -> Result<String, KernelError> {
-        let unreadable = |error| verdict::unreadable("a tunnel link", error);
-        let links = match &mut self.links {
-            Some(links) => links,
-            none => none.insert(Links::open().map_err(unreadable)?),
-        };
-        let link = links.find(name).await.map_err(unreadable)?;
-        let up = link.is_some_and(|link| link.up);
-        Ok(if up { "up" } else { "down" }.to_owned())
-    }
-
-    async fn set_link(&mut self, name: &str, _state: &str) -> Verdict {
-        Err(verdict::refused(
-            Errno::EOPNOTSUPP,
-            format!("the state of {name} cannot be set"),
-        ))
     }
 }
 
@@ -210,7 +195,7 @@ fn refused(error: SysctlError) -> StepError {
         | SysctlError::Refused { source, .. }
         | SysctlError::Io { source, .. } => source.raw_os_error(),
     };
-    StepError::Refused(Problem::new(
+    StepError::from(Problem::new(
         source.unwrap_or(Errno::EIO as i32),
         chain(&error),
     ))

@@ -16,7 +16,7 @@ pub(super) fn of(
         NlError::Errno(number) => {
             let (cause, field) =
                 explain(Errno::from_raw(number)).unwrap_or_else(|| (sentence(number), ""));
-            StepError::Refused(Problem {
+            StepError::from(Problem {
                 errno: number,
                 cause,
                 field: field.to_owned(),
@@ -28,7 +28,7 @@ pub(super) fn of(
 
 /// Refuses a step on behalf of the kernel.
 pub(super) fn refused(errno: Errno, cause: impl Into<String>) -> StepError {
-    StepError::Refused(Problem::new(errno as i32, cause.into()))
+    StepError::from(Problem::new(errno as i32, cause.into()))
 }
 
 /// Says that something could not be read.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::settings::IPVS_DAEMON_ATTR_STATE;
 use super::{Daemon, DaemonState, Dest, Service, ServiceKey, Timeouts};
-use crate::kernel::linux::netlink::{Request, wire::NLM_F_ACK};
+use crate::kernel::linux::netlink::{Batch, Request, wire::NLM_F_ACK};
 
 /// The name of the generic netlink family.
 pub const IPVS_GENL_NAME: &str = "IPVS";
@@ -74,12 +74,26 @@ pub enum Command<'a> {
 impl Command<'_> {
     /// Writes the command for the family number that [`IPVS_GENL_NAME`] resolved to.
     pub fn encode(&self, family: u16) -> Request {
-        let flags = match self {
+        let mut out = Request::generic(family, self.number(), IPVS_GENL_VERSION, self.flags());
+        self.fill(&mut out);
+        out
+    }
+
+    /// Writes the command behind others; see [`Self::encode`].
+    pub fn write(&self, family: u16, out: &mut Batch) {
+        self.fill(out.generic(family, self.number(), IPVS_GENL_VERSION, self.flags()));
+    }
+
+    fn flags(&self) -> u16 {
+        match self {
             // stopping one that never ran ends in EINTR, and the kernel then says nothing
             Self::DelDaemon(_) => NLM_F_ACK,
             _ => 0,
-        };
-        let mut out = Request::generic(family, self.number(), IPVS_GENL_VERSION, flags);
+        }
+    }
+
+    /// Writes what stands behind the headers.
+    fn fill(&self, out: &mut Request) {
         match self {
             Self::NewService(service) | Self::SetService(service) => {
                 out.nest(IPVS_CMD_ATTR_SERVICE, |out| service.write(out));
@@ -106,7 +120,7 @@ impl Command<'_> {
                     out.u32(IPVS_DAEMON_ATTR_STATE, state.number());
                 });
             }
-            Self::SetConfig(timeouts) => timeouts.write(&mut out),
+            Self::SetConfig(timeouts) => timeouts.write(out),
             Self::Services
             | Self::Daemons
             | Self::GetConfig
@@ -114,7 +128,6 @@ impl Command<'_> {
             | Self::Zero(None)
             | Self::Flush => {}
         }
-        out
     }
 
     fn number(&self) -> u8 {

@@ -8,9 +8,22 @@ use super::{
     ServiceStatus, Timeouts,
 };
 use crate::kernel::linux::netlink::{
-    Attrs, Counts, Message, NetlinkSocket, NlError, Protocol,
+    Attrs, Batch, Counts, Message, NetlinkSocket, NlError, Protocol,
     genl::{self, GENL_HEADER_LEN},
 };
+
+/// Where the command of one place is written.
+pub struct Commands<'a> {
+    family: u16,
+    batch: &'a mut Batch,
+}
+
+impl Commands<'_> {
+    /// Writes the command.
+    pub fn push(&mut self, command: &Command<'_>) {
+        command.write(self.family, self.batch);
+    }
+}
 
 /// IPVS of one network namespace.
 pub struct Ipvs {
@@ -34,9 +47,25 @@ impl Ipvs {
     /// Carries out commands in order and gives the kernel's verdict on each; see
     /// [`NetlinkSocket::batch`]. What commands that show something show is thrown away.
     pub async fn batch(&mut self, commands: &[Command<'_>]) -> Vec<Result<(), NlError>> {
-        let encode = |command: &Command<'_>| command.encode(self.family);
-        let requests: Vec<_> = commands.iter().map(encode).collect();
-        self.socket.batch(&requests).await
+        let mut verdicts = vec![Ok(()); commands.len()];
+        let write = |place: usize, out: &mut Commands<'_>| out.push(&commands[place]);
+        for (place, error) in self.pipeline(commands.len(), write).await {
+            verdicts[place] = Err(error);
+        }
+        verdicts
+    }
+
+    /// Carries out a command for each place below `count`, in order, and gives those that were refused, by their
+    /// places. `write` pushes the command of a place, or none, just before it goes out; see
+    /// [`NetlinkSocket::pipeline`].
+    pub async fn pipeline(
+        &mut self,
+        count: usize,
+        mut write: impl FnMut(usize, &mut Commands<'_>) + Send,
+    ) -> Vec<(usize, NlError)> {
+        let family = self.family;
+        let write = |place: usize, batch: &mut Batch| write(place, &mut Commands { family, batch });
+        self.socket.pipeline(count, write).await
     }
 
     /// Reads all services.

@@ -44,6 +44,9 @@ pub const fn align(len: usize) -> usize {
     (len + 3) & !3
 }
 
+/// What most messages fit in: one allocation for each.
+const USUAL_LEN: usize = 256;
+
 /// One message to the kernel, written attribute by attribute.
 ///
 /// The length in its header is right after every call; the sequence number stays zero until a socket
@@ -51,21 +54,71 @@ pub const fn align(len: usize) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     bytes: Vec<u8>,
+    /// Where the message begins: behind those that a [`Batch`](super::Batch) holds already.
+    start: usize,
     oversized: bool,
 }
 
 impl Request {
     /// Starts a message of the given type; [`NLM_F_REQUEST`] is added to the flags.
     pub fn new(kind: u16, flags: u16) -> Self {
-        let mut bytes = vec![0; HEADER_LEN];
-        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
-        let mut request = Self {
+        let mut request = Self::behind(Vec::with_capacity(USUAL_LEN));
+        request.begin(kind, flags, 0);
+        request
+    }
+
+    /// Makes a writer of messages behind what `bytes` holds; nothing is written before [`Self::begin`].
+    pub(super) fn behind(bytes: Vec<u8>) -> Self {
+        Self {
+            start: bytes.len(),
             bytes,
             oversized: false,
-        };
-        request.seal();
-        request
+        }
+    }
+
+    /// Starts another message behind what was written so far.
+    pub(super) fn begin(&mut self, kind: u16, flags: u16, seq: u32) {
+        self.start = self.bytes.len();
+        self.oversized = false;
+        let mut header = [0; HEADER_LEN];
+        header[..4].copy_from_slice(&(HEADER_LEN as u32).to_ne_bytes());
+        header[4..6].copy_from_slice(&kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
+        header[8..12].copy_from_slice(&seq.to_ne_bytes());
+        self.bytes.extend_from_slice(&header);
+    }
+
+    /// Puts a whole message behind what was written so far.
+    pub(super) fn copy(&mut self, request: &Self, seq: u32) {
+        self.start = self.bytes.len();
+        request.write_to(&mut self.bytes, seq, 0);
+        self.oversized = request.oversized;
+    }
+
+    /// Takes the message back, as if it had never begun.
+    pub(super) fn withdraw(&mut self) {
+        self.bytes.truncate(self.start);
+        self.oversized = false;
+    }
+
+    /// Forgets every message and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+        self.oversized = false;
+    }
+
+    /// Gives everything that was written, the messages in front of this one too.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Makes the message ask for an acknowledgement.
+    pub(super) fn ask_for_ack(&mut self) {
+        if let Some([low, high]) = self.bytes.get_mut(self.start + 6..self.start + 8) {
+            let flags = u16::from_ne_bytes([*low, *high]) | NLM_F_ACK;
+            [*low, *high] = flags.to_ne_bytes();
+        }
     }
 
     /// Starts a generic netlink message for a family, as [`super::genl::resolve`] numbered it.
@@ -85,7 +138,7 @@ impl Request {
     /// Appends bytes that belong to the fixed part of the message.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.bytes.extend_from_slice(bytes);
-        self.bytes.resize(align(self.bytes.len()), 0);
+        self.pad();
         self.seal();
         self
     }
@@ -160,7 +213,7 @@ impl Request {
 
     /// Gives the whole message, header included.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.start..]
     }
 
     /// Says whether an attribute outgrew its 16-bit length, which makes the message unfit to send.
@@ -171,21 +224,25 @@ impl Request {
     /// Writes the message behind `out` under a sequence number and with more flags.
     pub(crate) fn write_to(&self, out: &mut Vec<u8>, seq: u32, more_flags: u16) {
         let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        let flags = u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) | more_flags;
+        out.extend_from_slice(self.as_bytes());
+        let flags = self.flags() | more_flags;
         out[start + 6..start + 8].copy_from_slice(&flags.to_ne_bytes());
         out[start + 8..start + 12].copy_from_slice(&seq.to_ne_bytes());
     }
 
     /// Says whether the message itself asks for an acknowledgement.
     pub(crate) fn asks_for_ack(&self) -> bool {
-        u16::from_ne_bytes([self.bytes[6], self.bytes[7]]) & NLM_F_ACK != 0
+        self.flags() & NLM_F_ACK != 0
+    }
+
+    fn flags(&self) -> u16 {
+        u16::from_ne_bytes([self.bytes[self.start + 6], self.bytes[self.start + 7]])
     }
 
     fn open(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0, 0]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        let [low, high] = kind.to_ne_bytes();
+        self.bytes.extend_from_slice(&[0, 0, low, high]);
         start
     }
 
@@ -195,24 +252,23 @@ impl Request {
             u16::MAX
         });
         self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());
-        self.bytes.resize(align(self.bytes.len()), 0);
+        self.pad();
         self.seal();
     }
 
+    /// Pads to four bytes. Each message begins at a multiple of four, so the whole buffer's length tells.
+    fn pad(&mut self) {
+        const ZEROS: [u8; 3] = [0; 3];
+        let missing = align(self.bytes.len()) - self.bytes.len();
+        self.bytes.extend_from_slice(&ZEROS[..missing]);
+    }
+
     fn seal(&mut self) {
-        let len = u32::try_from(self.bytes.len()).unwrap_or_else(|_| {
+        let len = u32::try_from(self.bytes.len() - self.start).unwrap_or_else(|_| {
             self.oversized = true;
             u32::MAX
         });
-        self.bytes[..4].copy_from_slice(&len.to_ne_bytes());
-    }
-}
-
-/// Makes a message that was written already ask for an acknowledgement.
-pub(crate) fn ask_for_ack(message: &mut [u8]) {
-    if let Some([low, high]) = message.get_mut(6..8) {
-        let flags = u16::from_ne_bytes([*low, *high]) | NLM_F_ACK;
-        [*low, *high] = flags.to_ne_bytes();
+        self.bytes[self.start..self.start + 4].copy_from_slice(&len.to_ne_bytes());
     }
 }
 
