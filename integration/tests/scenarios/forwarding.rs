@@ -11,12 +11,14 @@ use anyhow::{Context, Result, ensure};
 use weir_integration::capture::Capture;
 use weir_integration::client::{self, Proto};
 use weir_integration::daemon::Daemon;
+use weir_integration::eventually::eventually;
+use weir_integration::kernel_state::KernelState;
 use weir_integration::netns::Netns;
 use weir_integration::program;
 use weir_integration::server::{HTTP_PORT, UDP_PORT};
 use weir_integration::topology::{Node, Topology};
 
-use crate::site::{PATIENCE, Site, on};
+use crate::site::{PATIENCE, SOON, Site, on};
 
 /// The client's address on the fabric, and the one behind the director.
 const NEAR: [&str; 2] = ["192.168.77.9", "fd77::9"];
@@ -105,9 +107,14 @@ impl Family {
 
 /// Fails unless every request to a VIP is answered, half by each host, and both see the client itself.
 fn both_answer(site: &Site, vip: &str, client: &str) -> Result<()> {
-    let vip: IpAddr = vip.parse()?;
-    let client: IpAddr = client.parse()?;
-    for (proto, port) in [(Proto::Tcp, HTTP_PORT), (Proto::Udp, UDP_PORT)] {
+    both_answer_over(site, &[(Proto::Tcp, HTTP_PORT)], (vip, client))
+}
+
+/// The same over any protocols. A host that has the VIP itself answers datagrams from another of its addresses, unless
+/// its server takes care: that is not weir's.
+fn both_answer_over(site: &Site, over: &[(Proto, u16)], between: (&str, &str)) -> Result<()> {
+    let (vip, client): (IpAddr, IpAddr) = (between.0.parse()?, between.1.parse()?);
+    for (proto, port) in over.iter().copied() {
         let target = SocketAddr::new(vip, port);
         let ask = || {
             (0..6)
@@ -202,8 +209,9 @@ fn masquerade_brings_the_answers_back_through_the_director() -> Result<()> {
             ]
             .concat(),
         )?;
-        both_answer(site, "10.100.0.1", FAR[0])?;
-        both_answer(site, "fd64::1", FAR[1])
+        let over = [(Proto::Tcp, HTTP_PORT), (Proto::Udp, UDP_PORT)];
+        both_answer_over(site, &over, ("10.100.0.1", FAR[0]))?;
+        both_answer_over(site, &over, ("fd64::1", FAR[1]))
     })
 }
 
@@ -235,15 +243,33 @@ fn direct_route_reaches_hosts_that_have_the_vip_and_do_not_say_so() -> Result<()
         both_answer(site, "fd64::2", NEAR[1])?;
 
         // what a host is for no longer, it does not keep
-        let names = [
-            "svc/direct-8080",
-            "svc/direct-8053",
-            "svc/direct-six-8080",
-            "svc/direct-six-8053",
+        let delete = [
+            "delete",
+            "svc",
+            "direct-8080",
+            "direct-8053",
+            "direct-six-8080",
+            "direct-six-8053",
         ];
-        let delete = [&["delete"][..], &names].concat();
         site.weir.weirctl(&site.topology, &delete, "")?;
-        site.apply(DIRECTOR)?;
+        for name in BOTH {
+            let node = &site.topology.node(name)?.netns;
+            eventually("the host gives up the VIPs", SOON, || {
+                let KernelState {
+                    addresses, routes, ..
+                } = KernelState::read(node)?;
+                let bound = addresses.iter().chain(&routes);
+                let kept: Vec<_> = bound
+                    .filter(|it| it.contains(vip) || it.contains("fd64::2"))
+                    .collect();
+                ensure!(kept.is_empty(), "{name} keeps {kept:?}");
+                ensure!(
+                    node.read_sysctl("ipv4/conf/all/arp_ignore")? == "0",
+                    "{name} hides its addresses"
+                );
+                Ok(())
+            })?;
+        }
         Ok(())
     })
 }
@@ -281,7 +307,9 @@ fn gue_and_gre_are_sent_as_declared() -> Result<()> {
                 fou.args(["fou", "add", "port", &GUE_PORT.to_string(), "gue"]),
                 "",
             )?;
-            netns.ip("link set tunl0 up\nlink set gre0 up")?;
+            // the check of the way back lets nothing pass on a link without an address
+            netns.ip("link set tunl0 up\naddr add 127.1.0.1/32 dev tunl0\n\
+                 link set gre0 up\naddr add 127.1.0.2/32 dev gre0")?;
             netns.sysctl(&[
                 ("ipv4/conf/tunl0/rp_filter", "2"),
                 ("ipv4/conf/gre0/rp_filter", "2"),
@@ -306,6 +334,18 @@ fn gue_and_gre_are_sent_as_declared() -> Result<()> {
             .collect();
         site.apply(&yaml.concat())?;
         for (name, vip, _) in &cases {
+            if *name == "gre-full" {
+                // a link of GRE takes packets with a checksum, or those without
+                for (number, name) in (2..).zip(BOTH) {
+                    let netns = &site.topology.node(name)?.netns;
+                    netns.ip(&format!(
+                        "link add gre1 type gre local 192.168.77.{number} icsum\n\
+                         link set gre1 up\n\
+                         addr add 127.1.0.3/32 dev gre1"
+                    ))?;
+                    netns.sysctl(&[("ipv4/conf/gre1/rp_filter", "2")])?;
+                }
+            }
             let capture = Capture::open(&site.topology.node("node-b")?.netns)?;
             both_answer(site, vip, NEAR[0]).context(*name)?;
             let seen = wrapped(&capture)?;
@@ -318,8 +358,9 @@ fn gue_and_gre_are_sent_as_declared() -> Result<()> {
                     checksum: true,
                     private: false,
                 },
+                // then the kernel sends both (`ip_vs_tunnel_xmit` in ip_vs_xmit.c)
                 "gue-remote" => Wrapped::Gue {
-                    checksum: false,
+                    checksum: true,
                     private: true,
                 },
                 "gre" => Wrapped::Gre { checksum: false },
