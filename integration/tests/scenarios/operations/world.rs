@@ -82,7 +82,7 @@ fn vip(place: usize, binding: wire::VipBinding) -> wire::item::Kind {
     wire::item::Kind::Vip(wire::item::Vip {
         address: address(place),
         binding: binding.into(),
-        lockdown: place % 2 == 0,
+        lockdown: place.is_multiple_of(2),
     })
 }
 
