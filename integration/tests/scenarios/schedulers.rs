@@ -7,7 +7,8 @@ use weir_integration::client::Held;
 use weir_integration::farm::UDP_PORT;
 
 use crate::farm::{
-    Picked, ask, asked, backends, frontend, held, hold, on_a_farm, service, source, tally, who,
+    Picked, ask, asked, backend, backends, frontend, held, hold, on_a_farm, service, source, tally,
+    who,
 };
 use crate::site::Site;
 
@@ -219,6 +220,21 @@ fn hashing_schedulers_keep_clients_or_destinations_and_leave_a_backend_of_weight
                 };
                 ensure!(good, "{at}, strict: {strict}: {pairs:?}");
             }
+        }
+
+        // one that is taken out is nobody's, fallback or not
+        let second = format!("{},", backend(2));
+        let with_second = with_second(1);
+        let without = with_second.lines().filter(|line| !line.contains(&second));
+        let without: String = without.map(|line| format!("{line}\n")).collect();
+        site.apply(&without)?;
+        for (at, before) in &before {
+            let after = map(site, at, SOURCES)?;
+            let good = |is: &Picked| matches!(is, Ok(1 | 3));
+            ensure!(
+                after.iter().all(good),
+                "{at}: {after:?}, {before:?} at first"
+            );
         }
         Ok(())
     })
