@@ -2,6 +2,7 @@
 //!
 //! Each case begins on a kernel with nothing of ours in it and leaves it so.
 
+mod everything;
 pub mod loopback;
 mod vips;
 
@@ -13,6 +14,10 @@ use weir_proto::model::{
     Protocol, VipBinding,
 };
 
+use self::everything::{
+    backends_of_every_kind_are_kept_and_edited, services_of_every_kind_are_kept_and_edited,
+    sync_daemons_are_started_changed_and_stopped,
+};
 use self::vips::{
     a_vip_becomes_silent_and_answers_again, a_vip_that_is_not_bound_is_neither_edited_nor_removed,
     a_vip_turns_from_an_address_into_a_route_and_back, many_vips_at_once_are_all_there,
@@ -71,6 +76,9 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         a_service_takes_its_backends_with_it
         a_link_takes_its_vips_with_it
         many_objects_at_once_are_all_there
+        services_of_every_kind_are_kept_and_edited
+        backends_of_every_kind_are_kept_and_edited
+        sync_daemons_are_started_changed_and_stopped
         settings_keep_what_they_are_given
         a_vip_turns_from_an_address_into_a_route_and_back
         a_vip_becomes_silent_and_answers_again
@@ -482,6 +490,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 17);
+        assert_eq!(passed.len(), 20);
     }
 }

@@ -67,14 +67,13 @@ impl SyncDaemons {
         let Key::Item(ItemKey::SyncDaemon(role)) = step.key() else {
             return Err(NlError::Errno(Errno::EINVAL as i32));
         };
-        let stop = Command::DelDaemon(state(role));
         match step {
             Step::Add { object, .. } => self.start(role, object).await,
             Step::Edit { object, .. } => {
-                self.run(&stop).await?;
+                self.stop(role).await?;
                 self.start(role, object).await
             }
-            Step::Remove { .. } => self.run(&stop).await,
+            Step::Remove { .. } => self.stop(role).await,
         }
     }
 
@@ -83,15 +82,23 @@ impl SyncDaemons {
             return Err(NlError::Errno(Errno::EINVAL as i32));
         };
         let daemon = daemon(role, spec);
-        self.run(&Command::NewDaemon(&daemon)).await
+        self.first_of(&[Command::NewDaemon(&daemon)]).await
     }
 
-    async fn run(&mut self, command: &Command<'_>) -> Result<(), NlError> {
-        let answers = self
-            .door()
-            .await?
-            .batch(std::slice::from_ref(command))
-            .await;
+    /// Stops a daemon. Of one that never ran yet the kernel stops the thread with `EINTR`, and then says nothing
+    /// (`kthread_stop` in `kernel/kthread.c`, `netlink_rcv_skb` in `net/netlink/af_netlink.c`): the question behind it shows
+    /// that it was heard.
+    async fn stop(&mut self, role: SyncRole) -> Result<(), NlError> {
+        let heard = [Command::DelDaemon(state(role)), Command::GetInfo];
+        match self.first_of(&heard).await {
+            Err(NlError::Errno(errno)) if errno == Errno::EINTR as i32 => Ok(()),
+            stopped => stopped,
+        }
+    }
+
+    /// Sends commands together and gives the verdict on the first.
+    async fn first_of(&mut self, commands: &[Command<'_>]) -> Result<(), NlError> {
+        let answers = self.door().await?.batch(commands).await;
         answers.into_iter().next().unwrap_or(Err(NlError::Timeout))
     }
 
