@@ -58,7 +58,7 @@ fn what_is_set_on_a_node_is_in_its_kernel_and_put_back_when_it_is_set_no_more() 
             "node-b was not asked"
         );
 
-        // what node-a balances, node-b knows of: the master sends twice a minute at the latest
+        // what node-a balances, node-b knows of: what waits to be sent goes within seconds (IPVS_SYNC_FLUSH_TIME)
         requests(&site.topology.client, Proto::Tcp, WEB_VIP)?;
         eventually("node-b knows the client's connections", SOON, || {
             let known = says(site, "node-b", &["-Lnc"])?;
