@@ -1,13 +1,17 @@
-//! One request to an address that a pod may stand behind, and what came back.
+//! One request to an address that a pod may stand behind, and what came back; or a connection held there.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::str::FromStr;
 use std::time::Duration;
 
+use nix::sys::socket::{SockaddrStorage, connect};
 use serde::Serialize;
+
+use crate::farm;
 
 /// How a request travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +90,7 @@ impl fmt::Display for Outcome {
 pub fn request(proto: Proto, target: SocketAddr, patience: Duration) -> io::Result<Answer> {
     let text = match proto {
         Proto::Tcp => get(target, patience)?,
-        Proto::Udp => ask(target, patience)?,
+        Proto::Udp => ask(any(target), target, patience)?,
     };
     parse(&text).ok_or_else(|| io::Error::other(format!("not a pod's answer: {text:?}")))
 }
@@ -98,6 +102,63 @@ pub fn requests(proto: Proto, target: SocketAddr, count: usize, patience: Durati
         outcome.count(request(proto, target, patience));
     }
     outcome
+}
+
+/// A connection to one of a [`crate::farm`]'s servers, held until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    /// Who greeted it.
+    pub answer: Answer,
+    _stream: TcpStream,
+}
+
+/// Opens a connection from where the calling thread is, and holds it once it was greeted. Each step has `patience` of
+/// its own.
+pub fn hold(target: SocketAddr, patience: Duration) -> io::Result<Held> {
+    greeted(TcpStream::connect_timeout(&target, patience)?, patience)
+}
+
+/// Opens an SCTP association from one of the namespace's own addresses, and holds it once it was greeted.
+pub fn associate(from: IpAddr, target: SocketAddr, patience: Duration) -> io::Result<Held> {
+    let stream = TcpStream::from(farm::sctp((from, 0).into())?);
+    // The kernel counts the handshake as sending.
+    stream.set_write_timeout(Some(patience))?;
+    connect(stream.as_raw_fd(), &SockaddrStorage::from(target))?;
+    greeted(stream, patience)
+}
+
+fn greeted(mut stream: TcpStream, patience: Duration) -> io::Result<Held> {
+    stream.set_read_timeout(Some(patience))?;
+    let mut greeting = String::new();
+    BufReader::new(&mut stream).read_line(&mut greeting)?;
+    let answer = parse(&greeting)
+        .ok_or_else(|| io::Error::other(format!("not a greeting: {greeting:?}")))?;
+    Ok(Held {
+        answer,
+        _stream: stream,
+    })
+}
+
+/// Sends one datagram from one of the namespace's own addresses, with a port of its own, and gives what came back.
+pub fn datagram(from: IpAddr, target: SocketAddr, patience: Duration) -> io::Result<Answer> {
+    let text = ask(from, target, patience)?;
+    parse(&text).ok_or_else(|| io::Error::other(format!("not a pod's answer: {text:?}")))
+}
+
+/// Sends datagrams from one port, one after the other, and gives what came back to each, from whatever address.
+pub fn datagrams(target: SocketAddr, count: usize, patience: Duration) -> io::Result<Vec<Answer>> {
+    let socket = UdpSocket::bind((any(target), 0))?;
+    socket.set_read_timeout(Some(patience))?;
+    let mut answers = Vec::with_capacity(count);
+    for _ in 0..count {
+        socket.send_to(b"who?", target)?;
+        let mut buffer = [0; 1500];
+        let length = socket.recv(&mut buffer)?;
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        let answer = parse(&text).ok_or_else(|| io::Error::other(text.clone().into_owned()))?;
+        answers.push(answer);
+    }
+    Ok(answers)
 }
 
 fn get(target: SocketAddr, patience: Duration) -> io::Result<String> {
@@ -115,12 +176,15 @@ fn get(target: SocketAddr, patience: Duration) -> io::Result<String> {
     Ok(body.into())
 }
 
-fn ask(target: SocketAddr, patience: Duration) -> io::Result<String> {
-    let any: IpAddr = match target {
+fn any(target: SocketAddr) -> IpAddr {
+    match target {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0))?;
+    }
+}
+
+fn ask(from: IpAddr, target: SocketAddr, patience: Duration) -> io::Result<String> {
+    let socket = UdpSocket::bind((from, 0))?;
     // Connected, so that an answer from any other address does not count.
     socket.connect(target)?;
     socket.set_read_timeout(Some(patience))?;

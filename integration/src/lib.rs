@@ -1,9 +1,11 @@
 //! The rig: network namespaces that stand for nodes, pods and clients, the programs that run in them, and
 //! what a test asks of both. Everything here goes away when it is dropped.
 
+pub mod capture;
 pub mod client;
 pub mod daemon;
 pub mod eventually;
+pub mod farm;
 pub mod fuzz;
 pub mod kernel_state;
 pub mod knock;

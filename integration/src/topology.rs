@@ -79,6 +79,11 @@ impl Pod {
 }
 
 impl Topology {
+    /// Builds node-a with pod-x. `prefix` goes before the name of each namespace.
+    pub fn one_pod(prefix: &str, logs: &Path) -> Result<Topology> {
+        Topology::build(prefix, logs, &[("node-a", &[("pod-x", 11)])])
+    }
+
     /// Builds node-a with pod-x and pod-y. `prefix` goes before the name of each namespace.
     pub fn two_pods(prefix: &str, logs: &Path) -> Result<Topology> {
         Topology::build(prefix, logs, &[("node-a", &[("pod-x", 11), ("pod-y", 21)])])
@@ -90,6 +95,12 @@ impl Topology {
             ("node-a", &[("pod-x", 11), ("pod-y", 21)]),
             ("node-b", &[("pod-z", 11)]),
         ];
+        Topology::build(prefix, logs, &nodes)
+    }
+
+    /// Builds node-a, node-b and node-c without any pod.
+    pub fn three_hosts(prefix: &str, logs: &Path) -> Result<Topology> {
+        let nodes = [("node-a", &[][..]), ("node-b", &[]), ("node-c", &[])];
         Topology::build(prefix, logs, &nodes)
     }
 

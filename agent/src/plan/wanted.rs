@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 
 use weir_proto::model::{
-    Family, Frontend, Item, ItemKey, Listener, NodeBackend, Port, Protocol, SyncDaemon, TunnelEnd,
-    VipBinding, VirtualService,
+    Family, Frontend, Item, ItemKey, Listener, Mark, NodeBackend, Port, Protocol, SyncDaemon,
+    TunnelEnd, VipBinding, VirtualService,
 };
 use weir_proto::state::NodeState;
 
@@ -87,7 +87,10 @@ fn is_called_for(guard: Guard, state: &NodeState) -> bool {
 fn base(state: &NodeState, ledger: &Ledger, table: &mut Table) {
     let mut families = Vec::new();
     for family in Family::ALL {
-        if has_vip(state, family) || ledger.owns(Key::LoopbackSet(family)) {
+        if has_vip(state, family)
+            || has_mark(state, family)
+            || ledger.owns(Key::LoopbackSet(family))
+        {
             families.push(family);
             table.insert(Key::LoopbackSet(family), Object::Present);
             table.insert(Key::LoopbackRule(family), Object::Present);
@@ -172,6 +175,14 @@ pub(super) fn unwrapping(end: TunnelEnd) -> &'static [Setting] {
 
 fn has_vip(state: &NodeState, family: Family) -> bool {
     has_address(state, family, ItemKey::Vip)
+}
+
+/// Says whether it has services that have no VIP, and need as much of the node as those that do.
+fn has_mark(state: &NodeState, family: Family) -> bool {
+    let mark = |number, family| ItemKey::VirtualService(Frontend::Mark(Mark { number, family }));
+    let marks = mark(NonZeroU32::MIN, Family::V4)..=mark(NonZeroU32::MAX, Family::V6);
+    let of = |key: &ItemKey| matches!(key, ItemKey::VirtualService(it) if it.family() == family);
+    state.items().range(marks).any(|(key, _)| of(key))
 }
 
 /// Says whether the node takes packets to an IPv4 address without answering ARP for it, while it answers for others.
@@ -276,5 +287,36 @@ fn daemon_spec(daemon: &SyncDaemon) -> SyncDaemonSpec {
         port: daemon.port.map_or(SYNC_PORT, Port::get),
         ttl: daemon.ttl.map_or(1, NonZeroU8::get),
         max_length: daemon.max_length.map_or(0, |length| length.get()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::model::ServiceName;
+
+    use super::*;
+
+    #[test]
+    fn a_service_of_a_mark_needs_forwarding_of_its_own_family_without_any_vip() {
+        for family in Family::ALL {
+            let number = NonZeroU32::new(7).expect("not 0");
+            let frontend = Frontend::Mark(Mark { number, family });
+            let name = ServiceName::new("marked").expect("a name");
+            let service = Item::VirtualService(VirtualService::new(frontend, name));
+            let mut state = NodeState::default();
+            state.insert(service);
+            let base = Scope::Units([Unit::Base].into());
+            let wanted = wanted(&state, &Ledger::default(), &base);
+            let forward = Key::Setting(match family {
+                Family::V4 => Setting::ForwardV4,
+                Family::V6 => Setting::ForwardV6,
+            });
+            assert_eq!(wanted.get(&forward), Some(&Object::Value("1".to_owned())));
+            let families = wanted.keys().filter_map(|key| match key {
+                Key::LoopbackSet(family) => Some(*family),
+                _ => None,
+            });
+            assert!(families.eq([family]));
+        }
     }
 }

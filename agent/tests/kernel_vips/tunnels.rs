@@ -66,6 +66,37 @@ fn tunnel_links_are_set_up_and_down_whoever_made_them() {
 }
 
 #[test]
+fn a_link_that_unwraps_ipv4_has_an_address_for_as_long_as_it_is_up() {
+    in_new_netns(|| async {
+        let (mut kernel, _) = Linux::open(Vec::new()).await;
+        let bare = Object::Value("up without an IPv4 address".to_owned());
+        for (setting, name, _) in LINKS {
+            let anchored = || sh(&format!("ip -4 addr show dev {name}")).contains("127.119.0.1/32");
+            must(&mut kernel, &[set(setting, "up")]).await;
+            assert_eq!(anchored(), name != "sit0", "{name}");
+            must(&mut kernel, &[set(setting, "down")]).await;
+            assert!(!anchored(), "{name}");
+        }
+        // somebody else's: put back as it was, or good as it is
+        sh("ip link set tunl0 up");
+        assert_eq!(state(&mut kernel, Setting::Tunl0).await, Some(bare.clone()));
+        must(&mut kernel, &[set(Setting::Tunl0, "up")]).await;
+        must(
+            &mut kernel,
+            &[set(Setting::Tunl0, "up without an IPv4 address")],
+        )
+        .await;
+        assert_eq!(state(&mut kernel, Setting::Tunl0).await, Some(bare));
+        sh("ip addr add 10.9.9.9/32 dev tunl0");
+        let up = Some(Object::Value("up".to_owned()));
+        assert_eq!(state(&mut kernel, Setting::Tunl0).await, up);
+        must(&mut kernel, &[set(Setting::Tunl0, "up")]).await;
+        let shown = sh("ip -4 addr show dev tunl0");
+        assert!(!shown.contains("127.119.0.1"), "{shown}");
+    });
+}
+
+#[test]
 fn another_link_by_such_a_name_is_left_alone() {
     in_new_netns(|| async {
         sh(

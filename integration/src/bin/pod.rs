@@ -1,6 +1,7 @@
-//! `pod serve NAME` is a pod's server; `pod get ADDR:PORT COUNT` asks one, a JSON line for each request.
+//! `pod serve NAME` is a pod's server, `pod farm ADDRESS...` are many in one place; `pod get ADDR:PORT COUNT` asks one, a
+//! JSON line for each request.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use weir_integration::client::{self, Proto};
-use weir_integration::server;
+use weir_integration::{farm, server};
 
 const USAGE: &str = "usage: pod serve NAME
+       pod farm ADDRESS...
        pod get ADDR:PORT COUNT [--proto tcp|udp] [--every MS] [--patience MS]";
 
 fn main() -> Result<ExitCode> {
@@ -19,6 +21,14 @@ fn main() -> Result<ExitCode> {
     match args.as_slice() {
         ["serve", name] => {
             server::serve(name).context("serving")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        ["farm", addresses @ ..] => {
+            let addresses: Vec<IpAddr> = addresses
+                .iter()
+                .map(|text| text.parse())
+                .collect::<Result<_, _>>()?;
+            farm::serve(&addresses).context("serving")?;
             Ok(ExitCode::SUCCESS)
         }
         ["get", target, count, options @ ..] => get(target.parse()?, count.parse()?, options),

@@ -2,11 +2,16 @@
 //! ip_vs: `integration/run test kernel` finds one.
 
 mod abilities;
+mod affinity;
 mod backends;
+mod farm;
 mod foreign;
+mod forwarding;
 mod hairpin;
 mod lockdown;
+mod node_settings;
 mod operations;
 mod restart;
+mod schedulers;
 mod site;
 mod two_nodes;

@@ -29,7 +29,8 @@ pub(crate) const WEB_VIP: &str = "10.100.100.100:8080";
 pub(crate) struct Site {
     pub(crate) topology: Topology,
     pub(crate) weir: Weir,
-    _dir: TempDir,
+    /// Where its programs keep what they keep, and their logs.
+    pub(crate) dir: TempDir,
 }
 
 /// Runs a scenario on node-a with pod-x and pod-y.
@@ -42,7 +43,8 @@ pub(crate) fn on_two_nodes(scenario: impl FnOnce(&mut Site) -> Result<()>) -> Re
     on(Topology::two_nodes, scenario)
 }
 
-fn on(
+/// Runs a scenario on a topology of its own.
+pub(crate) fn on(
     build: impl FnOnce(&str, &std::path::Path) -> Result<Topology>,
     scenario: impl FnOnce(&mut Site) -> Result<()>,
 ) -> Result<()> {
@@ -56,7 +58,7 @@ fn on(
     let mut site = Site {
         topology,
         weir,
-        _dir: dir,
+        dir,
     };
     let result = scenario(&mut site);
     if result.is_err() {

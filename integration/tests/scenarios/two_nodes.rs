@@ -63,3 +63,24 @@ fn pods_on_both_nodes_are_answered_by_every_backend_themselves_included() -> Res
         Ok(())
     })
 }
+
+#[test]
+fn the_hosts_of_both_nodes_are_answered_by_every_backend_where_the_vip_is_a_route() -> Result<()> {
+    on_two_nodes(|site| {
+        // a VIP that is an address is one that the host speaks from, and the other node's pods find that at home
+        site.apply(&SPREAD.replace(
+            "  scheduler: rr\n",
+            "  scheduler: rr\n  vipBinding: ROUTE\n",
+        ))?;
+        for node in &site.topology.nodes {
+            answered(
+                &node.name,
+                &node.netns,
+                Proto::Tcp,
+                "10.100.100.100:8080",
+                &["pod-x", "pod-y", "pod-z"],
+            )?;
+        }
+        Ok(())
+    })
+}

@@ -4,12 +4,14 @@
 //! `net.core.fb_tunnels_only_for_init_net` keeps it from that, one without endpoints does the same. They are never
 //! deleted: the kernel's own cannot be.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use nix::errno::Errno;
 use tokio::process::Command;
 
 use super::capabilities::modprobe;
 use super::link::Rtnl;
-use super::link::rtm::{Tunnel, TunnelKind};
+use super::link::rtm::{self, RT_SCOPE_HOST, Tunnel, TunnelKind};
 use super::netlink::{NlError, Request};
 use super::verdict;
 use crate::kernel::{StepError, Verdict};
@@ -18,6 +20,11 @@ const UP: &str = "up";
 const DOWN: &str = "down";
 /// The kernel's own `ip6tnl0` as it comes (`ip6_fb_tnl_dev_init` in `net/ipv6/ip6_tunnel.c`), which drops IPv4.
 const IPV6_ONLY: &str = "up for IPv6 only";
+/// Without an address, all that comes out of the tunnel fails the check of its way back, the loose one too (`no_addr` of
+/// `__fib_validate_source` in `net/ipv4/fib_frontend.c`).
+const BARE: &str = "up without an IPv4 address";
+/// The address that a link gets which has none: it is local to every host already, and none speaks from it.
+const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 119, 0, 1));
 
 /// The tunnel links of one network namespace.
 #[derive(Default)]
@@ -30,6 +37,7 @@ impl Tunnels {
     pub(super) async fn state(&mut self, name: &str) -> Result<String, NlError> {
         let state = match self.rtnl()?.tunnel(name).await? {
             Some(tunnel) if tunnel.up && is_narrow(&tunnel) => IPV6_ONLY,
+            Some(tunnel) if tunnel.up && self.is_bare(&tunnel).await? => BARE,
             Some(tunnel) if tunnel.up => UP,
             Some(_) | None => DOWN,
         };
@@ -44,7 +52,7 @@ impl Tunnels {
         };
         let up = match state {
             DOWN => false,
-            UP | IPV6_ONLY => true,
+            UP | IPV6_ONLY | BARE => true,
             _ => {
                 let cause = format!("a link cannot be set {state:?}");
                 return Err(verdict::refused(Errno::EINVAL, cause));
@@ -66,7 +74,41 @@ impl Tunnels {
             self.widen(name, found.index).await?;
         }
         let set = self.run(Tunnel::set(found.index, up)).await;
-        verdict::of(set, |_| None)
+        verdict::of(set, |_| None)?;
+        self.anchor(&found, state == UP).await
+    }
+
+    /// Sees to it that a link that unwraps IPv4 has an address; `wanted` is whether it needs one.
+    async fn anchor(&mut self, tunnel: &Tunnel, wanted: bool) -> Verdict {
+        let link = tunnel.index;
+        let command = if !wanted {
+            rtm::Command::DelAddress {
+                link,
+                address: ANCHOR,
+            }
+        } else if self.is_bare(tunnel).await.map_err(unknown)? {
+            rtm::Command::AddAddress {
+                link,
+                address: ANCHOR,
+                scope: RT_SCOPE_HOST,
+            }
+        } else {
+            return Ok(());
+        };
+        match self.run(command.encode()).await {
+            // it was never given
+            Err(NlError::Errno(errno)) if !wanted && errno == Errno::EADDRNOTAVAIL as i32 => Ok(()),
+            done => verdict::of(done, |_| None),
+        }
+    }
+
+    /// Whether a link that unwraps IPv4 has no address.
+    async fn is_bare(&mut self, tunnel: &Tunnel) -> Result<bool, NlError> {
+        if tunnel.kind.as_deref() == Some(TunnelKind::Sit.name()) {
+            return Ok(false);
+        }
+        let addresses = self.rtnl()?.addresses(false, tunnel.index).await?;
+        Ok(addresses.is_empty())
     }
 
     async fn make(&mut self, name: &str, kind: TunnelKind) -> Result<Tunnel, StepError> {
@@ -134,6 +176,10 @@ impl Tunnels {
             none => Ok(none.insert(Rtnl::open()?)),
         }
     }
+}
+
+fn unknown(error: NlError) -> StepError {
+    StepError::Unknown(format!("cannot read a tunnel link's addresses: {error}"))
 }
 
 fn is_narrow(tunnel: &Tunnel) -> bool {
