@@ -16,8 +16,8 @@ use weir_proto::trace::chain;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
-    Change, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table, Unit,
-    guards, plan, report, takes_silently, wanted,
+    Change, Guard, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table,
+    Unit, guards, plan, report, takes_silently, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
@@ -170,11 +170,13 @@ impl<K: Kernel> Reconciler<K> {
             self.due = Some(Scope::All);
         }
         let mut units: BTreeSet<Unit> = change.keys().map(|key| Key::Item(key).unit()).collect();
-        // which guards an item calls for depends on what it says: those of what it said go
+        // which guards an item calls for depends on what it says: of those that it calls for as before, nothing changes
         let before = change.keys();
         let before = before.filter_map(|key| self.held.state.get(&key));
-        let items = before.chain(&change.upserted);
-        units.extend(items.flat_map(guards).map(Unit::Guard));
+        let before: BTreeSet<Guard> = before.flat_map(guards).collect();
+        let after: BTreeSet<Guard> = change.upserted.iter().flat_map(guards).collect();
+        let changed = before.symmetric_difference(&after);
+        units.extend(changed.copied().map(Unit::Guard));
         let silently = takes_silently(&self.held.state);
         self.held.apply(change);
         if takes_silently(&self.held.state) != silently {

@@ -3,7 +3,7 @@
 
 # A guest that is not done by then never will be: the whole kernel group takes a few minutes.
 guest_seconds=1200
-# Twenty times as long: under QEMU ipvsadm alone takes half an hour for its five times three tables.
+# Six times as long, for benches: under QEMU ipvsadm alone takes half an hour for its five times three tables.
 qemu_seconds=7200
 kernel=''
 

@@ -8,20 +8,23 @@ use crate::netns::Netns;
 use crate::program;
 
 /// The sysctls that an agent may change, under `/proc/sys/net`.
-const SYSCTLS: [&str; 6] = [
+const SYSCTLS: [&str; 9] = [
+    "ipv4/conf/all/arp_announce",
+    "ipv4/conf/all/arp_ignore",
     "ipv4/ip_forward",
     "ipv4/vs/conntrack",
     "ipv4/vs/expire_nodest_conn",
     "ipv4/vs/expire_quiescent_template",
     "bridge/bridge-nf-call-iptables",
     "bridge/bridge-nf-call-ip6tables",
+    "ipv6/conf/all/forwarding",
 ];
 
 /// What one namespace holds, a line for each thing. Two of them are equal when no tool would show a
 /// difference. Left out is what a link gets by itself and anew each time it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelState {
-    /// `ipvsadm -Sn`.
+    /// `ipvsadm -Sn`, with the time-outs and the sync daemons.
     pub ipvs: Vec<String>,
     /// `ipset save`, its lines in order: the kernel gives members by hash, and the hash has a random start.
     pub sets: Vec<String>,
@@ -68,8 +71,11 @@ impl KernelState {
             .into_iter()
             .map(|key| Ok((key, netns.read_sysctl(key)?)))
             .collect::<Result<_>>()?;
+        let mut ipvs = run(&["ipvsadm", "-Sn"])?;
+        ipvs.extend(run(&["ipvsadm", "-L", "--timeout"])?);
+        ipvs.extend(run(&["ipvsadm", "-L", "--daemon"])?);
         Ok(KernelState {
-            ipvs: run(&["ipvsadm", "-Sn"])?,
+            ipvs,
             sets,
             addresses: addresses
                 .iter()

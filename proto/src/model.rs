@@ -76,9 +76,6 @@ pub enum Refused {
     /// Not the name of a link.
     #[error("{0:?} is not the name of a link (1-15 characters, no \"/\", \":\" or white space)")]
     Interface(String),
-    /// Not in 1-65507.
-    #[error("{0} is not a packet length (1-65507 bytes)")]
-    MaxLength(u32),
     /// Not in a range of numbers.
     #[error("{0} is not in {1}-{2}")]
     OutOf(u32, u32, u32),

@@ -124,6 +124,15 @@ impl Ledger {
             ) if self.found.get(setting) == Some(value) => {
                 change.restored.insert(*setting);
             }
+            (
+                Step::Edit {
+                    key: Key::Setting(setting),
+                    ..
+                },
+                false,
+            ) if before.found.contains_key(setting) => {
+                change.restored.insert(*setting);
+            }
             (Step::Add { .. } | Step::Edit { .. } | Step::Remove { .. }, _) => {}
         }
     }
@@ -261,6 +270,28 @@ mod tests {
             [vip(2)].into(),
             "only what this plan meant to make"
         );
+    }
+
+    #[test]
+    fn a_setting_that_was_refused_is_not_ours_to_put_back() {
+        let mut ledger = Ledger::default();
+        let step = Step::Edit {
+            key: Key::Setting(Setting::ForwardV6),
+            object: Object::Value("1".to_owned()),
+        };
+        let plan = Plan {
+            steps: vec![step.clone()],
+            ..Plan::default()
+        };
+        let found = Object::Value("0".to_owned());
+        let actual = Table::from([(Key::Setting(Setting::ForwardV6), found)]);
+        let before = ledger.before(&plan, &actual);
+        ledger.apply(&before);
+        assert_eq!(ledger.found(Setting::ForwardV6), Some("0"));
+        let mut change = LedgerChange::default();
+        ledger.after(&step, false, &before, &mut change);
+        ledger.apply(&change);
+        assert_eq!(ledger.found(Setting::ForwardV6), None);
     }
 
     #[test]

@@ -94,20 +94,18 @@ pub(crate) fn compile<'a>(
 /// Gives what the node of a backend must have when another node sends it a frontend's packets.
 fn receiving(service: &Service, frontend: Frontend, backend: &Backend) -> Vec<Item> {
     let mut items = Vec::new();
-    let Some(vip) = frontend.vip() else {
-        return items;
-    };
     match service.forwarding {
         Forwarding::Masquerade => return items,
         Forwarding::DirectRoute => {}
         Forwarding::Tunnel(Tunnel::Ipip) => items.push(Item::TunnelEnd(TunnelEnd {
             outer: Family::of(backend.endpoint.address),
-            inner: Family::of(vip),
+            inner: frontend.family(),
         })),
         // how a backend takes these is not the kernel's to guess: ports and links are made by who chose them
         Forwarding::Tunnel(Tunnel::Gue { .. } | Tunnel::Gre { .. }) => {}
     }
-    items.push(Item::SilentVip(vip));
+    // what a mark is on is addressed to where the operator has it
+    items.extend(frontend.vip().map(Item::SilentVip));
     items
 }
 

@@ -46,6 +46,10 @@ pub(crate) fn needs(service: &Service) -> Vec<Need> {
             TunnelKind::Gre => ("tunnel.type", Ability::TunnelGre),
         };
         needs.push((At::Field(field), ability));
+        let backends = service.backends.keys();
+        if backends.into_iter().any(|at| at.address.is_ipv6()) {
+            needs.push((At::Field("backends"), Ability::Ipv6));
+        }
     }
     match service.affinity.and_then(|affinity| affinity.engine) {
         Some(PersistenceEngine::Sip) => needs.push((

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use weir_proto::model::ItemKey;
+use weir_proto::model::{Forwarding, ItemKey, Tunnel, VipBinding};
 use weir_proto::state::NodeState;
 
 use super::samples::{batch, endpoint, labels, node, node_name, service, service_name, set};
@@ -212,6 +212,11 @@ fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource>)> {
         "10.1.0.2:80",
     ];
     const NODES: &[&str] = &["x", "y"];
+    const FORWARDINGS: [Forwarding; 3] = [
+        Forwarding::Masquerade,
+        Forwarding::DirectRoute,
+        Forwarding::Tunnel(Tunnel::Ipip),
+    ];
     const NAMES: &[&str] = &["a", "b"];
     let name = proptest::sample::select(NAMES);
     let service = (
@@ -219,11 +224,23 @@ fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource>)> {
         pick(FRONTENDS, 2),
         pick(BACKENDS, 3),
         any::<(bool, bool)>(),
+        (
+            proptest::sample::select(&FORWARDINGS[..]),
+            any::<bool>(),
+            any::<bool>(),
+        ),
     )
-        .prop_map(|(name, frontends, behind, (hairpin, everywhere))| {
+        .prop_map(|(name, frontends, behind, (hairpin, everywhere), kept)| {
+            let (forwarding, route, lockdown) = kept;
             let rack: &[(&str, &str)] = if everywhere { &[] } else { &[("rack", "3")] };
             Resource::Service(weir_proto::model::Service {
                 hairpin,
+                forwarding,
+                vip_binding: match route {
+                    true => VipBinding::Route,
+                    false => VipBinding::Address,
+                },
+                lockdown,
                 node_selector: labels(rack),
                 ..service(name, &frontends, &behind)
             })
@@ -234,11 +251,15 @@ fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource>)> {
         pick(BACKENDS, 3),
     )
         .prop_map(|(name, of, behind)| Resource::BackendSet(set(name, of, &behind)));
-    let node = (proptest::sample::select(NODES), any::<bool>()).prop_map(|(name, racked)| {
+    let nodes = (proptest::sample::select(NODES), any::<(bool, bool)>());
+    let nodes = nodes.prop_map(|(name, (racked, strict_arp))| {
         let rack: &[(&str, &str)] = if racked { &[("rack", "3")] } else { &[] };
-        Resource::Node(node(name, rack))
+        Resource::Node(Node {
+            strict_arp,
+            ..node(name, rack)
+        })
     });
-    (prop_oneof![4 => service, 3 => set, 1 => node], 0..5_u8).prop_map(|(resource, delete)| {
+    (prop_oneof![4 => service, 3 => set, 1 => nodes], 0..5_u8).prop_map(|(resource, delete)| {
         let reference = resource.reference();
         (reference, (delete != 0).then_some(resource))
     })

@@ -41,7 +41,8 @@ pub(crate) fn check(
     let mut problems = Problems::default();
     for (reference, resource) in batch {
         match resource {
-            None | Some(Resource::Node(_)) => {}
+            None => {}
+            Some(Resource::Node(node)) => check.node(reference, node, &mut problems),
             Some(Resource::Service(service)) => check.service(reference, service, &mut problems),
             Some(Resource::BackendSet(set)) => check.backend_set(reference, set, &mut problems),
         }
@@ -122,6 +123,22 @@ impl Check<'_> {
         for set in self.proposed.kept_sets_of(&service.name) {
             let of = reference(Kind::BackendSet, set.name.as_str());
             self.misfits(&of, service, &set.backends, problems);
+        }
+    }
+
+    fn node(&self, of: &ResourceRef, node: &Node, problems: &mut Problems) {
+        for (place, address) in node.addresses.iter().enumerate() {
+            if let Some(service) = self.proposed.service_at(*address) {
+                let service = reference(Kind::Service, service.as_str());
+                // one that is in the batch says it where it stands
+                if self.batch.contains_key(&service) {
+                    continue;
+                }
+                let problem = format!(
+                    "{address} is a VIP of {service}: bound, it would cut the other nodes off from this one"
+                );
+                problems.add(format!("{of}.addresses[{place}]"), Refused::Other(problem));
+            }
         }
     }
 

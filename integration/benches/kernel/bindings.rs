@@ -54,6 +54,11 @@ pub(crate) fn vips(rows: &mut Rows) -> Result<()> {
         for run in 0..=RUNS {
             let netns = fresh()?;
             let took = ours::cold_load(&netns, &wanted)?;
+            let shown = ["-4", "route", "show", "table", "local", "dev", "weir0"];
+            let listed = program::run(netns.command("ip").args(shown), "")?;
+            // one more is what keeps IPv4 on the link
+            let there = listed.lines().filter(|line| line.starts_with("local 10."));
+            anyhow::ensure!(there.count() == vips, "not all VIPs are there");
             drop(netns);
             if run == 0 {
                 continue;

@@ -35,13 +35,13 @@ pub(crate) fn one_change(rows: &mut Rows) -> Result<()> {
         };
         let netns = fresh()?;
         ours::cold_load(&netns, &table::wanted(size))?;
-        let changes = ours::one_change(&netns, size, CHANGES)?;
         let mut theirs = Vec::new();
-        for run in 0..CHANGES {
+        let changes = ours::one_change(&netns, size, CHANGES, |run| {
             let begun = Instant::now();
             program::run(netns.command("ipvsadm").args(table::one_more(run)), "")?;
             theirs.push(begun.elapsed());
-        }
+            Ok(())
+        })?;
         let case = format!("1 backend of {size}");
         rows.note(&format!(
             "one-change, {case}: {} request, {} dumps of all services",

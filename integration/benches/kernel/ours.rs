@@ -31,8 +31,14 @@ pub(crate) fn cold_load(netns: &Netns, wanted: &Table) -> Result<Duration> {
     })
 }
 
-/// Changes the weight of one backend again and again: reads its service, plans, applies.
-pub(crate) fn one_change(netns: &Netns, size: Size, runs: usize) -> Result<Changes> {
+/// Changes the weight of one backend again and again: reads its service, plans, applies. What else is measured takes its
+/// turn after each.
+pub(crate) fn one_change(
+    netns: &Netns,
+    size: Size,
+    runs: usize,
+    mut in_turn: impl FnMut(usize) -> Result<()> + Send,
+) -> Result<Changes> {
     inside(netns, async |kernel| {
         let mut ledger = Ledger::default();
         let service = size.services / 2;
@@ -61,6 +67,7 @@ pub(crate) fn one_change(netns: &Netns, size: Size, runs: usize) -> Result<Chang
             changes.requests = steps.len();
             // one dump is that of the service's own backends
             changes.full_dumps = (kernel.ipvs_counts().dumps - before.dumps).saturating_sub(1);
+            in_turn(run)?;
         }
         Ok(changes)
     })

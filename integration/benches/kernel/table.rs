@@ -133,10 +133,10 @@ pub(crate) fn vips(vips: usize) -> Table {
         silent: false,
     };
     let keys = (0..vips).map(|number| Key::Item(ItemKey::Vip(vip(number).ip())));
-    let link = [Key::Link];
-    link.into_iter()
-        .chain(keys)
-        .map(|key| (key, Object::Vip(as_route)))
+    let vips = keys.map(|key| (key, Object::Vip(as_route)));
+    [(Key::Link, Object::Present)]
+        .into_iter()
+        .chain(vips)
         .collect()
 }
 

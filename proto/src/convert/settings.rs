@@ -1,6 +1,7 @@
 //! The parts that a resource and an item have alike: how packets are wrapped, what schedulers do beside, and what is set on a
 //! node.
 
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 
 use super::Problems;
@@ -284,7 +285,12 @@ pub(super) fn daemon_from_wire(
     let ttl = problems.take(format!("{at}.ttl"), ttl);
     let max_length = match daemon.max_length {
         0 => Ok(None),
-        bytes => MaxLength::new(bytes).map(Some),
+        bytes => MaxLength::new(
+            bytes,
+            matches!(role, Some(SyncRole::Backup)),
+            matches!(group, Some(Some(IpAddr::V6(_)))),
+        )
+        .map(Some),
     };
     let max_length = problems.take(format!("{at}.max_length"), max_length);
     Some(SyncDaemon {

@@ -262,7 +262,7 @@ fn what_is_set_on_a_node_is_checked_field_by_field() {
             "nodes[node-a].sync_daemons[1].group: 10.0.0.1 is not a multicast address",
             "nodes[node-a].sync_daemons[1].port: 65536 is not a port (1-65535)",
             "nodes[node-a].sync_daemons[1].ttl: 256 is not in 0-255",
-            "nodes[node-a].sync_daemons[1].max_length: 65508 is not a packet length (1-65507 bytes)",
+            "nodes[node-a].sync_daemons[1].max_length: 65508 is not in 1-65507",
             "nodes[node-a].sync_daemons[2]: MASTER is named twice",
         ]
     );

@@ -125,12 +125,18 @@ pub struct MaxLength(u16);
 impl MaxLength {
     /// What a UDP datagram can carry over IPv4.
     const MOST: u32 = 65_507;
+    /// The same over IPv6.
+    const MOST_V6: u32 = 65_487;
+    /// A backup takes no less (`start_sync_thread` in `net/netfilter/ipvs/ip_vs_sync.c`).
+    const LEAST_OF_BACKUP: u32 = 1_024;
 
-    /// Takes 1-65507.
-    pub fn new(bytes: u32) -> Result<Self, Refused> {
+    /// Takes what the kernel would not change: 1-65507, of a backup from 1024 on, with an IPv6 group up to 65487.
+    pub fn new(bytes: u32, backup: bool, v6: bool) -> Result<Self, Refused> {
+        let least = if backup { Self::LEAST_OF_BACKUP } else { 1 };
+        let most = if v6 { Self::MOST_V6 } else { Self::MOST };
         match u16::try_from(bytes) {
-            Ok(length) if (1..=Self::MOST).contains(&bytes) => Ok(Self(length)),
-            _ => Err(Refused::MaxLength(bytes)),
+            Ok(length) if (least..=most).contains(&bytes) => Ok(Self(length)),
+            _ => Err(Refused::OutOf(bytes, least, most)),
         }
     }
 
@@ -182,9 +188,20 @@ mod tests {
 
     #[test]
     fn a_sync_packet_fits_a_datagram_and_goes_to_a_group() {
-        assert_eq!(MaxLength::new(65_507).map(MaxLength::get), Ok(65_507));
-        for bad in [0, 65_508, u32::MAX] {
-            assert_eq!(MaxLength::new(bad), Err(Refused::MaxLength(bad)));
+        let length = |bytes, backup, v6| MaxLength::new(bytes, backup, v6).map(MaxLength::get);
+        assert_eq!(length(65_507, false, false), Ok(65_507));
+        assert_eq!(length(1_024, true, true), Ok(1_024));
+        for (bad, backup, v6, least, most) in [
+            (0, false, false, 1, 65_507),
+            (65_508, false, false, 1, 65_507),
+            (1_023, true, false, 1_024, 65_507),
+            (65_488, false, true, 1, 65_487),
+            (u32::MAX, false, false, 1, 65_507),
+        ] {
+            assert_eq!(
+                length(bad, backup, v6),
+                Err(Refused::OutOf(bad, least, most))
+            );
         }
         assert!(multicast("224.0.0.81").is_ok());
         let one = "10.0.0.1".parse().expect("an address");

@@ -12,7 +12,11 @@
 pub mod rtm;
 mod rtnl;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use futures::{StreamExt, pin_mut};
 use netlink_packet_core::{
@@ -28,6 +32,10 @@ use rtnetlink::{Handle, LinkDummy, LinkMessageBuilder, LinkUnspec};
 use tokio::{task::JoinHandle, time::timeout};
 
 pub use rtnl::Rtnl;
+
+/// An address for a link that must have one of IPv4. All of 127/8 ends here in any case, is never a source elsewhere, and is
+/// neither asked for nor answered by ARP (`arp_process` in `net/ipv4/arp.c`).
+pub(super) const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 119, 0, 1));
 
 /// Silence after which an answer is lost. The kernel holds the RTNL lock for long only while it tears down
 /// network namespaces or very many links, which takes it about a second.

@@ -236,7 +236,9 @@ fn explain(step: &Step, errno: Errno, present: bool) -> Option<(String, &'static
             },
             Errno::EINVAL,
         ) => Some((
-            "the kernel does not take the address as a unicast one".to_owned(),
+            "the kernel does not take the address as a unicast one, or it is of another family than its frontend while a \
+             sync daemon runs"
+                .to_owned(),
             "address",
         )),
         _ => None,

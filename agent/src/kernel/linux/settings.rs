@@ -56,7 +56,7 @@ impl Settings {
             let value = match setting.place() {
                 Place::Sysctl(name) => match self.files.read(name) {
                     Ok(value) => Some(value),
-                    Err(SysctlError::Absent(_)) => None,
+                    Err(SysctlError::Absent(_)) => self.as_made(setting),
                     Err(error) => return Err(verdict::unreadable("a sysctl", error)),
                 },
                 Place::Timeout => timeouts.map(|timeouts| seconds(timeouts, setting).to_string()),
@@ -107,6 +107,16 @@ impl Settings {
         }
     }
 
+    /// Gives the value that a link's setting has once the link is made; none of what is no link's.
+    fn as_made(&self, setting: Setting) -> Option<String> {
+        match setting {
+            Setting::Tunl0RpFilter | Setting::Ip6tnl0RpFilter => {
+                self.files.read("net.ipv4.conf.default.rp_filter").ok()
+            }
+            _ => None,
+        }
+    }
+
     /// Reads the connection time-outs; none of a kernel without IPVS.
     async fn timeouts(&mut self) -> Result<Option<Timeouts>, KernelError> {
         let read = match self.ipvs().await {
@@ -115,7 +125,10 @@ impl Settings {
         };
         match read {
             Ok(timeouts) => Ok(Some(timeouts)),
-            Err(NlError::Errno(errno)) if errno == Errno::ENOENT as i32 => Ok(None),
+            // a door that was open knows IPVS by a number that it had before its module was loaded anew
+            Err(NlError::Errno(errno)) if errno == Errno::ENOENT as i32 && self.ipvs.is_none() => {
+                Ok(None)
+            }
             Err(error) => {
                 self.ipvs = None;
                 Err(verdict::unreadable("the IPVS time-outs", error))

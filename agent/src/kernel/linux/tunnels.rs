@@ -4,14 +4,12 @@
 //! `net.core.fb_tunnels_only_for_init_net` keeps it from that, one without endpoints does the same. They are never
 //! deleted: the kernel's own cannot be.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use nix::errno::Errno;
 use tokio::process::Command;
 
 use super::capabilities::modprobe;
-use super::link::Rtnl;
 use super::link::rtm::{self, RT_SCOPE_HOST, Tunnel, TunnelKind};
+use super::link::{ANCHOR, Rtnl};
 use super::netlink::{NlError, Request};
 use super::verdict;
 use crate::kernel::{StepError, Verdict};
@@ -23,8 +21,6 @@ const IPV6_ONLY: &str = "up for IPv6 only";
 /// Without an address, all that comes out of the tunnel fails the check of its way back, the loose one too (`no_addr` of
 /// `__fib_validate_source` in `net/ipv4/fib_frontend.c`).
 const BARE: &str = "up without an IPv4 address";
-/// The address that a link gets which has none: it is local to every host already, and none speaks from it.
-const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 119, 0, 1));
 
 /// The tunnel links of one network namespace.
 #[derive(Default)]

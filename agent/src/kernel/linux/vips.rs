@@ -17,10 +17,10 @@ use nix::errno::Errno;
 use weir_proto::model::{ItemKey, VipBinding, unicast};
 
 use self::anchor::Anchor;
-use self::binding::{ANCHOR, Place, Work};
+use self::binding::{Place, Work};
 use self::node::{Found, Node};
 use super::link::rtm::{Address, Command, RT_SCOPE_HOST, RTPROT_KERNEL, Route};
-use super::link::{LinkError, Links, Rtnl};
+use super::link::{ANCHOR, LinkError, Links, Rtnl};
 use super::netlink::{Counts, NlError};
 use super::verdict;
 use crate::kernel::{KernelError, StepError, Verdict};

@@ -10,6 +10,7 @@
 //! succeeds must not be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use weir_proto::model::{Backend, Endpoint, Frontend, ItemKey, NodeName, Resource, ServiceName};
 use weir_proto::{convert, wire};
@@ -64,10 +65,9 @@ impl About {
             return true;
         };
         match key {
-            ItemKey::Vip(address) | ItemKey::SilentVip(address) => {
-                let mut vips = self.frontends.iter().filter_map(|it| it.vip());
-                vips.any(|vip| vip == address)
-            }
+            ItemKey::Vip(address) => self.has_vip(address),
+            // the service of a backend set that was written alone is not known, nor its VIPs
+            ItemKey::SilentVip(address) => self.has_vip(address) || !self.backends.is_empty(),
             // any service with tunnels may be the one that needs it
             ItemKey::TunnelEnd(_) => !self.frontends.is_empty() || !self.loopbacks.is_empty(),
             // what only a node has
@@ -81,6 +81,13 @@ impl About {
                 port: entry.port,
             }),
         }
+    }
+}
+
+impl About {
+    fn has_vip(&self, address: IpAddr) -> bool {
+        let mut vips = self.frontends.iter().filter_map(|it| it.vip());
+        vips.any(|vip| vip == address)
     }
 }
 

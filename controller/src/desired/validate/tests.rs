@@ -369,3 +369,17 @@ fn a_service_that_was_accepted_can_be_changed_unless_it_asks_for_more() {
     let checked = check(&now, &batch, &Places::default(), &abilities);
     assert!(checked.is_err(), "other nodes are selected");
 }
+
+#[test]
+fn a_node_has_no_vip_for_an_address() {
+    let node = Resource::Node(weir_proto::model::Node {
+        addresses: vec![[192, 0, 2, 7].into(), [10, 1, 0, 1].into()],
+        ..node("a", &[])
+    });
+    assert_eq!(
+        problems(&stored(vec![web()]), &batch(vec![node])),
+        [
+            "nodes[a].addresses[1]: 10.1.0.1 is a VIP of services[web]: bound, it would cut the other nodes off from this one"
+        ]
+    );
+}

@@ -212,15 +212,33 @@ impl Native {
 
     /// Adds and deletes guards: all in one transaction, or, where one is refused, each in its own.
     pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
+        let mut verdicts: Vec<Verdict> = steps.iter().map(|_| Ok(())).collect();
         for family in Family::ALL {
+            if !steps.iter().any(|step| of(step) == Some(family)) {
+                continue;
+            }
             // somebody else's table is none to put anything into
-            let ours = self.owner(family).await;
-            let touched = steps.iter().any(|step| of(step) == Some(family));
-            if touched && !matches!(ours, Ok(Owner::Ours)) {
-                let absent = || verdict::of(Err(NlError::Errno(Errno::ENOENT as i32)), explain);
-                return steps.iter().map(|_| absent()).collect();
+            let why = match self.owner(family).await {
+                Ok(Owner::Ours) => continue,
+                Ok(Owner::Nobody | Owner::Foreign) => NlError::Errno(Errno::ENOENT as i32),
+                Err(error) => error,
+            };
+            for (step, verdict) in steps.iter().zip(&mut verdicts) {
+                if of(step) == Some(family) {
+                    *verdict = verdict::of(Err(why.clone()), explain);
+                }
             }
         }
+        let free = steps.iter().zip(&verdicts);
+        let free = free.filter_map(|(step, verdict)| verdict.is_ok().then_some(*step));
+        let mut taken = self.apply_to_ours(free.collect()).await.into_iter();
+        for verdict in verdicts.iter_mut().filter(|verdict| verdict.is_ok()) {
+            *verdict = taken.next().unwrap_or(Ok(()));
+        }
+        verdicts
+    }
+
+    async fn apply_to_ours(&mut self, steps: Vec<&Step>) -> Vec<Verdict> {
         let entries: Vec<Entry> = steps.iter().filter_map(|step| Entry::of(step)).collect();
         // what is alike goes together: the order within a transaction does not matter
         let mut alike: BTreeMap<(bool, Family, &str), Vec<Vec<u8>>> = BTreeMap::new();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use weir_proto::model::VipBinding;
 
-use super::binding::ANCHOR;
+use super::super::link::ANCHOR;
 use crate::plan::{Object, Step};
 
 /// What is known of the anchor and of what it holds.

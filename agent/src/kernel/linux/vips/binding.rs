@@ -6,7 +6,7 @@
 //! - the last IPv4 address that leaves a link takes every IPv4 route on the link with it (`fib_inetaddr_event` calls
 //!   `fib_disable_ip`). So where there is a route of ours, [`ANCHOR`] stays as well.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 use weir_proto::model::VipBinding;
@@ -17,10 +17,6 @@ use super::super::verdict;
 use super::node::Found;
 use crate::kernel::Verdict;
 use crate::plan::VipSpec;
-
-/// An address that keeps IPv4 on the link. All of 127/8 ends here in any case, is never a source elsewhere, and neither
-/// asked for nor answered by ARP (`arp_process` in `net/ipv4/arp.c`).
-pub(super) const ANCHOR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 119, 0, 1));
 
 /// What a step sends.
 #[derive(Debug, PartialEq, Eq)]

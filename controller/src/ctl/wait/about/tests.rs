@@ -46,6 +46,12 @@ fn vip(address: &str) -> wire::item_key::Kind {
     })
 }
 
+fn silent(address: &str) -> wire::item_key::Kind {
+    wire::item_key::Kind::SilentVip(wire::item::SilentVip {
+        address: address.to_owned(),
+    })
+}
+
 fn backend(frontend: wire::Frontend, address: &str) -> wire::item_key::Kind {
     wire::item_key::Kind::Backend(wire::item_key::Backend {
         frontend: Some(frontend),
@@ -68,6 +74,7 @@ fn failures() -> Vec<(&'static str, wire::item_key::Kind)> {
     use wire::item_key::Kind::VirtualService;
     vec![
         ("vip", vip("10.100.100.100")),
+        ("silent vip", silent("10.100.100.100")),
         ("virtual service", VirtualService(frontend(8080))),
         ("backend", backend(frontend(8080), "10.0.0.11")),
         ("backend of a set", backend(frontend(8080), "10.0.0.31")),
@@ -99,6 +106,7 @@ fn a_service_is_known_by_its_frontends_and_its_own_loopback_entries() {
         concerned(&about(WEB), "a"),
         [
             "vip",
+            "silent vip",
             "virtual service",
             "backend",
             "backend of a set",
@@ -112,6 +120,7 @@ fn a_backend_set_is_known_by_its_backends() {
     assert_eq!(
         concerned(&about(SET), "a"),
         [
+            "silent vip",
             "backend of a set",
             "loopback entry of a set",
             "other backend of a set"
@@ -125,6 +134,7 @@ fn the_frontends_of_a_service_tell_whose_the_backends_of_its_set_are() {
         concerned(&about(&format!("{SET}---\n{WEB}")), "a"),
         [
             "vip",
+            "silent vip",
             "virtual service",
             "backend",
             "backend of a set",
