@@ -10,6 +10,8 @@ mod ipset;
 mod ipvs;
 mod mutator;
 mod netlink;
+mod nftables;
+mod rtm;
 mod seeds;
 mod wire;
 
@@ -32,6 +34,15 @@ pub const TARGETS: &[Target] = &[
     target("netlink_attributes", netlink::attributes, seeds::services),
     target("genl_family", netlink::family, seeds::family),
     target("nft_rule", netlink::rule, seeds::rules),
+    target("nft_table", nftables::table, seeds::nft_tables),
+    target("nft_chain", nftables::chain, seeds::nft_chains),
+    target("nft_set", nftables::set, seeds::nft_sets),
+    target("nft_listed_rule", nftables::rule, seeds::nft_rules),
+    target("nft_elements", nftables::elements, seeds::nft_elements),
+    target("nft_key", nftables::key, seeds::nft_keys),
+    target("rtm_address", rtm::address, seeds::rtm_addresses),
+    target("rtm_route", rtm::route, seeds::rtm_routes),
+    target("rtm_link", rtm::link, seeds::rtm_links),
     target("ipvs_service", ipvs::service, seeds::services),
     target("ipvs_dest", ipvs::dest, seeds::dests),
     target("ipvs_daemon", ipvs::daemon, seeds::daemons),

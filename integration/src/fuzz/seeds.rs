@@ -1,10 +1,12 @@
 //! Inputs that can be decoded: what was captured, and what the language's own writers write.
-#![allow(clippy::needless_update, reason = "a message may get a field")]
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use prost::Message;
-use weir_agent::kernel::linux::netlink::Attrs;
+use weir_agent::kernel::linux::link::rtm::{Command, LocalRoute, Tunnel, TunnelKind};
+use weir_agent::kernel::linux::loopback::nftables::keys;
+use weir_agent::kernel::linux::netlink::{Attrs, wire as wire_header};
 use weir_proto::disk::Records;
 use weir_proto::disk::envelope::seal;
 use weir_proto::wire;
@@ -14,6 +16,8 @@ use super::disk::lay_out;
 const IPVS: &str = include_str!("../../../agent/src/kernel/linux/ipvs/captured.txt");
 const IPSET: &str = include_str!("../../../agent/src/kernel/linux/ipset/captured.txt");
 const LOCKDOWN: &str = include_str!("../../../agent/src/kernel/linux/ipset/captured_lockdown.txt");
+const NFTABLES: &str =
+    include_str!("../../../agent/src/kernel/linux/loopback/nftables/captured.txt");
 const RULES: &str = include_str!("../../fuzz/seeds/nft_rule.txt");
 const FAMILY: &str = include_str!("../../fuzz/seeds/genl_family.txt");
 /// In front of the attributes of generic netlink and of netfilter.
@@ -73,6 +77,86 @@ fn inside(kind: u16) -> Vec<Vec<u8>> {
     // from there on the numbers are those of other attributes
     let these = ipvs().filter(|message| message[0] < IPVS_CMD_SET_CONFIG);
     these.filter_map(payload).collect()
+}
+
+/// Gives what nf_tables showed of one kind of object, behind the `nfgenmsg`.
+fn nftables(message: &'static str) -> Vec<Vec<u8>> {
+    let answers = NFTABLES.lines().filter_map(|line| line.strip_prefix("< "));
+    let here = answers.filter_map(|line| line.split_once(' '));
+    here.filter(|(number, _)| *number == message)
+        .filter_map(|(_, flagged)| flagged.split_once(' '))
+        .map(|(_, hex)| bytes(hex).split_off(HEADER_LEN))
+        .collect()
+}
+
+pub(super) fn nft_tables() -> Vec<Vec<u8>> {
+    nftables("00")
+}
+
+pub(super) fn nft_chains() -> Vec<Vec<u8>> {
+    nftables("03")
+}
+
+pub(super) fn nft_sets() -> Vec<Vec<u8>> {
+    nftables("09")
+}
+
+pub(super) fn nft_rules() -> Vec<Vec<u8>> {
+    nftables("06")
+}
+
+pub(super) fn nft_elements() -> Vec<Vec<u8>> {
+    let mut lists = nftables("0c");
+    // the end of a dump may hold none
+    lists.retain(|list| !keys(Attrs::new(list)).is_empty());
+    lists
+}
+
+pub(super) fn nft_keys() -> Vec<Vec<u8>> {
+    let lists = nft_elements();
+    lists
+        .iter()
+        .flat_map(|list| keys(Attrs::new(list)))
+        .collect()
+}
+
+/// Gives what stands behind the `nlmsghdr` of requests that have the shape of their answers.
+fn behind_header(commands: &[Command]) -> Vec<Vec<u8>> {
+    let requests = commands.iter().map(Command::encode);
+    requests
+        .map(|request| request.as_bytes()[wire_header::HEADER_LEN..].to_vec())
+        .collect()
+}
+
+const ADDRESSES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 100, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0, 1)),
+];
+
+pub(super) fn rtm_addresses() -> Vec<Vec<u8>> {
+    let of = |address| Command::AddAddress {
+        link: 6,
+        address,
+        scope: 0,
+    };
+    behind_header(&ADDRESSES.map(of))
+}
+
+pub(super) fn rtm_routes() -> Vec<Vec<u8>> {
+    let of = |address| Command::AddRoute {
+        route: LocalRoute {
+            link: 6,
+            address,
+            source: Some(address),
+        },
+        beside: false,
+    };
+    behind_header(&ADDRESSES.map(of))
+}
+
+pub(super) fn rtm_links() -> Vec<Vec<u8>> {
+    let made = Tunnel::make("ip6tnl0", TunnelKind::Ip6tnl);
+    vec![made.as_bytes()[wire_header::HEADER_LEN..].to_vec()]
 }
 
 pub(super) fn messages() -> Vec<Vec<u8>> {
