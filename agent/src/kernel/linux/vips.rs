@@ -38,7 +38,7 @@ pub(super) struct Vips {
     rtnl: Option<Rtnl>,
     /// Addresses of others that this node must go on reaching.
     needed: Vec<IpAddr>,
-    /// As it was since the last read.
+    /// As it was since the last read, and how it leaves the node since the last read of everything.
     node: Node,
     anchor: Anchor,
 }
@@ -66,7 +66,7 @@ impl Vips {
         scope: &Scope,
         table: &mut Table,
     ) -> Result<(), KernelError> {
-        self.node = Node::default();
+        self.node.forget(*scope == Scope::All);
         let vips: Option<Vec<IpAddr>> = match scope {
             Scope::All => None,
             Scope::Units(units) => Some(units.iter().filter_map(|unit| vip_of(*unit)).collect()),

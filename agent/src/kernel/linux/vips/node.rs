@@ -108,6 +108,15 @@ impl Locals {
 }
 
 impl Node {
+    /// Lets go of where packets end, which any read may find changed. Gateways and the node's own address change seldom
+    /// and cost a dump of the main routes, a million on some nodes: they are looked for with everything else.
+    pub(super) fn forget(&mut self, everything: bool) {
+        self.locals.clear();
+        if everything {
+            self.outward.clear();
+        }
+    }
+
     /// Says where each address ends on this node.
     pub(super) async fn find(
         &mut self,
