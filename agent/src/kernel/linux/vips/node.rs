@@ -10,9 +10,7 @@ use super::super::link::rtm::{
     RT_SCOPE_UNIVERSE, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_LOCAL, RTPROT_KERNEL, RTPROT_WEIR, Route,
 };
 use super::super::netlink::NlError;
-
-/// Above so many addresses one dump is cheaper than asking for each.
-const ONE_BY_ONE: usize = 64;
+use super::ONE_BY_ONE;
 
 /// What makes packets to an address end on this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
