@@ -219,17 +219,13 @@ impl Scope {
 
 /// Gives the keys that the backends of a virtual service lie between.
 pub(crate) fn backends_of(frontend: Frontend) -> std::ops::RangeInclusive<ItemKey> {
-    let bound = |address: IpAddr, port: u32| {
+    let bound = |address: IpAddr, port: Port| {
         ItemKey::Backend(BackendKey {
             frontend,
-            endpoint: Endpoint {
-                address,
-                // both bounds are ports
-                port: Port::new(port).unwrap_or_else(|_| unreachable!("1 and 65535 are ports")),
-            },
+            endpoint: Endpoint { address, port },
         })
     };
-    bound(IpAddr::from([0u8; 4]), 1)..=bound(IpAddr::from([0xffu8; 16]), 65_535)
+    bound(IpAddr::from([0u8; 4]), Port::LEAST)..=bound(IpAddr::from([0xffu8; 16]), Port::GREATEST)
 }
 
 impl fmt::Display for Key {

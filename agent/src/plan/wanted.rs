@@ -179,10 +179,9 @@ fn has_vip(state: &NodeState, family: Family) -> bool {
 
 /// Says whether it has services that have no VIP, and need as much of the node as those that do.
 fn has_mark(state: &NodeState, family: Family) -> bool {
-    let mark = |number, family| ItemKey::VirtualService(Frontend::Mark(Mark { number, family }));
-    let marks = mark(NonZeroU32::MIN, Family::V4)..=mark(NonZeroU32::MAX, Family::V6);
-    let of = |key: &ItemKey| matches!(key, ItemKey::VirtualService(it) if it.family() == family);
-    state.items().range(marks).any(|(key, _)| of(key))
+    let mark = |number| ItemKey::VirtualService(Frontend::Mark(Mark { family, number }));
+    let marks = mark(NonZeroU32::MIN)..=mark(NonZeroU32::MAX);
+    state.items().range(marks).next().is_some()
 }
 
 /// Says whether the node takes packets to an IPv4 address without answering ARP for it, while it answers for others.
@@ -199,7 +198,7 @@ fn has_listener(state: &NodeState, family: Family) -> bool {
         ItemKey::VirtualService(Frontend::Address(Listener {
             address,
             // the first in the order of listeners
-            port: Port::new(1).unwrap_or_else(|_| unreachable!("1 is a port")),
+            port: Port::LEAST,
             protocol: Protocol::Tcp,
         }))
     })

@@ -11,6 +11,11 @@ use super::{Refused, Tunnel};
 pub struct Port(u16);
 
 impl Port {
+    /// The least in the order of ports.
+    pub const LEAST: Self = Self(1);
+    /// The greatest.
+    pub const GREATEST: Self = Self(u16::MAX);
+
     /// Takes 1-65535.
     pub fn new(port: u32) -> Result<Self, Refused> {
         match u16::try_from(port) {
@@ -191,10 +196,10 @@ pub struct Listener {
 /// A firewall mark on packets of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
+    /// Which packets with the mark; first, so that those of a family follow each other.
+    pub family: Family,
     /// Not 0: that is no mark.
     pub number: NonZeroU32,
-    /// Which packets with the mark.
-    pub family: Family,
 }
 
 impl Frontend {
