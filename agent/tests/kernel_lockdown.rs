@@ -71,6 +71,13 @@ async fn base(kernel: &mut Linux, family: Family) -> Option<Object> {
     table.get(&Key::Lockdown(family)).cloned()
 }
 
+/// Gives what is read and not expected, or expected and not read.
+async fn different(kernel: &mut Linux, scope: &Scope, expected: &BTreeSet<Key>) -> Vec<Key> {
+    let read = kernel.read(scope).await.unwrap();
+    let read: BTreeSet<Key> = read.into_keys().collect();
+    read.symmetric_difference(expected).copied().collect()
+}
+
 fn knock(from: &str, to: SocketAddr) -> Result<(), ErrorKind> {
     let from: IpAddr = from.parse().unwrap();
     let (family, any) = match from {
@@ -274,20 +281,20 @@ fn many_guards_are_changed_in_a_few_messages_and_listed_at_once() {
             let keys: BTreeSet<Key> = guards.iter().map(|guard| Key::Guard(*guard)).collect();
             let mut steps = vec![add(Key::Lockdown(family))];
             steps.extend(keys.iter().map(|key| add(*key)));
-            assert!(kernel.apply(&steps).await.iter().all(Result::is_ok));
+            let refused = kernel.apply(&steps).await.into_iter().find(Result::is_err);
+            assert_eq!(refused, None);
             let scope = Scope::Units(keys.iter().map(|key| key.unit()).collect());
-            let read = kernel.read(&scope).await.unwrap();
-            assert_eq!(read.into_keys().collect::<BTreeSet<_>>(), keys);
+            assert_eq!(different(&mut kernel, &scope, &keys).await, []);
             // one that is not there is well, or said to be absent, and the others go
-            let (gone, stay): (Vec<Key>, Vec<Key>) = keys.iter().partition(
+            let (gone, stay): (BTreeSet<Key>, BTreeSet<Key>) = keys.iter().partition(
                 |key| matches!(key, Key::Guard(Guard::Port(on)) if on.port.get() % 2 == 0),
             );
-            let twice = [&gone[..], &gone[..1]].concat();
-            let steps: Vec<Step> = twice.iter().map(|key| Step::Remove { key: *key }).collect();
+            let twice = gone.iter().chain(gone.first());
+            let steps: Vec<Step> = twice.map(|key| Step::Remove { key: *key }).collect();
             let verdicts = kernel.apply(&steps).await;
-            assert!(verdicts[..gone.len()].iter().all(Result::is_ok));
-            let read = kernel.read(&scope).await.unwrap();
-            assert_eq!(read.into_keys().collect::<Vec<_>>(), stay);
+            let refused = verdicts.into_iter().take(gone.len()).find(Result::is_err);
+            assert_eq!(refused, None);
+            assert_eq!(different(&mut kernel, &scope, &stay).await, []);
         }
     });
 }

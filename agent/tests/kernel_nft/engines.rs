@@ -134,6 +134,24 @@ fn a_lot_of_entries_is_one_transaction() {
 }
 
 #[test]
+fn a_changed_set_is_listed_until_two_listings_agree_and_then_once() {
+    in_new_netns(|| async {
+        let mut kernel = open(Wanted::Nftables).await;
+        add(&mut kernel, &BASE).await;
+        let some = entries(0..5_000);
+        let mut dumps = Vec::new();
+        add(&mut kernel, &some).await;
+        for _ in 0..2 {
+            let before = kernel.loopback_counts()[1].dumps;
+            assert_eq!(read(&mut kernel, &some).await.len(), 5_004);
+            dumps.push(kernel.loopback_counts()[1].dumps - before);
+        }
+        // the set of IPv4, and the rules of both families
+        assert_eq!(dumps, [4, 3]);
+    });
+}
+
+#[test]
 fn what_is_refused_of_a_lot_is_named_and_the_rest_happens() {
     in_new_netns(|| async {
         let mut kernel = open(Wanted::Nftables).await;

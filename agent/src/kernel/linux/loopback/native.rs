@@ -253,7 +253,7 @@ impl Native {
     /// Gives the elements of a family's set that are an address, a protocol, a port and an address.
     pub(super) async fn elements(&mut self, family: Family) -> Result<Vec<Element>, NlError> {
         let elements = self.door.elements(place(family)).await?;
-        Ok(elements.unwrap_or_default().known)
+        Ok(elements.unwrap_or_default())
     }
 
     /// Adds and deletes entries, all in one transaction, and gives the verdict on each. Those that are refused are left

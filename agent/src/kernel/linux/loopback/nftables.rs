@@ -26,7 +26,7 @@ pub use command::{
 };
 pub use element::{decode_key, encode_key};
 pub use expression::{Expression, masquerade_of_set};
-pub use listing::{Chain, Elements, Rule, Set, Table, keys};
+pub use listing::{Chain, Rule, Set, Table, keys};
 pub use socket::Nftables;
 
 pub use crate::kernel::linux::ipset::Element;

@@ -152,7 +152,18 @@ pub enum Command<'a> {
     List(Place<'a>),
 }
 
-impl Command<'_> {
+impl<'a> Command<'a> {
+    /// Gives the set whose elements it changes.
+    pub fn changes(&self) -> Option<Place<'a>> {
+        match self {
+            Self::Add(place, _)
+            | Self::Del(place, _)
+            | Self::AddKeys(place, _)
+            | Self::DelKeys(place, _) => Some(*place),
+            _ => None,
+        }
+    }
+
     /// Writes the command.
     pub fn encode(&self) -> Request {
         let (number, flags) = self.number();

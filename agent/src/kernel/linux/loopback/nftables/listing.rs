@@ -1,11 +1,11 @@
 //! What the kernel says of its tables, chains, rules and sets. Pure.
 
 use super::{
-    DecodeError, Element, Expression, NFTA_CHAIN_NAME, NFTA_CHAIN_USE, NFTA_DATA_VALUE,
-    NFTA_LIST_ELEM, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_TABLE,
-    NFTA_RULE_USERDATA, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_FLAGS,
-    NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_USERDATA, NFTA_TABLE_NAME,
-    NFTA_TABLE_USE, NFTA_TABLE_USERDATA, decode_key,
+    DecodeError, Expression, NFTA_CHAIN_NAME, NFTA_CHAIN_USE, NFTA_DATA_VALUE, NFTA_LIST_ELEM,
+    NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA,
+    NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_FLAGS, NFTA_SET_KEY_LEN,
+    NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_USERDATA, NFTA_TABLE_NAME, NFTA_TABLE_USE,
+    NFTA_TABLE_USERDATA,
 };
 use crate::kernel::linux::netlink::{Attr, Attrs};
 
@@ -57,15 +57,6 @@ pub struct Rule {
     pub expressions: Vec<Expression>,
     /// What was kept with it.
     pub userdata: Vec<u8>,
-}
-
-/// Elements of a set, of one message of its dump.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Elements {
-    /// Those that are an address, a protocol, a port and an address.
-    pub known: Vec<Element>,
-    /// How many are something else.
-    pub other: usize,
 }
 
 impl Table {
@@ -131,22 +122,6 @@ pub fn keys(attrs: Attrs<'_>) -> Vec<Vec<u8>> {
         .filter_map(|item| item.attrs().get(NFTA_SET_ELEM_KEY))
         .filter_map(|key| key.attrs().get(NFTA_DATA_VALUE));
     values.map(|value| value.payload.to_vec()).collect()
-}
-
-impl Elements {
-    /// Takes those of one message more: the attributes behind the `nfgenmsg`.
-    pub fn take(&mut self, attrs: Attrs<'_>) {
-        let list = attrs.get(NFTA_SET_ELEM_LIST_ELEMENTS);
-        let items = list.iter().flat_map(Attr::attrs);
-        for item in items.filter(|attr| attr.kind == NFTA_LIST_ELEM) {
-            let key = item.attrs().get(NFTA_SET_ELEM_KEY);
-            let value = key.and_then(|key| key.attrs().get(NFTA_DATA_VALUE));
-            match value.and_then(|value| decode_key(value.payload)) {
-                Some(element) => self.known.push(element),
-                None => self.other += 1,
-            }
-        }
-    }
 }
 
 fn string(name: &'static str, attr: Option<Attr<'_>>) -> Result<String, DecodeError> {

@@ -1,18 +1,25 @@
 //! The door to nf_tables: sends what the codec wrote, reads what came back.
 
+use std::collections::BTreeSet;
+
 use nix::errno::Errno;
 
 use super::{
-    Chain, Command, DecodeError, Element, Elements, NFGEN_HEADER_LEN, NFNL_SUBSYS_NFTABLES, Place,
-    Refused, Rule, Set, Table,
+    Chain, Command, DecodeError, Element, NFGEN_HEADER_LEN, NFNL_SUBSYS_NFTABLES, Place, Refused,
+    Rule, Set, Table, decode_key,
 };
 use crate::kernel::linux::netlink::{
     Attrs, Counts, Message, NetlinkSocket, NlError, Protocol, Request,
 };
 
+/// How often the elements of a set are listed at most until two listings agree.
+const LISTINGS: u32 = 5;
+
 /// The tables of family `inet` of one network namespace.
 pub struct Nftables {
     socket: NetlinkSocket,
+    /// Table and name of the sets whose elements were changed and not listed since.
+    changed: BTreeSet<(String, String)>,
 }
 
 impl Nftables {
@@ -20,6 +27,7 @@ impl Nftables {
     pub fn open() -> Result<Self, NlError> {
         Ok(Self {
             socket: NetlinkSocket::open(Protocol::Netfilter)?,
+            changed: BTreeSet::new(),
         })
     }
 
@@ -54,12 +62,11 @@ impl Nftables {
         Ok(rules.into_iter().filter(asked).collect())
     }
 
-    /// Reads the elements of a set; `None` when it is not there.
-    pub async fn elements(&mut self, place: Place<'_>) -> Result<Option<Elements>, NlError> {
-        let mut elements = Elements::default();
-        let take = |message: Message<'_>| elements.take(message.attrs(NFGEN_HEADER_LEN));
-        let there = self.dump(&Command::List(place), take).await?;
-        Ok(there.then_some(elements))
+    /// Reads those elements of a set that are an address, a protocol, a port and an address; `None` when the set is not
+    /// there.
+    pub async fn elements(&mut self, place: Place<'_>) -> Result<Option<Vec<Element>>, NlError> {
+        let keys = self.keys(place).await?;
+        Ok(keys.map(|keys| keys.iter().filter_map(|key| decode_key(key)).collect()))
     }
 
     /// Says whether an element is in a set; no when there is no set.
@@ -75,17 +82,49 @@ impl Nftables {
     }
 
     /// Reads the keys of a set; `None` when it is not there.
-    pub async fn keys(&mut self, place: Place<'_>) -> Result<Option<Vec<Vec<u8>>>, NlError> {
-        let mut keys = Vec::new();
+    ///
+    /// A set that was changed is listed until a listing shows nothing that those before it did not, since the kernel
+    /// fits the table behind a set to its size some time after a change, and a listing in several messages goes on in
+    /// the new table where it was in the old one: it leaves out what it passed over, and says nothing of it
+    /// (`nft_rhash_walk` in `net/netfilter/nft_set_hash.c`, `rhashtable_walk_start` in `lib/rhashtable.c`).
+    pub async fn keys(&mut self, place: Place<'_>) -> Result<Option<BTreeSet<Vec<u8>>>, NlError> {
+        let set = (place.table.to_owned(), place.name.to_owned());
+        let mut keys = BTreeSet::new();
+        if !self.list(place, &mut keys).await? {
+            return Ok(None);
+        }
+        if self.changed.contains(&set) {
+            for _ in 1..LISTINGS {
+                let before = keys.len();
+                if !self.list(place, &mut keys).await? {
+                    return Ok(None);
+                }
+                if keys.len() == before {
+                    self.changed.remove(&set);
+                    break;
+                }
+            }
+        }
+        Ok(Some(keys))
+    }
+
+    /// Lists a set once, and says whether it is there.
+    async fn list(
+        &mut self,
+        place: Place<'_>,
+        keys: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<bool, NlError> {
         let take = |message: Message<'_>| {
             keys.extend(super::keys(message.attrs(NFGEN_HEADER_LEN)));
         };
-        let there = self.dump(&Command::List(place), take).await?;
-        Ok(there.then_some(keys))
+        self.dump(&Command::List(place), take).await
     }
 
     /// Carries out all commands or none.
     pub async fn transaction(&mut self, commands: &[Command<'_>]) -> Result<(), Refused> {
+        let changed = commands.iter().filter_map(Command::changes);
+        let changed = changed.map(|place| (place.table.to_owned(), place.name.to_owned()));
+        self.changed.extend(changed);
         let requests: Vec<Request> = commands.iter().map(Command::encode).collect();
         self.socket
             .transaction(NFNL_SUBSYS_NFTABLES, &requests)
