@@ -1,6 +1,7 @@
 //! Between wire and model. What comes in is checked here once; every bad field is found in one go and
 //! named by its path. What goes out cannot fail.
 
+mod drain;
 mod item;
 mod operator;
 mod settings;
@@ -10,6 +11,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+pub use drain::{
+    degraded_from_wire, degraded_to_wire, drain_or, drain_to_wire, hold_from_wire, hold_to_wire,
+    progress_from_wire, progress_to_wire, repair_from_wire, repair_to_wire,
+};
 pub use item::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};
 pub use operator::{
     kind_from_wire, kind_to_wire, reference_from_wire, reference_to_wire, resource_from_wire,

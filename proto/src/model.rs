@@ -3,6 +3,7 @@
 
 mod ability;
 mod affinity;
+mod drain;
 mod item;
 mod name;
 mod net;
@@ -16,6 +17,7 @@ mod vip;
 
 pub use ability::Ability;
 pub use affinity::{Affinity, AffinityTimeout, PersistenceEngine, PrefixLength, SessionAffinity};
+pub use drain::{Degraded, Drain, DrainDeadline, DrainProgress, Hold, OnDeadline, Repair};
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{
@@ -61,6 +63,9 @@ pub enum Refused {
     /// Not in 1-86400.
     #[error("{0} is not an affinity time-out (1-86400 seconds)")]
     AffinityTimeout(u32),
+    /// Not in 0-604800.
+    #[error("{0} is not a drain deadline (0-604800 seconds)")]
+    DrainDeadline(u32),
     /// Not as many bits as an address has, or fewer.
     #[error("{0} is not a prefix length (1-{2} for {1})")]
     PrefixLength(u32, Family, u8),

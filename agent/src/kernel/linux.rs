@@ -218,9 +218,12 @@ fn part(key: Key) -> Part {
         Key::Item(ItemKey::Backend(_)) => Part::Backends,
         Key::Item(ItemKey::Vip(_) | ItemKey::SilentVip(_)) => Part::Vips,
         Key::Item(ItemKey::SyncDaemon(_)) => Part::SyncDaemons,
-        // what the plan takes for settings
-        Key::Item(ItemKey::StrictArp | ItemKey::ConnectionTimeouts | ItemKey::TunnelEnd(_)) => {
-            Part::Settings
-        }
+        // what the plan takes for settings, or for nothing in the kernel
+        Key::Item(
+            ItemKey::StrictArp
+            | ItemKey::ConnectionTimeouts
+            | ItemKey::TunnelEnd(_)
+            | ItemKey::NodeDrain,
+        ) => Part::Settings,
     }
 }

@@ -16,7 +16,7 @@ pub struct Held {
 }
 
 /// A node's next state as the controller sends it, all its chunks together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Update {
     /// The generation it leads to.
     pub generation: Generation,
@@ -28,6 +28,10 @@ pub struct Update {
     pub removed: Vec<ItemKey>,
     /// The digest of the state that results.
     pub digest: Digest,
+    /// Which cluster it is of; empty: not known.
+    pub cluster: String,
+    /// Whether an operator confirmed that much may go.
+    pub allow_mass_delete: bool,
 }
 
 /// What an update changes in the held state.
@@ -67,6 +71,8 @@ pub fn fold(held: &Held, update: Update) -> Result<Option<Change>, Refusal> {
         upserted,
         removed,
         digest: says,
+        cluster: _,
+        allow_mass_delete: _,
     } = update;
     if generation < held.generation {
         return Err(Refusal::Stale {

@@ -161,7 +161,10 @@ impl Key {
             | Self::Lockdown(_) => Unit::Base,
             Self::Guard(guard) => Unit::Guard(guard),
             Self::Item(
-                ItemKey::StrictArp | ItemKey::ConnectionTimeouts | ItemKey::TunnelEnd(_),
+                ItemKey::StrictArp
+                | ItemKey::ConnectionTimeouts
+                | ItemKey::TunnelEnd(_)
+                | ItemKey::NodeDrain,
             ) => Unit::Base,
             Self::Item(ItemKey::LoopbackEntry(entry)) => Unit::Entry(entry),
             Self::Item(ItemKey::VirtualService(frontend)) => Unit::Service(frontend),

@@ -235,7 +235,9 @@ fn entry(item: &Item, silent: bool) -> Option<(Key, Object)> {
         Item::VirtualService(service) => Object::Service(service_spec(service)),
         Item::Backend(backend) => Object::Backend(backend_spec(backend)),
         Item::SyncDaemon(daemon) => Object::SyncDaemon(daemon_spec(daemon)),
-        Item::TunnelEnd(_) | Item::StrictArp | Item::ConnectionTimeouts(_) => return None,
+        Item::TunnelEnd(_) | Item::StrictArp | Item::ConnectionTimeouts(_) | Item::NodeDrain(_) => {
+            return None;
+        }
     };
     Some((Key::Item(item.key()), object))
 }

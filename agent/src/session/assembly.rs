@@ -88,6 +88,8 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
         traceparent,
         chunk: _,
         last: _,
+        cluster,
+        allow_mass_delete,
     } = update;
     let mut problems = Problems::default();
     let mut items = Vec::with_capacity(upserted.len());
@@ -107,6 +109,8 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
             upserted: items,
             removed: keys,
             digest,
+            cluster,
+            allow_mass_delete,
         },
         traceparent,
     })
@@ -147,6 +151,7 @@ mod tests {
             upserted: vec![vip(1), vip(2), vip(3)],
             removed: vec![],
             digest: Digest::default(),
+            ..Update::default()
         };
         assert_eq!(
             assembled,

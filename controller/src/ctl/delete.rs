@@ -31,6 +31,7 @@ pub(super) async fn run(to: &To, args: &DeleteArgs) -> Result<()> {
         refs,
         dry_run: args.write.dry_run,
         expected_revision: args.write.expected_revision,
+        ..Default::default()
     };
     let mut client = controller.client.clone();
     let answer = controller.answer(client.delete(request)).await?;

@@ -82,6 +82,7 @@ pub(crate) fn compile<'a>(
                 one_packet: service.one_packet,
                 sources: sources.clone(),
                 service: service.name.clone(),
+                drain: service.drain,
             }),
         );
         for backend in backends.values() {
@@ -126,6 +127,7 @@ impl Compiled {
                 weight: backend.weight,
                 forwarding: service.forwarding,
                 thresholds: backend.thresholds,
+                drain: None,
             }),
         );
         if let Some(node) = &backend.node {

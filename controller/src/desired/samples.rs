@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use weir_proto::model::{
-    Backend, BackendKey, BackendSet, BackendSetName, Capability, Endpoint, Forwarding, Frontend,
-    Item, Labels, Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol, Resource,
-    Scheduler, Service, ServiceName, Sources, Thresholds, Vip, VipBinding, VirtualService, Weight,
+    Backend, BackendKey, BackendSet, BackendSetName, Capability, Drain, Endpoint, Forwarding,
+    Frontend, Item, Labels, Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol,
+    Resource, Scheduler, Service, ServiceName, Sources, Thresholds, Vip, VipBinding,
+    VirtualService, Weight,
 };
 
 /// "10.0.0.1:80"
@@ -82,6 +83,7 @@ pub(crate) fn service(name: &str, frontends: &[&str], behind: &[&str]) -> Servic
         node_selector: Labels::default(),
         vip_binding: VipBinding::default(),
         lockdown: true,
+        drain: Drain::default(),
     }
 }
 

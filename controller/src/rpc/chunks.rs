@@ -152,6 +152,7 @@ mod tests {
                 chunk: 0,
                 last: true,
                 traceparent: "00-a".to_owned(),
+                ..wire::Update::default()
             }]
         );
     }

@@ -71,6 +71,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         rejection: rejection.clone().unwrap_or_default(),
         capabilities: capabilities.iter().map(capability_to_wire).collect(),
         last_heard_unix_ms: *last_heard_unix_ms,
+        ..wire::NodeState::default()
     }
 }
 

@@ -167,6 +167,9 @@ fn said(request: wire::SyncRequest) -> Result<Said, Status> {
         }
         Some(Message::Converged(converged)) => Ok(read_converged(converged)),
         Some(Message::Rejected(rejected)) => read_rejected(rejected).map(Said::Rejected),
+        Some(Message::Condition(_) | Message::Drains(_) | Message::Repairs(_)) => {
+            Err(Status::unimplemented("not taken"))
+        }
         Some(Message::Hello(_)) => Err(Status::invalid_argument("hello: it is said once")),
         None => Err(Status::invalid_argument("message: missing")),
     }

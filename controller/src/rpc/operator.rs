@@ -54,6 +54,7 @@ impl Operator for OperatorService {
             resources,
             dry_run,
             expected_revision,
+            allow_mass_delete: _,
         } = request.into_inner();
         let places = places(&resources);
         let resources = resources_from_wire(resources).map_err(|errors| invalid(&errors))?;
@@ -125,6 +126,7 @@ impl Operator for OperatorService {
             refs,
             dry_run,
             expected_revision,
+            allow_mass_delete: _,
         } = request.into_inner();
         let mut problems = Problems::default();
         if refs.is_empty() {
@@ -199,6 +201,34 @@ impl Operator for OperatorService {
         };
         tokio::spawn(streaming.run(first, answers));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn drain(
+        &self,
+        _request: Request<wire::DrainRequest>,
+    ) -> Result<Response<wire::DrainResponse>, Status> {
+        Err(Status::unimplemented("drain"))
+    }
+
+    async fn undrain(
+        &self,
+        _request: Request<wire::UndrainRequest>,
+    ) -> Result<Response<wire::DrainResponse>, Status> {
+        Err(Status::unimplemented("undrain"))
+    }
+
+    async fn list_drains(
+        &self,
+        _request: Request<wire::ListDrainsRequest>,
+    ) -> Result<Response<wire::ListDrainsResponse>, Status> {
+        Err(Status::unimplemented("list_drains"))
+    }
+
+    async fn release_node(
+        &self,
+        _request: Request<wire::ReleaseNodeRequest>,
+    ) -> Result<Response<wire::ReleaseNodeResponse>, Status> {
+        Err(Status::unimplemented("release_node"))
     }
 }
 

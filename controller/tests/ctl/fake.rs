@@ -12,9 +12,11 @@ use tonic::{Request, Response, Status};
 use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
-    ApplyRequest, ApplyResponse, Change, DeleteRequest, DeleteResponse, GetRequest, ListRequest,
-    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, Resource,
-    ResourceRef, WatchRequest, WatchResponse, change,
+    ApplyRequest, ApplyResponse, Change, DeleteRequest, DeleteResponse, DrainRequest,
+    DrainResponse, GetRequest, ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse,
+    NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
+    ReleaseNodeResponse, Resource, ResourceRef, UndrainRequest, WatchRequest, WatchResponse,
+    change,
 };
 
 /// The most resources on one page, so that a few make several pages.
@@ -247,5 +249,26 @@ impl Operator for Shared {
         } else {
             Box::pin(answers)
         }))
+    }
+    async fn drain(&self, _: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn undrain(&self, _: Request<UndrainRequest>) -> Result<Response<DrainResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn list_drains(
+        &self,
+        _: Request<ListDrainsRequest>,
+    ) -> Result<Response<ListDrainsResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+
+    async fn release_node(
+        &self,
+        _: Request<ReleaseNodeRequest>,
+    ) -> Result<Response<ReleaseNodeResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
     }
 }

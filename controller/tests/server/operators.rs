@@ -230,7 +230,7 @@ async fn a_write_says_which_revision_it_expects() {
     let request = wire::ApplyRequest {
         resources: vec![web("web", 2, &[])],
         expected_revision: Some(0),
-        dry_run: false,
+        ..wire::ApplyRequest::default()
     };
     let late = rig.operator().await.apply(request).await;
     let late = late.expect_err("refused");

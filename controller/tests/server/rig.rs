@@ -134,7 +134,7 @@ impl Agent {
         let heard = heard.expect("something is said in time")?;
         match heard.and_then(|response| response.message) {
             Some(wire::sync_response::Message::Update(update)) => Ok(update),
-            None => panic!("the stream ended without a status"),
+            heard => panic!("neither an update nor a status: {heard:?}"),
         }
     }
 

@@ -259,6 +259,13 @@ pub(super) fn revisions() -> Vec<Vec<u8>> {
     ipset(IPSET_CMD_TYPE).collect()
 }
 
+fn drain() -> wire::Drain {
+    wire::Drain {
+        deadline_seconds: Some(604_800),
+        on_deadline: wire::OnDeadline::Reset.into(),
+    }
+}
+
 fn frontend(address: &str) -> wire::Frontend {
     wire::Frontend {
         address: address.to_owned(),
@@ -327,6 +334,7 @@ fn all_items() -> Vec<wire::Item> {
                 }),
                 one_packet: true,
                 allow_sources: Vec::new(),
+                drain: Some(drain()),
             }),
             Kind::Backend(item::Backend {
                 frontend: Some(frontend(address)),
@@ -341,6 +349,10 @@ fn all_items() -> Vec<wire::Item> {
                 }),
                 upper_threshold: 9,
                 lower_threshold: 3,
+                drain: Some(drain()),
+            }),
+            Kind::NodeDrain(item::NodeDrain {
+                drain: Some(drain()),
             }),
             Kind::LoopbackEntry(entry(address)),
             Kind::SilentVip(item::SilentVip {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::drain::{drain_from_wire, drain_or, drain_to_wire};
 use super::settings::{
     binding_from_wire, binding_to_wire, daemon_from_wire, daemon_to_wire, engine_from_wire,
     engine_to_wire, family_from_wire, family_to_wire, flags_from_wire, flags_to_wire,
@@ -13,7 +14,7 @@ use super::{
     protocol_from_wire, protocol_to_wire,
 };
 use crate::model::{
-    Affinity, AffinityTimeout, BackendKey, Endpoint, Family, Frontend, Item, ItemKey,
+    Affinity, AffinityTimeout, BackendKey, Drain, Endpoint, Family, Frontend, Item, ItemKey,
     LoopbackEntry, NodeBackend, Port, PrefixLength, Refused, ServiceName, Thresholds, TunnelEnd,
     Vip, VirtualService, Weight,
 };
@@ -63,6 +64,10 @@ pub fn item_to_wire(item: &Item) -> wire::Item {
             scheduler_flags: service.scheduler_flags.map(flags_to_wire),
             one_packet: service.one_packet,
             allow_sources: sources_to_wire(&service.sources),
+            drain: Some(drain_to_wire(service.drain)),
+        }),
+        Item::NodeDrain(drain) => Kind::NodeDrain(wire::item::NodeDrain {
+            drain: Some(drain_to_wire(*drain)),
         }),
         Item::Backend(backend) => {
             let (forwarding, tunnel) = forwarding_to_wire(backend.forwarding);
@@ -75,6 +80,7 @@ pub fn item_to_wire(item: &Item) -> wire::Item {
                 tunnel,
                 upper_threshold: backend.thresholds.upper(),
                 lower_threshold: backend.thresholds.lower(),
+                drain: backend.drain.map(drain_to_wire),
             })
         }
         Item::LoopbackEntry(entry) => Kind::LoopbackEntry(entry_to_wire(entry)),
@@ -101,6 +107,7 @@ pub fn item_key_to_wire(key: &ItemKey) -> wire::ItemKey {
         ItemKey::StrictArp => Kind::StrictArp(wire::item_key::OnlyOne {}),
         ItemKey::ConnectionTimeouts => Kind::ConnectionTimeouts(wire::item_key::OnlyOne {}),
         ItemKey::SyncDaemon(role) => Kind::SyncDaemon(role_to_wire(*role).into()),
+        ItemKey::NodeDrain => Kind::NodeDrain(wire::item_key::OnlyOne {}),
     };
     wire::ItemKey { kind: Some(kind) }
 }
@@ -163,15 +170,26 @@ fn read_item(item: &wire::Item, at: &str, problems: &mut Problems) -> Option<Ite
                 format!("{at}.lower_threshold"),
                 Thresholds::new(backend.upper_threshold, backend.lower_threshold),
             );
+            let drain = match &backend.drain {
+                Some(drain) => {
+                    drain_from_wire(Some(drain), &format!("{at}.drain"), problems).map(Some)
+                }
+                None => Some(None),
+            };
             Some(Item::Backend(NodeBackend {
                 key: key?,
                 weight: weight?,
                 forwarding: forwarding?,
                 thresholds: thresholds?,
+                drain: drain?,
             }))
         }
         Some(Kind::LoopbackEntry(entry)) => {
             read_entry(entry, &format!("{at}.loopback_entry"), problems).map(Item::LoopbackEntry)
+        }
+        Some(Kind::NodeDrain(node)) => {
+            let at = format!("{at}.node_drain.drain");
+            drain_from_wire(node.drain.as_ref(), &at, problems).map(Item::NodeDrain)
         }
         None => {
             problems.add(at, Refused::Missing);
@@ -216,6 +234,7 @@ fn read_key(key: &wire::ItemKey, at: &str, problems: &mut Problems) -> Option<It
         Some(Kind::SyncDaemon(role)) => problems
             .take(format!("{at}.sync_daemon"), role_from_wire(*role))
             .map(ItemKey::SyncDaemon),
+        Some(Kind::NodeDrain(_)) => Some(ItemKey::NodeDrain),
         None => {
             problems.add(at, Refused::Missing);
             None
@@ -250,6 +269,8 @@ fn read_virtual_service(
         problems,
     );
     let name = problems.take(format!("{at}.service"), ServiceName::new(&service.service));
+    let at = format!("{at}.drain");
+    let drain = drain_or(Drain::default(), service.drain.as_ref(), &at, problems);
     Some(VirtualService {
         frontend: frontend?,
         scheduler: scheduler?,
@@ -258,6 +279,7 @@ fn read_virtual_service(
         one_packet: service.one_packet,
         sources: sources?,
         service: name?,
+        drain: drain?,
     })
 }
 

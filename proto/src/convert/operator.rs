@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::drain::{drain_or, drain_to_wire};
 use super::settings::{
     binding_from_wire, binding_to_wire, daemon_from_wire, daemon_to_wire, engine_from_wire,
     engine_to_wire, flags_from_wire, flags_to_wire, forwarding_from_wire, forwarding_to_wire,
@@ -12,9 +13,9 @@ use super::{
     labels_from_wire, labels_to_wire,
 };
 use crate::model::{
-    AffinityTimeout, Backend, BackendSet, BackendSetName, Endpoint, Family, Frontend, Kind, Node,
-    NodeName, Port, PrefixLength, Protocol, Refused, Resource, ResourceRef, Revision, Scheduler,
-    Service, ServiceName, SessionAffinity, Sources, Thresholds, VipBinding, Weight,
+    AffinityTimeout, Backend, BackendSet, BackendSetName, Drain, Endpoint, Family, Frontend, Kind,
+    Node, NodeName, Port, PrefixLength, Protocol, Refused, Resource, ResourceRef, Revision,
+    Scheduler, Service, ServiceName, SessionAffinity, Sources, Thresholds, VipBinding, Weight,
 };
 use crate::wire;
 
@@ -186,6 +187,8 @@ fn read_service(service: wire::Service, place: usize, problems: &mut Problems) -
         &format!("{at}.node_selector"),
         problems,
     );
+    let path = format!("{at}.drain");
+    let drain = drain_or(Drain::default(), service.drain.as_ref(), &path, problems);
     let service = Service {
         name: name?,
         labels: labels?,
@@ -200,6 +203,7 @@ fn read_service(service: wire::Service, place: usize, problems: &mut Problems) -
         node_selector: node_selector?,
         vip_binding: vip_binding?,
         lockdown: service.lockdown.unwrap_or(true),
+        drain: drain?,
     };
     let mut fitting = BTreeMap::new();
     for (place, backend) in backends? {
@@ -444,6 +448,7 @@ fn service_to_wire(service: &Service) -> wire::Service {
         one_packet: service.one_packet.then_some(true),
         vip_binding: Some(binding_to_wire(service.vip_binding).into()),
         lockdown: Some(service.lockdown),
+        drain: Some(drain_to_wire(service.drain)),
     }
 }
 

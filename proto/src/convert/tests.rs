@@ -313,6 +313,10 @@ fn what_is_left_out_has_its_default() {
                 hairpin: Some(true),
                 vip_binding: Some(wire::VipBinding::Address.into()),
                 lockdown: Some(true),
+                drain: Some(wire::Drain {
+                    deadline_seconds: Some(300),
+                    on_deadline: wire::OnDeadline::Keep.into(),
+                }),
                 ..wire::Service::default()
             })),
             revision: 7,
@@ -365,4 +369,74 @@ fn a_hello_comes_back_from_the_wire() {
     .expect_err("refused");
     let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
     assert_eq!(paths, ["hello.node", "hello.held_digest"]);
+}
+
+#[test]
+fn what_a_node_tells_comes_back_from_the_wire() {
+    use crate::model::{Degraded, DrainProgress, Generation, Hold, OnDeadline, Repair};
+    let progress = DrainProgress {
+        key: crate::model::ItemKey::NodeDrain,
+        active: 1,
+        inactive: 2,
+        started_unix_ms: 3,
+        deadline_unix_ms: 4,
+        on_deadline: OnDeadline::Reset,
+        done: true,
+    };
+    let wire = progress_to_wire(&progress);
+    assert_eq!(progress_from_wire(&wire, "drains[0]"), Ok(progress));
+    let nonsense = wire::DrainProgress {
+        on_deadline: 7,
+        ..wire
+    };
+    let refused = progress_from_wire(&nonsense, "drains[0]").map_err(|errors| errors.to_string());
+    assert_eq!(
+        refused,
+        Err("drains[0].on_deadline: 7 is not a drain's end".to_owned())
+    );
+    let hold = Hold {
+        generation: Generation(5),
+        dropped: 6,
+        served: 7,
+        since_unix_ms: 8,
+        cause: "why".to_owned(),
+    };
+    assert_eq!(hold_from_wire(hold_to_wire(&hold)), hold);
+    let degraded = Degraded {
+        reason: "no space".to_owned(),
+        since_unix_ms: 9,
+    };
+    assert_eq!(degraded_from_wire(degraded_to_wire(&degraded)), degraded);
+    let repair = Repair {
+        object: "vip 10.0.0.1".to_owned(),
+        kind: "vip".to_owned(),
+        found: String::new(),
+        expected: "address".to_owned(),
+        at_unix_ms: 10,
+    };
+    assert_eq!(repair_from_wire(repair_to_wire(&repair)), repair);
+}
+
+#[test]
+fn a_drain_says_how_long_and_what_then_within_its_limits() {
+    let long = wire::Drain {
+        deadline_seconds: Some(604_801),
+        on_deadline: 9,
+    };
+    let mut problems = Problems::default();
+    let read = drain_or(
+        crate::model::Drain::default(),
+        Some(&long),
+        "drain",
+        &mut problems,
+    );
+    let refused = problems.finish(read).map_err(|errors| errors.to_string());
+    assert_eq!(
+        refused,
+        Err(
+            "drain.deadline_seconds: 604801 is not a drain deadline (0-604800 seconds); \
+             drain.on_deadline: 9 is not a drain's end"
+                .to_owned()
+        )
+    );
 }

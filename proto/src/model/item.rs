@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{
-    Affinity, ConnectionTimeouts, Endpoint, Forwarding, Frontend, Port, Protocol, Scheduler,
+    Affinity, ConnectionTimeouts, Drain, Endpoint, Forwarding, Frontend, Port, Protocol, Scheduler,
     SchedulerFlags, ServiceName, Sources, SyncDaemon, SyncRole, Thresholds, TunnelEnd, Vip, Weight,
 };
 
@@ -29,6 +29,8 @@ pub enum Item {
     ConnectionTimeouts(ConnectionTimeouts),
     /// Connections are kept like those of another node.
     SyncDaemon(SyncDaemon),
+    /// The node is being drained: its VIPs go when nothing is connected through them any more.
+    NodeDrain(Drain),
 }
 
 /// An item by its key. The order of keys is the order in which items are put up: a VIP comes last, when
@@ -53,6 +55,8 @@ pub enum ItemKey {
     ConnectionTimeouts,
     /// A synchronisation daemon by its role.
     SyncDaemon(SyncRole),
+    /// A node has one or none.
+    NodeDrain,
 }
 
 /// A packet to `address`, `protocol`:`port` that comes from `source` is masqueraded.
@@ -85,6 +89,8 @@ pub struct VirtualService {
     pub sources: Sources,
     /// The service it was made for.
     pub service: ServiceName,
+    /// How a backend that is no longer an item ends.
+    pub drain: Drain,
 }
 
 /// Which backend of which virtual service.
@@ -107,6 +113,8 @@ pub struct NodeBackend {
     pub forwarding: Forwarding,
     /// How many connections it takes.
     pub thresholds: Thresholds,
+    /// How it ends, where it does: then it takes no new connection.
+    pub drain: Option<Drain>,
 }
 
 impl VirtualService {
@@ -120,6 +128,7 @@ impl VirtualService {
             one_packet: false,
             sources: Sources::new(),
             service,
+            drain: Drain::default(),
         }
     }
 }
@@ -132,6 +141,7 @@ impl NodeBackend {
             weight: Weight::DEFAULT,
             forwarding: Forwarding::default(),
             thresholds: Thresholds::default(),
+            drain: None,
         }
     }
 }
@@ -149,6 +159,7 @@ impl Item {
             Self::StrictArp => ItemKey::StrictArp,
             Self::ConnectionTimeouts(_) => ItemKey::ConnectionTimeouts,
             Self::SyncDaemon(daemon) => ItemKey::SyncDaemon(daemon.role),
+            Self::NodeDrain(_) => ItemKey::NodeDrain,
         }
     }
 }
@@ -167,6 +178,7 @@ impl fmt::Display for ItemKey {
             Self::StrictArp => f.write_str("strict ARP"),
             Self::ConnectionTimeouts => f.write_str("connection time-outs"),
             Self::SyncDaemon(role) => write!(f, "sync daemon {role}"),
+            Self::NodeDrain => f.write_str("node drain"),
         }
     }
 }

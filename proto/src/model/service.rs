@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    BackendSetName, Endpoint, Family, Forwarding, Frontend, Labels, NodeName, Refused, Scheduler,
-    SchedulerFlags, ServiceName, SessionAffinity, Sources, VipBinding, Weight,
+    BackendSetName, Drain, Endpoint, Family, Forwarding, Frontend, Labels, NodeName, Refused,
+    Scheduler, SchedulerFlags, ServiceName, SessionAffinity, Sources, VipBinding, Weight,
 };
 
 /// How many connections a backend takes before it takes no new one.
@@ -79,6 +79,8 @@ pub struct Service {
     pub vip_binding: VipBinding,
     /// Whether only declared ports may be reached on its VIPs.
     pub lockdown: bool,
+    /// How a backend that is taken out of it ends.
+    pub drain: Drain,
 }
 
 /// Some of the backends of one service.

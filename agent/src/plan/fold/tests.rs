@@ -24,6 +24,7 @@ fn delta(generation: u64, base: u64, upserted: &[Item], removed: &[Item]) -> Upd
         upserted: upserted.to_vec(),
         removed: removed.iter().map(Item::key).collect(),
         digest: Digest::default(),
+        ..Update::default()
     }
 }
 

@@ -71,7 +71,10 @@ impl About {
             // any service with tunnels may be the one that needs it
             ItemKey::TunnelEnd(_) => !self.frontends.is_empty() || !self.loopbacks.is_empty(),
             // what only a node has
-            ItemKey::StrictArp | ItemKey::ConnectionTimeouts | ItemKey::SyncDaemon(_) => false,
+            ItemKey::StrictArp
+            | ItemKey::ConnectionTimeouts
+            | ItemKey::SyncDaemon(_)
+            | ItemKey::NodeDrain => false,
             ItemKey::VirtualService(frontend) => self.frontends.contains(&frontend),
             ItemKey::Backend(key) => {
                 self.frontends.contains(&key.frontend) || self.backends.contains(&key.endpoint)

@@ -91,6 +91,16 @@ fn sources() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(prop::sample::select(known.to_vec()), 0..3)
 }
 
+fn any_drain() -> impl Strategy<Value = Option<wire::Drain>> {
+    let drain = (proptest::option::of(0u32..700_000), 0i32..4);
+    proptest::option::of(
+        drain.prop_map(|(deadline_seconds, on_deadline)| wire::Drain {
+            deadline_seconds,
+            on_deadline,
+        }),
+    )
+}
+
 prop_compose! {
     fn any_service()(
         name in words(),
@@ -100,7 +110,7 @@ prop_compose! {
         backends in proptest::collection::vec(any_backend(), 0..3),
         session_affinity in proptest::option::of(any_affinity()),
         flags in any::<[Option<bool>; 3]>(),
-        vip_binding in proptest::option::of(0i32..4),
+        (vip_binding, drain) in (proptest::option::of(0i32..4), any_drain()),
         node_selector in proptest::collection::btree_map(words(), words(), 0..2),
     ) -> wire::Resource {
         let [hairpin, one_packet, lockdown] = flags;
@@ -124,6 +134,7 @@ prop_compose! {
             one_packet,
             vip_binding,
             lockdown,
+            drain,
         })
     }
 }
@@ -139,7 +150,7 @@ prop_compose! {
 
 prop_compose! {
     fn any_item()(
-        which in 0..9,
+        which in 0..10,
         key in any_frontend(),
         address in words(),
         port in 0u32..70_000,
@@ -147,9 +158,9 @@ prop_compose! {
         forwarding in (0i32..5, proptest::option::of(any_tunnel())),
         text in words(),
         (scheduler, flags) in (scheduler(), proptest::option::of(any_flags())),
-        (sources, daemon) in (sources(), any_daemon()),
+        (sources, daemon, drain) in (sources(), any_daemon(), any_drain()),
     ) -> wire::Item {
-        use wire::item::{Backend, Kind, LoopbackEntry, SilentVip, StrictArp, TunnelEnd, Vip, VirtualService};
+        use wire::item::{Backend, Kind, LoopbackEntry, NodeDrain, SilentVip, StrictArp, TunnelEnd, Vip, VirtualService};
         let kind = match which {
             0 => Kind::Vip(Vip { address, binding: forwarding.0, lockdown: port % 2 == 0 }),
             1 => Kind::VirtualService(VirtualService {
@@ -162,6 +173,7 @@ prop_compose! {
                 scheduler_flags: flags,
                 one_packet: weight % 2 == 0,
                 allow_sources: sources,
+                drain,
             }),
             2 => Kind::Backend(Backend {
                 frontend: Some(key),
@@ -172,6 +184,7 @@ prop_compose! {
                 tunnel: forwarding.1,
                 upper_threshold: weight,
                 lower_threshold: port,
+                drain,
             }),
             3 => Kind::SilentVip(SilentVip { address }),
             4 => Kind::TunnelEnd(TunnelEnd { outer: forwarding.0, inner: key.protocol }),
@@ -180,6 +193,7 @@ prop_compose! {
                 tcp_seconds: weight, tcp_fin_seconds: 0, udp_seconds: port,
             }),
             7 => Kind::SyncDaemon(daemon),
+            8 => Kind::NodeDrain(NodeDrain { drain }),
             _ => Kind::LoopbackEntry(LoopbackEntry {
                 address: address.clone(), protocol: key.protocol, port, source: address,
             }),
