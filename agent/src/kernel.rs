@@ -8,9 +8,9 @@ pub mod linux;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
-use weir_proto::model::Family;
+use weir_proto::model::{BackendKey, Family, Frontend};
 
-use crate::plan::{Key, Ledger, Problem, Scope, Step, Table, Unit};
+use crate::plan::{Connections, Key, Ledger, Problem, Scope, Step, Table, Unit};
 
 /// A kernel that can be read and changed.
 pub trait Kernel: Send + 'static {
@@ -21,6 +21,26 @@ pub trait Kernel: Send + 'static {
     /// Takes steps in their order and gives a verdict for each. One that is refused does not stop the others,
     /// save for those whose container it should have made.
     fn apply(&mut self, steps: &[Step]) -> impl Future<Output = Vec<Verdict>> + Send;
+
+    /// Gives the connections of every backend of these virtual services; one that is not there has none. Reads these
+    /// services and nothing else.
+    fn connections(
+        &mut self,
+        of: &BTreeSet<Frontend>,
+    ) -> impl Future<Output = Result<BTreeMap<BackendKey, Connections>, KernelError>> + Send;
+
+    /// Deletes from conntrack the flows that were sent to one of these backends through its virtual service, and gives
+    /// how many there were. A mark names no flow: there is nothing to do for it. A backend that still stands in IPVS gets
+    /// new ones.
+    fn forget_flows(
+        &mut self,
+        of: &BTreeSet<BackendKey>,
+    ) -> impl Future<Output = Result<u64, KernelError>> + Send;
+
+    /// Waits until somebody takes away what hangs on the link of the VIPs (the link, an address, a local route), and gives
+    /// where to look. May be dropped and asked again: what was noticed meanwhile is not lost. What we take away ourselves
+    /// may be among it. A kernel that gives no notices never answers.
+    fn disturbed(&mut self) -> impl Future<Output = Scope> + Send;
 
     /// Gives how many packets each family's lockdown had rejected when everything was last read. It begins anew when a
     /// lockdown is made or repaired.

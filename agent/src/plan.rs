@@ -5,6 +5,7 @@
 //! another, and [`Ledger`] knows which objects are ours to change.
 
 mod diff;
+mod flows;
 mod fold;
 mod guard;
 mod ledger;
@@ -14,6 +15,7 @@ mod table;
 mod wanted;
 
 pub use diff::{Conflict, Plan, Step, plan};
+pub use flows::Connections;
 pub use fold::{Change, Held, Refusal, Update, fold};
 pub use guard::{Guard, guards};
 pub use ledger::{Ledger, LedgerChange};

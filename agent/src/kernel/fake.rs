@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use weir_proto::model::{ItemKey, Scheduler};
+use tokio::sync::Notify;
+use weir_proto::model::{BackendKey, Frontend, ItemKey, Scheduler};
 
 use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
-use crate::plan::{Key, Object, Problem, Scope, Setting, Step, Table};
+use crate::plan::{Connections, Key, Object, Problem, Scope, Setting, Step, Table};
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
@@ -28,6 +29,11 @@ struct Inside {
     races: BTreeMap<Key, Object>,
     overlooked: BTreeSet<Key>,
     unreadable: u32,
+    connections: BTreeMap<BackendKey, Connections>,
+    uncountable: u32,
+    forgotten: Vec<BTreeSet<BackendKey>>,
+    disturbances: VecDeque<Scope>,
+    disturbed: Arc<Notify>,
 }
 
 impl Fake {
@@ -81,6 +87,28 @@ impl Fake {
         self.lock().unreadable = reads;
     }
 
+    /// Gives a backend connections. While it is in the table they are shown; conntrack has a flow for each of them.
+    pub fn connect(&self, backend: BackendKey, connections: Connections) {
+        self.lock().connections.insert(backend, connections);
+    }
+
+    /// Makes the next looks at connections fail.
+    pub fn fail_counts(&self, counts: u32) {
+        self.lock().uncountable = counts;
+    }
+
+    /// Gives the backends whose flows were deleted since the last call, by deletion.
+    pub fn take_forgotten(&self) -> Vec<BTreeSet<BackendKey>> {
+        std::mem::take(&mut self.lock().forgotten)
+    }
+
+    /// Gives a notice that somebody took something away; what that was is for the test to take away.
+    pub fn disturb(&self, scope: Scope) {
+        let mut inside = self.lock();
+        inside.disturbances.push_back(scope);
+        inside.disturbed.notify_one();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(|held| held.into_inner())
     }
@@ -92,10 +120,7 @@ impl Kernel for Fake {
         inside.reads.push(scope.clone());
         if inside.unreadable > 0 {
             inside.unreadable -= 1;
-            return Err(KernelError {
-                what: "the table",
-                source: "a fault was asked for".into(),
-            });
+            return Err(unreadable("the table"));
         }
         let overlooked = match scope {
             Scope::All => std::mem::take(&mut inside.overlooked),
@@ -121,6 +146,49 @@ impl Kernel for Fake {
             verdicts.push(verdict);
         }
         verdicts
+    }
+
+    async fn connections(
+        &mut self,
+        of: &BTreeSet<Frontend>,
+    ) -> Result<BTreeMap<BackendKey, Connections>, KernelError> {
+        let mut inside = self.lock();
+        if inside.uncountable > 0 {
+            inside.uncountable -= 1;
+            return Err(unreadable("the connections"));
+        }
+        let backends = inside.table.keys().filter_map(|key| match key {
+            Key::Item(ItemKey::Backend(backend)) => Some(*backend),
+            _ => None,
+        });
+        let within = backends.filter(|backend| of.contains(&backend.frontend));
+        let with = |backend| inside.connections.get(&backend).copied();
+        Ok(within
+            .map(|backend| (backend, with(backend).unwrap_or_default()))
+            .collect())
+    }
+
+    async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
+        let mut inside = self.lock();
+        inside.forgotten.push(of.clone());
+        let named = of
+            .iter()
+            .filter(|backend| matches!(backend.frontend, Frontend::Address(_)));
+        let had = named.filter_map(|backend| inside.connections.get(backend));
+        Ok(had.map(|connections| connections.total()).sum())
+    }
+
+    async fn disturbed(&mut self) -> Scope {
+        loop {
+            let notice = {
+                let mut inside = self.lock();
+                match inside.disturbances.pop_front() {
+                    Some(scope) => return scope,
+                    None => inside.disturbed.clone(),
+                }
+            };
+            notice.notified().await;
+        }
     }
 }
 
@@ -203,6 +271,13 @@ fn known_scheduler(object: &Object) -> Verdict {
             format!("scheduler {} is not in this kernel", spec.scheduler),
         )),
         _ => Ok(()),
+    }
+}
+
+fn unreadable(what: &'static str) -> KernelError {
+    KernelError {
+        what,
+        source: "a fault was asked for".into(),
     }
 }
 

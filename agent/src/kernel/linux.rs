@@ -24,10 +24,10 @@ mod verdict;
 pub mod vips;
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use weir_proto::model::{Capability, Family, ItemKey};
+use weir_proto::model::{BackendKey, Capability, Family, Frontend, ItemKey};
 
 use self::capabilities::Probed;
 use self::lockdown::Lockdowns;
@@ -38,7 +38,7 @@ use self::settings::Settings;
 use self::sync_daemons::SyncDaemons;
 use self::vips::Vips;
 use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
-use crate::plan::{Key, Scope, Step, Table};
+use crate::plan::{Connections, Key, Scope, Step, Table};
 
 /// The kernel of the network namespace that it was opened in.
 pub struct Linux {
@@ -139,6 +139,21 @@ impl Kernel for Linux {
             }
         }
         verdicts
+    }
+
+    async fn connections(
+        &mut self,
+        of: &BTreeSet<Frontend>,
+    ) -> Result<BTreeMap<BackendKey, Connections>, KernelError> {
+        self.services.connections(of).await
+    }
+
+    async fn forget_flows(&mut self, _of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
+        Ok(0)
+    }
+
+    async fn disturbed(&mut self) -> Scope {
+        std::future::pending().await
     }
 
     fn rejected(&self) -> BTreeMap<Family, u64> {

@@ -1,10 +1,11 @@
 //! Virtual services and backends, as IPVS has them.
 
 use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use nix::errno::Errno;
-use weir_proto::model::{Frontend, ItemKey};
+use weir_proto::model::{BackendKey, Frontend, ItemKey};
 
 use super::ipvs::{Command, Commands, Dest, DestStatus, Ipvs, Service, ServiceKey, ServiceStatus};
 use super::netlink::{Counts, NlError};
@@ -13,7 +14,7 @@ use super::objects::{
 };
 use super::verdict;
 use crate::kernel::{KernelError, Verdict};
-use crate::plan::{Key, Object, Scope, Step, Table, Unit};
+use crate::plan::{Connections, Key, Object, Scope, Step, Table, Unit};
 
 /// Above so many services one dump of all of them is cheaper than asking for each.
 const ONE_BY_ONE: usize = 64;
@@ -83,6 +84,44 @@ impl Services {
             }
         }
         Ok(())
+    }
+
+    /// Gives the connections of every backend of these services.
+    pub(super) async fn connections(
+        &mut self,
+        of: &BTreeSet<Frontend>,
+    ) -> Result<BTreeMap<BackendKey, Connections>, KernelError> {
+        let unreadable = |error| verdict::unreadable("the connections of the backends", error);
+        let mut found = BTreeMap::new();
+        if of.is_empty() {
+            return Ok(found);
+        }
+        let ipvs = match self.door().await {
+            Ok(ipvs) => ipvs,
+            Err(NlError::Errno(errno)) if errno == Errno::ENOENT as i32 => return Ok(found),
+            Err(error) => return Err(unreadable(error)),
+        };
+        for frontend in of {
+            let dests = match ipvs.dests(&service_key(*frontend)).await {
+                Ok(dests) => dests,
+                Err(error) => {
+                    self.ipvs = None;
+                    return Err(unreadable(error));
+                }
+            };
+            for DestStatus {
+                dest,
+                active,
+                inactive,
+                ..
+            } in dests
+            {
+                if let Some(key) = backend_key(*frontend, dest.address) {
+                    found.insert(key, Connections { active, inactive });
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Gives what was said so far; nothing, before IPVS was needed.
