@@ -5,9 +5,11 @@
 //! another, and [`Ledger`] knows which objects are ours to change.
 
 mod diff;
+mod drain;
 mod flows;
 mod fold;
 mod guard;
+mod hold;
 mod ledger;
 mod report;
 mod setting;
@@ -15,9 +17,11 @@ mod table;
 mod wanted;
 
 pub use diff::{Conflict, Plan, Step, plan};
+pub use drain::{Begun, DrainId, Drained, Drains, Over, begun};
 pub use flows::Connections;
 pub use fold::{Change, Held, Refusal, Update, fold};
 pub use guard::{Guard, guards};
+pub use hold::{Hold, HoldChange, Keeping, Taking};
 pub use ledger::{Ledger, LedgerChange};
 pub(crate) use report::shortened;
 pub use report::{Problem, Report, report};

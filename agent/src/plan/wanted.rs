@@ -226,13 +226,11 @@ fn entry(item: &Item, silent: bool) -> Option<(Key, Object)> {
             silent: false,
         }),
         Item::SilentVip(address) => {
-            let spec = VipSpec {
-                binding: VipBinding::Address,
-                silent: address.is_ipv4(),
-            };
-            return Some((Key::Item(ItemKey::Vip(*address)), Object::Vip(spec)));
+            return Some((Key::Item(ItemKey::Vip(*address)), silent_vip(*address)));
         }
         Item::VirtualService(service) => Object::Service(service_spec(service)),
+        // whether one that is drained is still there, its drain says
+        Item::Backend(backend) if backend.drain.is_some() => return None,
         Item::Backend(backend) => Object::Backend(backend_spec(backend)),
         Item::SyncDaemon(daemon) => Object::SyncDaemon(daemon_spec(daemon)),
         Item::TunnelEnd(_) | Item::StrictArp | Item::ConnectionTimeouts(_) | Item::NodeDrain(_) => {
@@ -240,6 +238,23 @@ fn entry(item: &Item, silent: bool) -> Option<(Key, Object)> {
         }
     };
     Some((Key::Item(item.key()), object))
+}
+
+fn silent_vip(address: IpAddr) -> Object {
+    Object::Vip(VipSpec {
+        binding: VipBinding::Address,
+        silent: address.is_ipv4(),
+    })
+}
+
+/// Says whether an object stays on a node that answers for no VIP any more, and makes one that is also taken silently just
+/// that.
+pub(super) fn stays_when_withdrawn(key: Key, object: &mut Object, state: &NodeState) -> bool {
+    let Key::Item(ItemKey::Vip(address)) = key else {
+        return true;
+    };
+    *object = silent_vip(address);
+    state.get(&ItemKey::SilentVip(address)).is_some()
 }
 
 fn service_spec(service: &VirtualService) -> ServiceSpec {
@@ -269,7 +284,7 @@ fn service_spec(service: &VirtualService) -> ServiceSpec {
     }
 }
 
-fn backend_spec(backend: &NodeBackend) -> BackendSpec {
+pub(super) fn backend_spec(backend: &NodeBackend) -> BackendSpec {
     BackendSpec {
         weight: backend.weight.get().into(),
         forwarding: Some(backend.forwarding),

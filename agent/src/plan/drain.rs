@@ -1,0 +1,402 @@
+//! Backends on their way out, and the node itself: what begins a drain, what the kernel holds meanwhile, and when it is
+//! over.
+//!
+//! A drain is known by what is drained and the generation that began it: a backend that came back and went again is
+//! another one. One is under way as long as it has a record; a backend whose item says that it is drained and that has
+//! none is done with, and so is not in the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_proto::model::{
+    BackendKey, Drain, DrainProgress, Frontend, Generation, Item, ItemKey, NodeBackend, OnDeadline,
+    Protocol,
+};
+use weir_proto::state::NodeState;
+
+use super::table::backends_of;
+use super::wanted::{backend_spec, stays_when_withdrawn};
+use super::{BackendSpec, Change, Connections, Key, Ledger, Object, Scope, Table, Unit, wanted};
+
+/// The beginning of a drain, as it is written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// The generation that began it.
+    pub generation: Generation,
+    /// What is drained.
+    pub what: Drained,
+    /// When, in Unix milliseconds.
+    pub started_unix_ms: u64,
+    /// When its time is over.
+    pub deadline_unix_ms: u64,
+    /// What becomes of connections that are left then.
+    pub on_deadline: OnDeadline,
+}
+
+/// What is drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drained {
+    /// A backend, as it was.
+    Backend(NodeBackend),
+    /// The node.
+    Node,
+}
+
+/// A drain by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DrainId {
+    /// The generation that began it.
+    pub generation: Generation,
+    /// A backend, or [`ItemKey::NodeDrain`].
+    pub key: ItemKey,
+}
+
+/// The drains of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drains {
+    under_way: BTreeMap<ItemKey, UnderWay>,
+    /// What is over while its item still says that it is drained.
+    done: BTreeMap<ItemKey, DrainProgress>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct UnderWay {
+    begun: Begun,
+    /// As counted last.
+    counted: Counted,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counted {
+    active: u64,
+    inactive: u64,
+}
+
+impl Begun {
+    /// Gives its name.
+    pub fn id(&self) -> DrainId {
+        DrainId {
+            generation: self.generation,
+            key: self.key(),
+        }
+    }
+
+    fn key(&self) -> ItemKey {
+        match &self.what {
+            Drained::Backend(backend) => ItemKey::Backend(backend.key),
+            Drained::Node => ItemKey::NodeDrain,
+        }
+    }
+}
+
+/// Gives the drains that a change of what is served begins; `before` gives what is served until then.
+pub fn begun<'a>(
+    change: &Change,
+    before: impl Fn(&ItemKey) -> Option<&'a Item>,
+    now_unix_ms: u64,
+) -> Vec<Begun> {
+    let mut begun = Vec::new();
+    let mut begin = |what: Drained, drain: Drain| {
+        begun.push(Begun {
+            generation: change.generation,
+            what,
+            started_unix_ms: now_unix_ms,
+            deadline_unix_ms: now_unix_ms + u64::from(drain.deadline.seconds()) * 1_000,
+            on_deadline: drain.on_deadline,
+        });
+    };
+    for item in &change.upserted {
+        match item {
+            Item::Backend(backend) if waits(backend.key.frontend) => {
+                let was = match before(&item.key()) {
+                    Some(Item::Backend(was)) => was.drain,
+                    _ => None,
+                };
+                if let Some(drain) = backend.drain
+                    && was != Some(drain)
+                {
+                    begin(Drained::Backend(backend.clone()), drain);
+                }
+            }
+            Item::NodeDrain(drain) if before(&item.key()) != Some(item) => {
+                begin(Drained::Node, *drain);
+            }
+            _ => {}
+        }
+    }
+    let gone = change.removed.iter();
+    let gone: BTreeSet<&ItemKey> = gone
+        .filter(|key| matches!(key, ItemKey::VirtualService(_)))
+        .collect();
+    for key in &change.removed {
+        let Some(Item::Backend(backend)) = before(key) else {
+            continue;
+        };
+        let service = ItemKey::VirtualService(backend.key.frontend);
+        // with its service a backend goes at once, and one that is drained goes on with that
+        if gone.contains(&service) || backend.drain.is_some() || !waits(backend.key.frontend) {
+            continue;
+        }
+        let mut edited = change.upserted.iter();
+        let edited = edited.find(|item| item.key() == service);
+        if let Some(Item::VirtualService(service)) = edited.or_else(|| before(&service)) {
+            begin(Drained::Backend(backend.clone()), service.drain);
+        }
+    }
+    begun
+}
+
+/// Says whether there are connections to wait for; what has a mark may be anything.
+fn waits(frontend: Frontend) -> bool {
+    let protocol = frontend.listener().map(|listener| listener.protocol);
+    protocol != Some(Protocol::Udp)
+}
+
+impl Drains {
+    /// Takes up what was written down, of a node that serves `state`. Gives what of it has no use: of several drains of one
+    /// backend the last counts.
+    pub fn restore(records: Vec<Begun>, state: &NodeState) -> (Self, Vec<DrainId>) {
+        let mut records = records;
+        records.sort_by_key(|begun| begun.generation);
+        let mut drains = Self::default();
+        let mut ended = drains.begin(records);
+        let keys: Vec<ItemKey> = drains.under_way.keys().copied().collect();
+        let services = keys.iter().filter_map(|key| match key {
+            ItemKey::Backend(backend) => Some(ItemKey::VirtualService(backend.frontend)),
+            _ => None,
+        });
+        let services: BTreeSet<ItemKey> = services.collect();
+        ended.extend(drains.revise(keys.iter().copied().chain(services), state));
+        for item in state.items().values() {
+            if let Some(drain) = drain_of(item)
+                && !drains.under_way.contains_key(&item.key())
+            {
+                let progress = finished(item.key(), drain.on_deadline);
+                drains.done.insert(item.key(), progress);
+            }
+        }
+        (drains, ended)
+    }
+
+    /// Takes up drains that begin. Gives those of the same backends that they take the place of.
+    pub fn begin(&mut self, begun: Vec<Begun>) -> Vec<DrainId> {
+        let mut replaced = Vec::new();
+        for begun in begun {
+            let key = begun.key();
+            self.done.remove(&key);
+            let counted = Counted::default();
+            let before = self.under_way.insert(key, UnderWay { begun, counted });
+            replaced.extend(before.map(|before| before.begun.id()));
+        }
+        replaced
+    }
+
+    /// Says whether nothing is drained.
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Ends what a changed state has no more use for: a backend that is back, one whose service is gone, a node that is
+    /// not drained any more. Looks at the keys of a change only. Gives the ended ones.
+    pub fn revise(
+        &mut self,
+        keys: impl Iterator<Item = ItemKey>,
+        state: &NodeState,
+    ) -> Vec<DrainId> {
+        let mut ended = Vec::new();
+        for key in keys {
+            let item = state.get(&key);
+            let stands = item.is_some_and(|item| drain_of(item).is_some());
+            if !stands {
+                self.done.remove(&key);
+            }
+            match key {
+                ItemKey::Backend(_) if item.is_some() && !stands => ended.extend(self.end(&key)),
+                ItemKey::NodeDrain if !stands => ended.extend(self.end(&key)),
+                ItemKey::VirtualService(frontend) if item.is_none() => {
+                    let of = self.under_way.range(backends_of(frontend));
+                    let of: Vec<ItemKey> = of.map(|(key, _)| *key).collect();
+                    ended.extend(of.iter().filter_map(|key| self.end(key)));
+                }
+                _ => {}
+            }
+        }
+        ended
+    }
+
+    fn end(&mut self, key: &ItemKey) -> Option<DrainId> {
+        let under_way = self.under_way.remove(key)?;
+        Some(under_way.begun.id())
+    }
+
+    /// Gives the virtual services whose connections must be counted; all of them, where the node is drained.
+    pub fn counted(&self, state: &NodeState) -> BTreeSet<Frontend> {
+        if self.under_way.contains_key(&ItemKey::NodeDrain) {
+            let services = state.items().keys().filter_map(|key| match key {
+                ItemKey::VirtualService(frontend) => Some(*frontend),
+                _ => None,
+            });
+            return services.collect();
+        }
+        let of = |key: &ItemKey| match key {
+            ItemKey::Backend(backend) => Some(backend.frontend),
+            _ => None,
+        };
+        self.under_way.keys().filter_map(of).collect()
+    }
+
+    /// Takes what was counted, and ends what is over by that: it has no connection left, or its time is up and those that
+    /// are left are not kept. A backend that is not in the count is not in the kernel. What is over need only be written
+    /// off: from then on it is not wanted.
+    pub fn count(
+        &mut self,
+        counts: &BTreeMap<BackendKey, Connections>,
+        state: &NodeState,
+        now_unix_ms: u64,
+    ) -> Vec<Over> {
+        let mut ended = Vec::new();
+        for (key, under_way) in &mut self.under_way {
+            under_way.counted = match key {
+                ItemKey::Backend(backend) => sum(counts.get(backend).into_iter()),
+                _ => sum(counts.values()),
+            };
+            let Counted { active, inactive } = under_way.counted;
+            let late = now_unix_ms >= under_way.begun.deadline_unix_ms;
+            let cut = late && under_way.begun.on_deadline == OnDeadline::Reset;
+            if active + inactive == 0 || cut {
+                ended.push(*key);
+            }
+        }
+        let over = ended.iter().filter_map(|key| self.finish(key, state));
+        over.collect()
+    }
+
+    /// Ends the drains within `scope` whose backends are not in `actual`: somebody took them away.
+    pub fn settle(&mut self, scope: &Scope, actual: &Table, state: &NodeState) -> Vec<Over> {
+        let within = self.within(scope).into_iter();
+        let gone = within.filter(|key| {
+            matches!(key, ItemKey::Backend(_)) && !actual.contains_key(&Key::Item(*key))
+        });
+        let gone: Vec<ItemKey> = gone.collect();
+        let over = gone.iter().filter_map(|key| self.finish(key, state));
+        over.collect()
+    }
+
+    fn finish(&mut self, key: &ItemKey, state: &NodeState) -> Option<Over> {
+        let under_way = self.under_way.remove(key)?;
+        if state.get(key).is_some_and(|item| drain_of(item).is_some()) {
+            let progress = DrainProgress {
+                done: true,
+                ..progress(&under_way)
+            };
+            self.done.insert(*key, progress);
+        }
+        let Counted { active, inactive } = under_way.counted;
+        Some(Over {
+            id: under_way.begun.id(),
+            cut: active + inactive > 0,
+        })
+    }
+
+    /// Gives what is under way within `scope`.
+    fn within(&self, scope: &Scope) -> Vec<ItemKey> {
+        let Scope::Units(units) = scope else {
+            return self.under_way.keys().copied().collect();
+        };
+        let services = units.iter().filter_map(|unit| match unit {
+            Unit::Service(frontend) => Some(backends_of(*frontend)),
+            _ => None,
+        });
+        let keys = services.flat_map(|of| self.under_way.range(of));
+        keys.map(|(key, _)| *key).collect()
+    }
+
+    /// Gives how far each drain is, the finished ones included whose item still stands.
+    pub fn progress(&self) -> Vec<DrainProgress> {
+        let under_way = self.under_way.values().map(progress);
+        under_way.chain(self.done.values().cloned()).collect()
+    }
+
+    /// Gives what the kernel should hold within `scope`, where it holds `actual`: what `state` says, with the backends
+    /// that are drained at weight 0 as long as they are there, and without the VIPs of a node that is done.
+    pub fn wanted(
+        &self,
+        state: &NodeState,
+        ledger: &Ledger,
+        scope: &Scope,
+        actual: &Table,
+    ) -> Table {
+        let mut table = wanted(state, ledger, scope);
+        for key in self.within(scope) {
+            let Some(Drained::Backend(backend)) = self.under_way.get(&key).map(|it| &it.begun.what)
+            else {
+                continue;
+            };
+            let service = Key::Item(ItemKey::VirtualService(backend.key.frontend));
+            if actual.contains_key(&Key::Item(key)) && table.contains_key(&service) {
+                let spec = BackendSpec {
+                    weight: 0,
+                    ..backend_spec(backend)
+                };
+                table.insert(Key::Item(key), Object::Backend(spec));
+            }
+        }
+        if self.done.contains_key(&ItemKey::NodeDrain) {
+            table.retain(|key, object| stays_when_withdrawn(*key, object, state));
+        }
+        table
+    }
+}
+
+/// A drain that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Over {
+    /// Which.
+    pub id: DrainId,
+    /// Whether it had connections left, which are cut.
+    pub cut: bool,
+}
+
+/// Gives how an item is drained, if it is.
+fn drain_of(item: &Item) -> Option<Drain> {
+    match item {
+        Item::Backend(backend) => backend.drain,
+        Item::NodeDrain(drain) => Some(*drain),
+        _ => None,
+    }
+}
+
+fn sum<'a>(counts: impl Iterator<Item = &'a Connections>) -> Counted {
+    counts.fold(Counted::default(), |sum, of| Counted {
+        active: sum.active + u64::from(of.active),
+        inactive: sum.inactive + u64::from(of.inactive),
+    })
+}
+
+fn progress(under_way: &UnderWay) -> DrainProgress {
+    let UnderWay { begun, counted } = under_way;
+    DrainProgress {
+        key: begun.key(),
+        active: counted.active,
+        inactive: counted.inactive,
+        started_unix_ms: begun.started_unix_ms,
+        deadline_unix_ms: begun.deadline_unix_ms,
+        on_deadline: begun.on_deadline,
+        done: false,
+    }
+}
+
+/// Gives what there is to say of a drain that was over before this agent started.
+fn finished(key: ItemKey, on_deadline: OnDeadline) -> DrainProgress {
+    DrainProgress {
+        key,
+        active: 0,
+        inactive: 0,
+        started_unix_ms: 0,
+        deadline_unix_ms: 0,
+        on_deadline,
+        done: true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

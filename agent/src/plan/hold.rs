@@ -1,0 +1,271 @@
+//! What a node accepted, and what it serves while it holds something back.
+//!
+//! An update that would take away more than half of the virtual services that are served, and more than
+//! [`MOST_DROPPED`], is accepted and not applied, and so is everything after it, until an operator confirms it or the
+//! wanted state no longer drops so much. The same holds of an update of another cluster that would take away any: a
+//! controller that lost its store is another cluster.
+
+use std::collections::BTreeMap;
+
+use weir_proto::model::{self, Generation, Item, ItemKey};
+use weir_proto::state::NodeState;
+
+use super::{Change, Held, Refusal, Update, fold};
+
+/// So many services may go at once whatever their share: a node with a handful of services is changed by hand.
+const MOST_DROPPED: u64 = 10;
+
+/// What a node holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// What it accepted last.
+    pub accepted: Held,
+    /// The cluster whose state is served; empty: not known.
+    pub cluster: String,
+    /// What it serves otherwise; none: it serves what it accepted.
+    pub hold: Option<Hold>,
+}
+
+/// What is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// What to tell of it.
+    pub told: model::Hold,
+    /// The generation that is served.
+    pub served: Generation,
+    /// The cluster of what is held back.
+    pub cluster: String,
+    /// What is served where that is not what is accepted, or was not once; none: it is not served.
+    pub kept: BTreeMap<ItemKey, Option<Item>>,
+}
+
+/// What accepting an update, or releasing a hold, does; nothing is done yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taking {
+    /// What changes in what is accepted; none: a hold is released.
+    pub accepted: Option<Change>,
+    /// What changes in what is served; none: it is held back.
+    pub served: Option<Change>,
+    /// What becomes of the hold.
+    pub hold: HoldChange,
+    /// The cluster served from then on, where that changes.
+    pub cluster: Option<String>,
+}
+
+/// What becomes of a hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldChange {
+    /// There is none, before and after.
+    None,
+    /// There is one: its new head, and what of `kept` is new.
+    Held(Hold),
+    /// It is over; these keys were in it.
+    Over(Vec<ItemKey>),
+}
+
+impl Keeping {
+    /// Gives the item that is served under a key.
+    pub fn served(&self, key: &ItemKey) -> Option<&Item> {
+        match self.hold.as_ref().and_then(|hold| hold.kept.get(key)) {
+            Some(kept) => kept.as_ref(),
+            None => self.accepted.state.get(key),
+        }
+    }
+
+    /// Gives all that is served.
+    pub fn serving(&self) -> Held {
+        let mut served = self.accepted.clone();
+        if let Some(hold) = &self.hold {
+            for (key, kept) in &hold.kept {
+                match kept {
+                    Some(item) => served.state.insert(item.clone()),
+                    None => {
+                        served.state.remove(key);
+                    }
+                }
+            }
+            served.generation = hold.served;
+        }
+        served
+    }
+
+    /// Folds an update, and gives what it does; nothing, when it is held already.
+    pub fn take(&self, update: Update, now_unix_ms: u64) -> Result<Option<Taking>, Refusal> {
+        let cluster = update.cluster.clone();
+        let confirmed = update.allow_mass_delete;
+        let Some(change) = fold(&self.accepted, update)? else {
+            return Ok(None);
+        };
+        let other = !self.cluster.is_empty() && !cluster.is_empty() && cluster != self.cluster;
+        let new_cluster = (!cluster.is_empty() && cluster != self.cluster).then_some(cluster);
+        let (serving, over) = self.let_go(&change);
+        let cause = match confirmed {
+            true => None,
+            false => self.too_much(&serving, other),
+        };
+        let Some((dropped, served, cause)) = cause else {
+            return Ok(Some(Taking {
+                accepted: Some(change),
+                served: Some(serving),
+                hold: over,
+                cluster: new_cluster,
+            }));
+        };
+        let mut kept = BTreeMap::new();
+        let known = self.hold.as_ref();
+        for key in change.keys() {
+            if known.is_none_or(|hold| !hold.kept.contains_key(&key)) {
+                kept.insert(key, self.accepted.state.get(&key).cloned());
+            }
+        }
+        let hold = Hold {
+            told: model::Hold {
+                generation: change.generation,
+                dropped,
+                served,
+                since_unix_ms: known.map_or(now_unix_ms, |hold| hold.told.since_unix_ms),
+                cause,
+            },
+            served: known.map_or(self.accepted.generation, |hold| hold.served),
+            cluster: new_cluster
+                .or_else(|| known.map(|hold| hold.cluster.clone()))
+                .unwrap_or_else(|| self.cluster.clone()),
+            kept,
+        };
+        Ok(Some(Taking {
+            accepted: Some(change),
+            served: None,
+            hold: HoldChange::Held(hold),
+            cluster: None,
+        }))
+    }
+
+    /// Gives what it does that an operator confirms what is held back up to `generation`; nothing, when no such thing is.
+    pub fn release(&self, generation: Generation) -> Option<Taking> {
+        let hold = self.hold.as_ref()?;
+        if generation < hold.told.generation {
+            return None;
+        }
+        let nothing = Change {
+            generation: self.accepted.generation,
+            ..Change::default()
+        };
+        let (served, over) = self.let_go(&nothing);
+        Some(Taking {
+            accepted: None,
+            served: Some(served),
+            hold: over,
+            cluster: (hold.cluster != self.cluster).then(|| hold.cluster.clone()),
+        })
+    }
+
+    /// Makes it so.
+    pub fn apply(&mut self, taking: &Taking) {
+        let Taking {
+            accepted,
+            served: _,
+            hold,
+            cluster,
+        } = taking;
+        if let Some(change) = accepted {
+            self.accepted.apply(change.clone());
+        }
+        match hold {
+            HoldChange::None => {}
+            HoldChange::Over(_) => self.hold = None,
+            HoldChange::Held(next) => {
+                let before = self.hold.take().map(|hold| hold.kept);
+                let mut next = next.clone();
+                next.kept.extend(before.unwrap_or_default());
+                self.hold = Some(next);
+            }
+        }
+        if let Some(cluster) = cluster {
+            self.cluster.clone_from(cluster);
+        }
+    }
+
+    /// Gives what a change of what is served would drop of it, how much is served, and why that is too much; none: it
+    /// is not.
+    fn too_much(&self, serving: &Change, other: bool) -> Option<(u64, u64, String)> {
+        let services = serving.removed.iter().filter(|key| is_service(key));
+        let dropped = services.count() as u64;
+        let other = other
+            || self
+                .hold
+                .as_ref()
+                .is_some_and(|hold| hold.cluster != self.cluster);
+        if dropped <= MOST_DROPPED && !(other && dropped > 0) {
+            return None;
+        }
+        let served = self.count_served();
+        let mut cause = format!("would take away {dropped} of {served} virtual services");
+        if other {
+            cause = format!(
+                "the controller's store is not the one that what is served came from; it {cause}"
+            );
+        } else if dropped * 2 <= served {
+            return None;
+        }
+        Some((dropped, served, cause))
+    }
+
+    /// Counts the virtual services that are served. Walks over them: only where many are dropped at once.
+    fn count_served(&self) -> u64 {
+        let services = services_of(&self.accepted.state);
+        let Some(hold) = &self.hold else {
+            return services;
+        };
+        let mut services = services;
+        for (key, kept) in &hold.kept {
+            if is_service(key) {
+                services += u64::from(kept.is_some());
+                services -= u64::from(self.accepted.state.get(key).is_some());
+            }
+        }
+        services
+    }
+
+    /// Gives what serving all that is accepted after `change` changes, and what becomes of the hold.
+    fn let_go(&self, change: &Change) -> (Change, HoldChange) {
+        let Some(hold) = &self.hold else {
+            return (change.clone(), HoldChange::None);
+        };
+        let touched = change.keys().filter(|key| !hold.kept.contains_key(key));
+        let keys: Vec<ItemKey> = hold.kept.keys().copied().chain(touched).collect();
+        let mut after: BTreeMap<ItemKey, Option<&Item>> = BTreeMap::new();
+        for key in &keys {
+            after.insert(*key, self.accepted.state.get(key));
+        }
+        for item in &change.upserted {
+            after.insert(item.key(), Some(item));
+        }
+        for key in &change.removed {
+            after.insert(*key, None);
+        }
+        let mut served = Change {
+            generation: change.generation,
+            ..Change::default()
+        };
+        for (key, item) in after {
+            match (self.served(&key), item) {
+                (before, Some(item)) if before != Some(item) => served.upserted.push(item.clone()),
+                (Some(_), None) => served.removed.push(key),
+                _ => {}
+            }
+        }
+        let over = hold.kept.keys().copied().collect();
+        (served, HoldChange::Over(over))
+    }
+}
+
+fn services_of(state: &NodeState) -> u64 {
+    state.items().keys().filter(|key| is_service(key)).count() as u64
+}
+
+fn is_service(key: &ItemKey) -> bool {
+    matches!(key, ItemKey::VirtualService(_))
+}
+
+#[cfg(test)]
+mod tests;
