@@ -68,7 +68,8 @@ impl Collector for Sources {
         let Link {
             connected,
             accepted,
-        } = *self.link.borrow();
+            hold,
+        } = self.link.borrow().clone();
         let Counts {
             passes,
             audits,
@@ -92,6 +93,11 @@ impl Collector for Sources {
                 "weir_agent_converged_generation",
                 "Newest generation the kernel was brought to",
                 converged.0,
+            ),
+            (
+                "weir_agent_held_back",
+                "1 while an accepted generation waits for an operator to release it",
+                u64::from(hold.is_some()),
             ),
             (
                 "weir_agent_failed_items",
@@ -200,6 +206,7 @@ mod tests {
         let link = Link {
             connected: true,
             accepted: Generation(10),
+            hold: None,
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(sources(status, link)));
@@ -212,6 +219,7 @@ mod tests {
                 "weir_agent_connected 1",
                 "weir_agent_accepted_generation 10",
                 "weir_agent_converged_generation 7",
+                "weir_agent_held_back 0",
                 "weir_agent_failed_items 2",
                 "weir_agent_passes_total 3",
                 "weir_agent_audits_total 4",

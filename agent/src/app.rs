@@ -136,17 +136,19 @@ pub async fn run<K: Kernel>(
         session::endpoint(&controller).with_context(|| format!("cannot use {controller}"))?;
     let (journal, remembered) = open_journal(&journal).await?;
     info!(
-        generation = %remembered.held.generation,
-        items = remembered.held.state.items().len(),
+        generation = %remembered.keeping.accepted.generation,
+        items = remembered.keeping.accepted.state.items().len(),
         owned = remembered.ledger.made().count(),
         "remembered"
     );
-    let held = remembered.held.clone();
+    let keeping = remembered.keeping.clone();
     let (reconciler, status) = Reconciler::new(kernel, journal.clone(), remembered);
     let (changes, queue) = mpsc::channel(CHANGES);
+    let drains = reconciler.drains();
     let (link, link_watch) = watch::channel(Link {
         connected: false,
-        accepted: held.generation,
+        accepted: keeping.accepted.generation,
+        hold: keeping.hold.as_ref().map(|hold| hold.told.clone()),
     });
     let admin = match admin_listen {
         Some(address) => Some(serve_admin(address, status.clone(), link_watch).await?),
@@ -158,9 +160,10 @@ pub async fn run<K: Kernel>(
             controller,
             identity,
             journal,
-            held,
+            keeping,
             changes,
             status,
+            drains,
             link,
         }
         .run(),

@@ -35,12 +35,12 @@ pub async fn cleanup<K: Kernel>(
     journal: &Journal,
     remembered: Remembered,
 ) -> Result<Outcome, CleanupError> {
-    let Remembered { held, mut ledger } = remembered;
+    let mut ledger = remembered.ledger.clone();
     let actual = read_surely(kernel, &Scope::All, &ledger).await?;
     let nothing = Table::new();
     let plan = plan(&actual, &nothing, &ledger);
     // first of all: an agent that starts again must not put everything back
-    journal.forget(&held).await?;
+    journal.forget(&remembered).await?;
     let verdicts = kernel.apply(&plan.steps).await;
     let mut change = LedgerChange {
         gone: ledger.vanished(&Scope::All, &actual, &nothing),
@@ -148,7 +148,7 @@ mod tests {
             removed: vec![],
         };
         journal.record(&made).await.expect("record");
-        journal.accept(&change).await.expect("accept");
+        journal.accept(&change.into(), &[]).await.expect("accept");
         drop(journal);
         let (journal, remembered) = Journal::open(dir.path(), "boot").expect("journal");
         let outcome = cleanup(&mut kernel.clone(), &journal, remembered)

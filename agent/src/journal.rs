@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use weir_proto::disk::{Batch, Disk, DiskError, Records};
 
-use crate::plan::{Change, Held, Ledger, LedgerChange};
+use crate::plan::{Begun, DrainId, Keeping, Ledger, LedgerChange, Taking};
 
 /// The layout of the records below. A change of it comes with a migration.
 const SCHEMA: u8 = 1;
@@ -24,10 +24,12 @@ pub struct Journal {
 /// What the journal remembers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// The accepted state.
-    pub held: Held,
+    /// The accepted state, and what is held back of it.
+    pub keeping: Keeping,
     /// What is ours.
     pub ledger: Ledger,
+    /// The drains that had begun and were not over, in no order.
+    pub drains: Vec<Begun>,
 }
 
 /// Why the journal cannot be read or written.
@@ -61,22 +63,16 @@ impl Remembered {
 
     /// Writes the records of a journal that remembers just this.
     pub fn to_records(&self) -> Records {
-        let Self { held, ledger } = self;
-        let accepted = Change {
-            generation: held.generation,
-            upserted: held.state.items().values().cloned().collect(),
-            removed: Vec::new(),
-        };
-        let settings = ledger.settings();
+        let settings = self.ledger.settings();
         let ours = LedgerChange {
-            made: ledger.made().collect(),
+            made: self.ledger.made().collect(),
             found: settings
                 .map(|(sysctl, value)| (sysctl, value.to_owned()))
                 .collect(),
             ..LedgerChange::default()
         };
         let mut records = Records::new();
-        record::of_change(&accepted).write_into(&mut records);
+        record::of_remembered(self).write_into(&mut records);
         record::of_ledger(&ours).write_into(&mut records);
         records
     }
@@ -90,15 +86,21 @@ impl Journal {
         let mut remembered = Remembered::from_records(&records)?;
         if records.get(record::BOOT).map(Vec::as_slice) != Some(boot.as_bytes()) {
             remembered.ledger = Ledger::default();
+            remembered.drains.clear();
             disk.commit(&record::of_boot(boot, records.keys()))?;
         }
         let disk = Arc::new(disk);
         Ok((Self { disk }, remembered))
     }
 
-    /// Makes a change of the accepted state durable: one record for each item in it.
-    pub async fn accept(&self, change: &Change) -> Result<(), JournalError> {
-        self.commit(record::of_change(change)).await
+    /// Makes durable what is accepted or released, one record for each item in it, with the drains that begin by it.
+    pub async fn accept(&self, taking: &Taking, begun: &[Begun]) -> Result<(), JournalError> {
+        self.commit(record::of_taking(taking, begun)).await
+    }
+
+    /// Notes that drains are over.
+    pub async fn end(&self, drains: &[DrainId]) -> Result<(), JournalError> {
+        self.commit(record::of_ended(drains)).await
     }
 
     /// Makes a change of the ledger durable.
@@ -106,9 +108,9 @@ impl Journal {
         self.commit(record::of_ledger(change)).await
     }
 
-    /// Forgets the accepted state, as if nothing had ever been accepted.
-    pub async fn forget(&self, held: &Held) -> Result<(), JournalError> {
-        self.commit(record::of_nothing(held)).await
+    /// Forgets what was accepted, as if nothing ever had been: all that is remembered but the ledger.
+    pub async fn forget(&self, remembered: &Remembered) -> Result<(), JournalError> {
+        self.commit(record::of_nothing(remembered)).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), JournalError> {

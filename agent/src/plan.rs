@@ -26,6 +26,7 @@ pub use ledger::{Ledger, LedgerChange};
 pub(crate) use report::shortened;
 pub use report::{Problem, Report, report};
 pub use setting::{Place, Setting};
+pub(crate) use table::backends_of;
 pub use table::{
     BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
 };

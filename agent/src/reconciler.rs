@@ -1,37 +1,42 @@
 //! Brings the kernel to what is wanted and keeps it there: the one task that owns the kernel.
 //!
 //! A pass reads what a change touches, plans, writes the ledger, takes the steps and reports. Every so often an
-//! audit does the same for everything. Nothing is flushed when the task ends.
+//! audit does the same for everything, and so does a part at once when the kernel tells that somebody took something
+//! away. While anything is drained its connections are counted. Nothing is flushed when the task ends.
+
+mod drains;
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
-use weir_proto::model::{Family, Generation};
+use weir_proto::model::{BackendKey, DrainProgress, Family, Generation, ItemKey};
 use weir_proto::trace::chain;
 
+use self::pace::Pace;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
-    Change, Guard, Held, Key, Ledger, LedgerChange, Plan, Problem, Report, Scope, Step, Table,
-    Unit, guards, plan, report, takes_silently, wanted,
+    Begun, Change, DrainId, Drains, Guard, Held, Key, Ledger, LedgerChange, Plan, Problem, Report,
+    Scope, Step, Table, Unit, guards, plan, report, takes_silently, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
 const MOST_FAILURES: usize = 1_000;
-/// The wait before what failed is tried again; it doubles up to the audit's interval.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// EEXIST (`include/uapi/asm-generic/errno-base.h`): what a kernel says of a key that somebody else holds.
 const EEXIST: i32 = 17;
 
 /// An accepted change on its way to the kernel, with the trace it belongs to.
 #[derive(Debug)]
 pub struct Accepted {
-    /// What changes.
+    /// What changes of what is served.
     pub change: Change,
+    /// The drains that begin by it.
+    pub begun: Vec<Begun>,
     /// The span in which it was accepted.
     pub span: Span,
 }
@@ -79,6 +84,14 @@ pub struct Reconciler<K> {
     /// What the next pass must look at; none: nothing.
     due: Option<Scope>,
     status: watch::Sender<Status>,
+    drains: Drains,
+    /// The drains that are over and not written off yet.
+    ended: Vec<DrainId>,
+    /// What goes because its drain is over, so that nobody else is taken to have done it.
+    expected: BTreeSet<Key>,
+    /// Backends whose flows conntrack is to forget once they are out of IPVS.
+    cut: BTreeSet<BackendKey>,
+    progress: watch::Sender<Vec<DrainProgress>>,
 }
 
 /// Why a pass came to nothing.
@@ -98,7 +111,14 @@ impl<K: Kernel> Reconciler<K> {
         remembered: Remembered,
     ) -> (Self, watch::Receiver<Status>) {
         let (status, watcher) = watch::channel(Status::default());
-        let Remembered { held, ledger } = remembered;
+        let Remembered {
+            keeping,
+            ledger,
+            drains,
+        } = remembered;
+        let held = keeping.serving();
+        let (drains, ended) = Drains::restore(drains, &held.state);
+        let progress = watch::Sender::new(drains.progress());
         let reconciler = Self {
             kernel,
             journal,
@@ -107,29 +127,40 @@ impl<K: Kernel> Reconciler<K> {
             problems: BTreeMap::new(),
             due: Some(Scope::All),
             status,
+            drains,
+            ended,
+            expected: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            progress,
         };
         (reconciler, watcher)
     }
 
+    /// Gives where to watch how far drains are.
+    pub fn drains(&self) -> watch::Receiver<Vec<DrainProgress>> {
+        self.progress.subscribe()
+    }
+
     /// Runs until `changes` is closed. Starts with a pass over everything.
     pub async fn run(mut self, mut changes: mpsc::Receiver<Accepted>, audit_interval: Duration) {
-        let mut retry = FIRST_RETRY;
-        let mut next_audit = Instant::now() + audit_interval;
+        let mut pace = Pace::new(audit_interval);
         let mut span = Span::none();
         loop {
-            let audit = self.due == Some(Scope::All);
+            let (ran, audit) = (self.due.is_some(), self.due == Some(Scope::All));
             let cause = mem::replace(&mut span, Span::none());
             let passed = self.pass_due().instrument(cause).await;
-            let wake = self.wake(&mut retry, audit_interval);
-            if audit {
-                // after the pass: one that outlasts its interval must not be followed by the next at once
-                let pause = if passed { audit_interval } else { retry };
-                next_audit = Instant::now() + pause;
+            self.forget_cut().await;
+            if ran {
+                let well = self.problems.is_empty() && self.due.is_none();
+                pace.passed(audit && passed, audit && !passed, well);
             }
-            let wake = wake.min(next_audit);
+            let calm = pace.is_calm();
+            let wake = pace.wake(!self.drains.is_empty());
             tokio::select! {
                 accepted = changes.recv() => match accepted {
                     Some(accepted) => {
+                        // what begins to be drained may have no connection: it is counted right behind the pass
+                        pace.count_soon();
                         span = self.take(accepted);
                         // what came meanwhile goes into the same pass
                         while let Ok(accepted) = changes.try_recv() {
@@ -138,38 +169,38 @@ impl<K: Kernel> Reconciler<K> {
                     }
                     None => break,
                 },
-                () = sleep_until(wake) => self.look_again(wake >= next_audit),
+                scope = self.kernel.disturbed(), if calm => {
+                    debug!(?scope, "something was taken away");
+                    pace.disturbed();
+                    self.add_scope(scope);
+                }
+                () = sleep_until(wake) => {
+                    let now = Instant::now();
+                    if now >= pace.next_audit {
+                        self.due = Some(Scope::All);
+                    } else if now >= pace.next_try {
+                        self.add_due(self.problems.keys().map(|key| key.unit()).collect());
+                    }
+                    if !self.drains.is_empty() && pace.count_now() {
+                        self.count().await;
+                    }
+                }
             }
         }
         info!(generation = %self.held.generation, "the kernel is left serving");
     }
 
-    /// Gives when what failed is tried again.
-    fn wake(&self, retry: &mut Duration, audit_interval: Duration) -> Instant {
-        if self.problems.is_empty() && self.due.is_none() {
-            *retry = FIRST_RETRY;
-            return Instant::now() + audit_interval;
-        }
-        let wake = Instant::now() + *retry;
-        *retry = (*retry * 2).min(audit_interval);
-        wake
-    }
-
-    fn look_again(&mut self, everything: bool) {
-        if everything {
-            self.due = Some(Scope::All);
-        } else {
-            let units = self.problems.keys().map(|key| key.unit()).collect();
-            self.add_due(units);
-        }
-    }
-
     fn take(&mut self, accepted: Accepted) -> Span {
-        let Accepted { change, span } = accepted;
-        if self.held.generation == Generation(0) {
+        let Accepted {
+            change,
+            begun,
+            span,
+        } = accepted;
+        let keys: Vec<ItemKey> = change.keys().collect();
+        if self.held.generation == Generation(0) || keys.contains(&ItemKey::NodeDrain) {
             self.due = Some(Scope::All);
         }
-        let mut units: BTreeSet<Unit> = change.keys().map(|key| Key::Item(key).unit()).collect();
+        let mut units: BTreeSet<Unit> = keys.iter().map(|key| Key::Item(*key).unit()).collect();
         // which guards an item calls for depends on what it says: of those that it calls for as before, nothing changes
         let before = change.keys();
         let before = before.filter_map(|key| self.held.state.get(&key));
@@ -179,6 +210,10 @@ impl<K: Kernel> Reconciler<K> {
         units.extend(changed.copied().map(Unit::Guard));
         let silently = takes_silently(&self.held.state);
         self.held.apply(change);
+        self.ended.extend(self.drains.begin(begun));
+        self.ended
+            .extend(self.drains.revise(keys.into_iter(), &self.held.state));
+        self.tell_drains();
         if takes_silently(&self.held.state) != silently {
             // how ARP is answered, and with it how every VIP is bound
             self.due = Some(Scope::All);
@@ -199,6 +234,13 @@ impl<K: Kernel> Reconciler<K> {
         );
         base.keys()
             .any(|key| !matches!(key, Key::Setting(_)) && !self.ledger.owns(*key))
+    }
+
+    fn add_scope(&mut self, scope: Scope) {
+        match scope {
+            Scope::All => self.due = Some(Scope::All),
+            Scope::Units(units) => self.add_due(units),
+        }
     }
 
     fn add_due(&mut self, units: BTreeSet<Unit>) {
@@ -222,7 +264,6 @@ impl<K: Kernel> Reconciler<K> {
             self.status.send_modify(|status| status.settled = true);
             return true;
         }
-        let repairs = self.repairs();
         let passed = self.pass(&scope).await;
         if let Err(error) = &passed {
             self.not_seen(&scope, error);
@@ -243,9 +284,7 @@ impl<K: Kernel> Reconciler<K> {
                 Ok(taken) => {
                     counts.steps += taken.steps;
                     counts.refused_steps += taken.refused;
-                    if repairs {
-                        counts.repairs += taken.steps;
-                    }
+                    counts.repairs += taken.repairs;
                     status.settled |= all;
                     status.converged = generation;
                 }
@@ -295,7 +334,17 @@ impl<K: Kernel> Reconciler<K> {
         if *scope == Scope::All {
             self.claim(&actual).await?;
         }
-        let wanted = wanted(&self.held.state, &self.ledger, scope);
+        let over = self.drains.settle(scope, &actual, &self.held.state);
+        if !over.is_empty() {
+            self.ended.extend(over.iter().map(|over| over.id));
+            self.tell_drains();
+        }
+        // what is over need not be remembered to go: it is not wanted
+        self.journal.end(&self.ended).await?;
+        self.ended.clear();
+        let wanted = self
+            .drains
+            .wanted(&self.held.state, &self.ledger, scope, &actual);
         let plan = plan(&actual, &wanted, &self.ledger);
         let before = LedgerChange {
             gone: self.ledger.vanished(scope, &actual, &wanted),
@@ -316,6 +365,7 @@ impl<K: Kernel> Reconciler<K> {
             .into_iter()
             .partition(|(key, _)| scope.has(*key));
         self.problems = rest;
+        self.note_cut(&plan, &verdicts, &actual);
         let (taken, change) = self.judge(&plan, &verdicts, &before, &known);
         if taken.steps > 0 {
             info!(generation = %self.held.generation, steps = taken.steps, "kernel changed");
@@ -349,14 +399,17 @@ impl<K: Kernel> Reconciler<K> {
         before: &LedgerChange,
         known: &BTreeMap<Key, Problem>,
     ) -> (Taken, LedgerChange) {
-        let repair = self.repairs();
+        let repairs = self.repairs();
+        let expected = mem::take(&mut self.expected);
         let mut taken = Taken::default();
         let mut change = LedgerChange::default();
         for (step, verdict) in plan.steps.iter().zip(verdicts) {
+            let repair = repairs && !expected.contains(&step.key());
             match verdict {
                 Ok(()) => {
                     taken.steps += 1;
                     self.ledger.after(step, true, before, &mut change);
+                    taken.repairs += u64::from(repair);
                     if repair {
                         info!(key = %step.key(), verb = verb(step), "repaired what somebody else changed");
                     } else {
@@ -410,6 +463,15 @@ impl<K: Kernel> Reconciler<K> {
 struct Taken {
     steps: u64,
     refused: u64,
+    /// How many of the steps put right what somebody else had changed.
+    repairs: u64,
+}
+
+/// Gives the time by the clock on the wall, since a drain's deadline outlives the process.
+pub(crate) fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    // a clock before 1970 makes every deadline a long one
+    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 fn verb(step: &Step) -> &'static str {
@@ -420,6 +482,8 @@ fn verb(step: &Step) -> &'static str {
     }
 }
 
+#[cfg(test)]
+mod drain_tests;
 #[cfg(test)]
 mod lockdown_tests;
 #[cfg(test)]

@@ -10,17 +10,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
-use tracing::{Instrument, info, info_span, warn};
-use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire};
-use weir_proto::model::{Capability, Generation, Node};
+use tracing::{Instrument, Span, error, info, info_span, warn};
+use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire, hold_to_wire, progress_to_wire};
+use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node};
 use weir_proto::trace::{chain, set_parent};
 use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
+use weir_proto::wire::sync_request::Message;
 
 use self::assembly::{Assembled, Assembly, AssemblyError};
 use crate::journal::{Journal, JournalError};
-use crate::plan::{Held, Refusal, fold, shortened};
-use crate::reconciler::{Accepted, Status};
+use crate::plan::{Held, Keeping, Refusal, Taking, begun, shortened};
+use crate::reconciler::{Accepted, Status, now_unix_ms};
 
 /// Waits between attempts to connect: the first short, since a controller's restart takes a second, the longest
 /// short enough that a fleet is back soon after a long outage.
@@ -36,6 +37,8 @@ const LARGEST_MESSAGE: usize = 2 << 20;
 const LONGEST_REASON: usize = 2_000;
 /// Messages to the controller that may wait: it reads them all the time, and a newer report replaces an older.
 const OUTGOING: usize = 16;
+/// How many drains are told of at most; the rest is only counted. A thousand are some 100 KiB on the wire.
+const MOST_DRAINS: usize = 1_000;
 
 /// What an agent says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +50,14 @@ pub struct Identity {
 }
 
 /// Whether there is a stream, and what was taken from it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
     /// Whether the controller is connected now.
     pub connected: bool,
     /// The newest generation durably taken.
     pub accepted: Generation,
+    /// What is held back.
+    pub hold: Option<Hold>,
 }
 
 /// The session of one agent.
@@ -64,12 +69,14 @@ pub struct Session {
     pub identity: Identity,
     /// Where accepted state is written.
     pub journal: Journal,
-    /// What is accepted.
-    pub held: Held,
+    /// What is accepted, and what is held back of it.
+    pub keeping: Keeping,
     /// Where accepted changes go.
     pub changes: mpsc::Sender<Accepted>,
     /// How far the kernel is.
     pub status: watch::Receiver<Status>,
+    /// How far drains are.
+    pub drains: watch::Receiver<Vec<DrainProgress>>,
     /// Where to tell whether there is a stream.
     pub link: watch::Sender<Link>,
 }
@@ -137,7 +144,8 @@ impl Session {
     fn now(&self, connected: bool) -> Link {
         Link {
             connected,
-            accepted: self.held.generation,
+            accepted: self.keeping.accepted.generation,
+            hold: self.keeping.hold.as_ref().map(|hold| hold.told.clone()),
         }
     }
 
@@ -148,7 +156,11 @@ impl Session {
         };
         let (outgoing, messages) = mpsc::channel(OUTGOING);
         // the channel is empty: there is room for the first message
-        let _ = outgoing.try_send(request(wire::sync_request::Message::Hello(self.hello())));
+        let _ = outgoing.try_send(request(Message::Hello(self.hello())));
+        let condition = self.condition();
+        if condition != wire::Condition::default() {
+            let _ = outgoing.try_send(request(Message::Condition(condition)));
+        }
         let mut client: NodeSyncClient<Channel> =
             NodeSyncClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE);
         let mut incoming = match client.sync(ReceiverStream::new(messages)).await {
@@ -156,9 +168,12 @@ impl Session {
             Err(status) => return StreamEnd::Broken(Box::new(status)),
         };
         self.link.send_replace(self.now(true));
-        info!(held = %self.held.generation, "connected to the controller");
+        info!(held = %self.keeping.accepted.generation, "connected to the controller");
         let mut assembly = Assembly::default();
         self.status.mark_changed();
+        if !self.drains.borrow().is_empty() {
+            self.drains.mark_changed();
+        }
         loop {
             tokio::select! {
                 message = incoming.message() => {
@@ -167,11 +182,24 @@ impl Session {
                         Ok(None) => return StreamEnd::Closed,
                         Err(status) => return StreamEnd::Broken(Box::new(status)),
                     };
-                    // a message of a kind that this version does not know says nothing to it
-                    let Some(wire::sync_response::Message::Update(update)) = update else { continue };
-                    let Some(answer) = self.update(update, &mut assembly).await else { continue };
-                    if outgoing.send(answer).await.is_err() {
-                        return StreamEnd::Closed;
+                    let hold = self.keeping.hold.clone();
+                    let answer = match update {
+                        Some(wire::sync_response::Message::Update(update)) => {
+                            self.update(update, &mut assembly).await
+                        }
+                        Some(wire::sync_response::Message::Release(release)) => {
+                            self.release(Generation(release.generation)).await;
+                            None
+                        }
+                        // of a kind that this version does not know: it says nothing to it
+                        None => None,
+                    };
+                    let news = self.keeping.hold != hold;
+                    let condition = news.then(|| request(Message::Condition(self.condition())));
+                    for message in answer.into_iter().chain(condition) {
+                        if outgoing.send(message).await.is_err() {
+                            return StreamEnd::Closed;
+                        }
                     }
                 }
                 changed = self.status.changed() => {
@@ -179,9 +207,18 @@ impl Session {
                         return StreamEnd::Stopped;
                     }
                     let converged = converged(&self.status.borrow_and_update());
-                    if converged.generation > 0 && outgoing.send(request(
-                        wire::sync_request::Message::Converged(converged),
-                    )).await.is_err() {
+                    if converged.generation > 0
+                        && outgoing.send(request(Message::Converged(converged))).await.is_err()
+                    {
+                        return StreamEnd::Closed;
+                    }
+                }
+                changed = self.drains.changed() => {
+                    if changed.is_err() {
+                        return StreamEnd::Stopped;
+                    }
+                    let drains = drains(&self.drains.borrow_and_update());
+                    if outgoing.send(request(Message::Drains(drains))).await.is_err() {
                         return StreamEnd::Closed;
                     }
                 }
@@ -190,7 +227,7 @@ impl Session {
     }
 
     fn hello(&self) -> wire::Hello {
-        let Held { generation, state } = &self.held;
+        let Held { generation, state } = &self.keeping.accepted;
         hello_to_wire(&Hello {
             node: self.identity.node.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -216,7 +253,7 @@ impl Session {
             Err(refused) => Err(refused),
         };
         Some(request(match accepted {
-            Ok(generation) => wire::sync_request::Message::Accepted(wire::Accepted {
+            Ok(generation) => Message::Accepted(wire::Accepted {
                 generation: generation.0,
             }),
             Err(refused) => {
@@ -225,12 +262,12 @@ impl Session {
                     error = &refused as &dyn std::error::Error,
                     "update refused"
                 );
-                wire::sync_request::Message::Rejected(self.rejection(generation, &refused))
+                Message::Rejected(self.rejection(generation, &refused))
             }
         }))
     }
 
-    /// Folds an update, makes it durable, and sends it on its way to the kernel.
+    /// Folds an update, makes it durable, and sends it on its way to the kernel, unless it is held back.
     async fn accept(&mut self, assembled: Assembled) -> Result<Generation, Refused> {
         let Assembled {
             update,
@@ -239,18 +276,59 @@ impl Session {
         let generation = update.generation;
         let span = info_span!("accept", %generation);
         set_parent(&span, &traceparent);
-        if let Some(change) = fold(&self.held, update)? {
-            self.journal
-                .accept(&change)
-                .instrument(span.clone())
-                .await?;
-            self.held.apply(change.clone());
-            info!(%generation, changed = change.keys().count(), "accepted");
-            self.link.send_replace(self.now(true));
-            // it is durable: a reconciler that is gone will find it in the journal
-            let _ = self.changes.send(Accepted { change, span }).await;
+        if let Some(taking) = self.keeping.take(update, now_unix_ms())? {
+            self.take(taking, span).await?;
         }
         Ok(generation)
+    }
+
+    /// Lets go what is held back up to a generation.
+    async fn release(&mut self, generation: Generation) {
+        let Some(taking) = self.keeping.release(generation) else {
+            return;
+        };
+        let span = info_span!("release", %generation);
+        if let Err(error) = self.take(taking, span).await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "what is held back stays so"
+            );
+        }
+    }
+
+    async fn take(&mut self, taking: Taking, span: Span) -> Result<(), JournalError> {
+        let now = now_unix_ms();
+        let served = taking.served.as_ref();
+        let begun = served.map(|change| begun(change, |key| self.keeping.served(key), now));
+        let begun = begun.unwrap_or_default();
+        let written = self.journal.accept(&taking, &begun);
+        written.instrument(span.clone()).await?;
+        self.keeping.apply(&taking);
+        self.link.send_replace(self.now(true));
+        let generation = self.keeping.accepted.generation;
+        let Some(change) = taking.served else {
+            if let Some(hold) = &self.keeping.hold {
+                error!(%generation, cause = hold.told.cause, "held back until an operator releases it");
+            }
+            return Ok(());
+        };
+        info!(%generation, changed = change.keys().count(), "accepted");
+        let accepted = Accepted {
+            change,
+            begun,
+            span,
+        };
+        // it is durable: a reconciler that is gone will find it in the journal
+        let _ = self.changes.send(accepted).await;
+        Ok(())
+    }
+
+    fn condition(&self) -> wire::Condition {
+        let hold = self.keeping.hold.as_ref();
+        wire::Condition {
+            hold: hold.map(|hold| hold_to_wire(&hold.told)),
+            degraded: None,
+        }
     }
 
     fn rejection(&self, generation: u64, refused: &Refused) -> wire::Rejected {
@@ -269,8 +347,8 @@ impl Session {
             // an update can have any number of bad fields
             cause: shortened(&chain(refused), LONGEST_REASON),
             items: Vec::new(),
-            held_generation: self.held.generation.0,
-            held_digest: self.held.state.digest().to_bytes().to_vec(),
+            held_generation: self.keeping.accepted.generation.0,
+            held_digest: self.keeping.accepted.state.digest().to_bytes().to_vec(),
         }
     }
 }
@@ -286,6 +364,17 @@ fn converged(status: &Status) -> wire::Converged {
         generation: status.converged.0,
         failures: status.report.failures.iter().map(failure_to_wire).collect(),
         failure_count: status.report.count,
+    }
+}
+
+fn drains(drains: &[DrainProgress]) -> wire::Drains {
+    wire::Drains {
+        drains: drains
+            .iter()
+            .take(MOST_DRAINS)
+            .map(progress_to_wire)
+            .collect(),
+        count: drains.len() as u64,
     }
 }
 

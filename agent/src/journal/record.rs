@@ -3,23 +3,38 @@
 //! | key | value |
 //! |---|---|
 //! | `b` | the boot in which the ledger was written, as the kernel names it |
+//! | `c` | the cluster that is served |
+//! | `d` + generation + ItemKey | a drain: when it began, its deadline (8 bytes each), `k` or `r`, and the backend as an Item |
 //! | `g` | the accepted generation, 8 bytes big-endian |
+//! | `h` | something is held back: the generation that is served, and Hold as on the wire |
+//! | `hc` | the cluster of what is held back |
 //! | `i` + ItemKey as on the wire | the Item as on the wire |
+//! | `k` + ItemKey | the Item that is served while something is held back; empty: none is |
 //! | `o` + object | nothing: the object is ours |
 //! | `s` + dotted name | the value the setting had before us |
 //!
 //! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule), `d4` `d6` (a lockdown) or `i` + ItemKey.
 
 use prost::Message;
-use weir_proto::convert::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};
+use weir_proto::convert::{
+    hold_from_wire, hold_to_wire, item_from_wire, item_key_from_wire, item_key_to_wire,
+    item_to_wire,
+};
 use weir_proto::disk::Batch;
-use weir_proto::model::{Family, Generation, ItemKey};
+use weir_proto::model::{Family, Generation, Item, ItemKey, OnDeadline};
 use weir_proto::wire;
 
 use super::{JournalError, Remembered};
-use crate::plan::{Change, Held, Key, LedgerChange, Setting};
+use crate::plan::{
+    Begun, Change, DrainId, Drained, Hold, HoldChange, Key, LedgerChange, Setting, Taking,
+};
 
 const GENERATION: &[u8] = b"g";
+const CLUSTER: &[u8] = b"c";
+const HOLD: &[u8] = b"h";
+const HELD_CLUSTER: &[u8] = b"hc";
+/// Of the generation, the beginning and the deadline of a drain.
+const NUMBER: usize = size_of::<u64>();
 pub(super) const BOOT: &[u8] = b"b";
 
 /// Takes one record into what is remembered.
@@ -34,16 +49,34 @@ pub(super) fn remember(
     };
     match key.split_first() {
         Some((b'g', [])) => {
-            let bytes = payload
-                .try_into()
-                .map_err(|_| bad("not 8 bytes".to_owned()))?;
-            into.held.generation = Generation(u64::from_be_bytes(bytes));
+            let (generation, _) = number(payload).map_err(bad)?;
+            into.keeping.accepted.generation = Generation(generation);
         }
         Some((b'i', _)) => {
-            let wire = wire::Item::decode(payload).map_err(|error| bad(error.to_string()))?;
-            let item = item_from_wire(&wire, "item").map_err(|error| bad(error.to_string()))?;
-            into.held.state.insert(item);
+            let item = item(payload).map_err(bad)?;
+            into.keeping.accepted.state.insert(item);
         }
+        Some((b'c', [])) => into.keeping.cluster = text(payload).map_err(bad)?,
+        Some((b'h', [])) => {
+            let (served, told) = number(payload).map_err(bad)?;
+            let told = wire::Hold::decode(told).map_err(|error| bad(error.to_string()))?;
+            let hold = into.keeping.hold.get_or_insert_default();
+            hold.served = Generation(served);
+            hold.told = hold_from_wire(told);
+        }
+        Some((b'h', b"c")) => {
+            into.keeping.hold.get_or_insert_default().cluster = text(payload).map_err(bad)?;
+        }
+        Some((b'k', key)) => {
+            let key = item_key(key).map_err(bad)?;
+            let kept = match payload {
+                [] => None,
+                payload => Some(item(payload).map_err(bad)?),
+            };
+            let hold = into.keeping.hold.get_or_insert_default();
+            hold.kept.insert(key, kept);
+        }
+        Some((b'd', name)) => into.drains.push(drain(name, payload).map_err(bad)?),
         // the ledger's, and compared by whoever opens
         Some((b'b', [])) => {}
         Some((b'o', object)) => {
@@ -54,9 +87,8 @@ pub(super) fn remember(
             });
         }
         Some((b's', name)) => {
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
-            let name = text(name).map_err(|error| bad(error.to_string()))?;
-            let value = text(payload).map_err(|error| bad(error.to_string()))?;
+            let name = text(name).map_err(bad)?;
+            let value = text(payload).map_err(bad)?;
             let setting =
                 Setting::from_name(&name).ok_or_else(|| bad("no such setting".to_owned()))?;
             into.ledger.apply(&LedgerChange {
@@ -87,20 +119,121 @@ pub(super) fn of_change(change: &Change) -> Batch {
     batch
 }
 
-/// Writes that nothing is accepted where `held` was.
-pub(super) fn of_nothing(held: &Held) -> Batch {
-    let mut batch = Batch::default();
-    for key in held.state.items().keys() {
-        batch.delete(item_record(key));
+/// Writes what accepting or releasing does, with the drains that begin by it.
+pub(super) fn of_taking(taking: &Taking, begun: &[Begun]) -> Batch {
+    let Taking {
+        accepted,
+        served: _,
+        hold,
+        cluster,
+    } = taking;
+    let mut batch = accepted.as_ref().map(of_change).unwrap_or_default();
+    match hold {
+        HoldChange::None => {}
+        HoldChange::Held(hold) => of_hold(hold, &mut batch),
+        HoldChange::Over(keys) => {
+            batch.delete(HOLD.to_vec());
+            batch.delete(HELD_CLUSTER.to_vec());
+            for key in keys {
+                batch.delete(kept_record(key));
+            }
+        }
     }
-    batch.delete(GENERATION.to_vec());
+    if let Some(cluster) = cluster {
+        batch.put(CLUSTER.to_vec(), cluster.clone().into_bytes());
+    }
+    for begun in begun {
+        of_drain(begun, &mut batch);
+    }
     batch
 }
 
-/// Writes that a kernel was booted: nothing in it is ours yet, and no setting was changed.
+/// Writes everything there is to remember but the ledger and the boot.
+pub(super) fn of_remembered(remembered: &Remembered) -> Batch {
+    let Remembered {
+        keeping,
+        ledger: _,
+        drains,
+    } = remembered;
+    let taking = Taking {
+        accepted: Some(Change {
+            generation: keeping.accepted.generation,
+            upserted: keeping.accepted.state.items().values().cloned().collect(),
+            removed: Vec::new(),
+        }),
+        served: None,
+        hold: keeping
+            .hold
+            .clone()
+            .map_or(HoldChange::None, HoldChange::Held),
+        cluster: (!keeping.cluster.is_empty()).then(|| keeping.cluster.clone()),
+    };
+    of_taking(&taking, drains)
+}
+
+fn of_hold(hold: &Hold, batch: &mut Batch) {
+    let Hold {
+        told,
+        served,
+        cluster,
+        kept,
+    } = hold;
+    let mut head = served.0.to_be_bytes().to_vec();
+    head.extend(hold_to_wire(told).encode_to_vec());
+    batch.put(HOLD.to_vec(), head);
+    batch.put(HELD_CLUSTER.to_vec(), cluster.clone().into_bytes());
+    for (key, item) in kept {
+        let item = item.as_ref().map(|item| item_to_wire(item).encode_to_vec());
+        batch.put(kept_record(key), item.unwrap_or_default());
+    }
+}
+
+fn of_drain(begun: &Begun, batch: &mut Batch) {
+    let Begun {
+        generation: _,
+        what,
+        started_unix_ms,
+        deadline_unix_ms,
+        on_deadline,
+    } = begun;
+    let mut payload = Vec::new();
+    payload.extend(started_unix_ms.to_be_bytes());
+    payload.extend(deadline_unix_ms.to_be_bytes());
+    payload.push(match on_deadline {
+        OnDeadline::Keep => b'k',
+        OnDeadline::Reset => b'r',
+    });
+    if let Drained::Backend(backend) = what {
+        payload.extend(item_to_wire(&Item::Backend(backend.clone())).encode_to_vec());
+    }
+    batch.put(drain_record(begun.id()), payload);
+}
+
+/// Writes that drains are over.
+pub(super) fn of_ended(drains: &[DrainId]) -> Batch {
+    let mut batch = Batch::default();
+    for id in drains {
+        batch.delete(drain_record(*id));
+    }
+    batch
+}
+
+/// Writes that nothing is accepted any more.
+pub(super) fn of_nothing(remembered: &Remembered) -> Batch {
+    let mut records = weir_proto::disk::Records::new();
+    of_remembered(remembered).write_into(&mut records);
+    let mut batch = Batch::default();
+    for key in records.into_keys() {
+        batch.delete(key);
+    }
+    batch
+}
+
+/// Writes that a kernel was booted: nothing in it is ours yet, no setting was changed, and nothing is connected to what was
+/// drained.
 pub(super) fn of_boot<'a>(boot: &str, keys: impl Iterator<Item = &'a Vec<u8>>) -> Batch {
     let mut batch = Batch::default();
-    for key in keys.filter(|key| matches!(key.first(), Some(b'o' | b's'))) {
+    for key in keys.filter(|key| matches!(key.first(), Some(b'o' | b's' | b'd'))) {
         batch.delete(key.clone());
     }
     batch.put(BOOT.to_vec(), boot.as_bytes().to_vec());
@@ -135,6 +268,63 @@ fn item_record(key: &ItemKey) -> Vec<u8> {
     [b"i", item_key_to_wire(key).encode_to_vec().as_slice()].concat()
 }
 
+fn kept_record(key: &ItemKey) -> Vec<u8> {
+    [b"k", item_key_to_wire(key).encode_to_vec().as_slice()].concat()
+}
+
+fn drain_record(id: DrainId) -> Vec<u8> {
+    let key = item_key_to_wire(&id.key).encode_to_vec();
+    [b"d", id.generation.0.to_be_bytes().as_slice(), &key].concat()
+}
+
+fn number(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
+    let (number, rest) = bytes
+        .split_first_chunk::<NUMBER>()
+        .ok_or("shorter than a number")?;
+    Ok((u64::from_be_bytes(*number), rest))
+}
+
+fn text(bytes: &[u8]) -> Result<String, String> {
+    String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string())
+}
+
+fn item(bytes: &[u8]) -> Result<Item, String> {
+    let wire = wire::Item::decode(bytes).map_err(|error| error.to_string())?;
+    item_from_wire(&wire, "item").map_err(|error| error.to_string())
+}
+
+fn item_key(bytes: &[u8]) -> Result<ItemKey, String> {
+    let wire = wire::ItemKey::decode(bytes).map_err(|error| error.to_string())?;
+    item_key_from_wire(&wire, "key").map_err(|error| error.to_string())
+}
+
+fn drain(name: &[u8], payload: &[u8]) -> Result<Begun, String> {
+    let (generation, key) = number(name)?;
+    let (started_unix_ms, rest) = number(payload)?;
+    let (deadline_unix_ms, rest) = number(rest)?;
+    let (on_deadline, backend) = match rest.split_first() {
+        Some((b'k', backend)) => (OnDeadline::Keep, backend),
+        Some((b'r', backend)) => (OnDeadline::Reset, backend),
+        _ => return Err("no such end of a drain".to_owned()),
+    };
+    let what = match (item_key(key)?, backend) {
+        (ItemKey::NodeDrain, []) => Drained::Node,
+        (key, backend) => match item(backend)? {
+            Item::Backend(backend) if ItemKey::Backend(backend.key) == key => {
+                Drained::Backend(backend)
+            }
+            _ => return Err("another backend than its key says".to_owned()),
+        },
+    };
+    Ok(Begun {
+        generation: Generation(generation),
+        what,
+        started_unix_ms,
+        deadline_unix_ms,
+        on_deadline,
+    })
+}
+
 fn setting_record(setting: Setting) -> Vec<u8> {
     [b"s", setting.name().as_bytes()].concat()
 }
@@ -163,12 +353,7 @@ fn object_from_bytes(object: &[u8]) -> Result<Key, String> {
         b"r6" => Ok(Key::LoopbackRule(Family::V6)),
         b"d4" => Ok(Key::Lockdown(Family::V4)),
         b"d6" => Ok(Key::Lockdown(Family::V6)),
-        [b'i', key @ ..] => {
-            let wire = wire::ItemKey::decode(key).map_err(|error| error.to_string())?;
-            item_key_from_wire(&wire, "key")
-                .map(Key::Item)
-                .map_err(|error| error.to_string())
-        }
+        [b'i', key @ ..] => item_key(key).map(Key::Item),
         _ => Err("no such kind of object".to_owned()),
     }
 }

@@ -1,10 +1,11 @@
 use weir_proto::model::{
-    BackendKey, Endpoint, Family, Frontend, Generation, Item, Listener, LoopbackEntry, NodeBackend,
-    Port, Protocol, Scheduler, SchedulerFlags, ServiceName, Vip, VirtualService,
+    BackendKey, Endpoint, Family, Frontend, Generation, Item, ItemKey, Listener, LoopbackEntry,
+    NodeBackend, OnDeadline, Port, Protocol, Scheduler, SchedulerFlags, ServiceName, Vip,
+    VirtualService,
 };
 
 use super::*;
-use crate::plan::{Key, Setting};
+use crate::plan::{Begun, Change, Drained, Held, Hold, Keeping, Key, Setting};
 
 /// One item of each kind, in both families.
 fn items() -> Vec<Item> {
@@ -57,14 +58,20 @@ async fn what_was_accepted_is_remembered() {
     assert_eq!(remembered, Remembered::default());
     let first = change(1, items(), &[]);
     let second = change(2, vec![], &items()[..3]);
-    journal.accept(&first).await.expect("accept");
-    journal.accept(&second).await.expect("accept");
+    journal
+        .accept(&first.clone().into(), &[])
+        .await
+        .expect("accept");
+    journal
+        .accept(&second.clone().into(), &[])
+        .await
+        .expect("accept");
     drop(journal);
     let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
     let mut held = Held::default();
     held.apply(first);
     held.apply(second);
-    assert_eq!(remembered.held, held);
+    assert_eq!(remembered.keeping.accepted, held);
 }
 
 #[tokio::test]
@@ -108,16 +115,17 @@ async fn what_is_ours_is_remembered() {
 async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
     let dir = tempfile::tempdir().expect("dir");
     let (journal, _) = Journal::open(dir.path(), "boot").expect("open");
-    let mut held = Held::default();
-    let all = change(1, items(), &[]);
-    journal.accept(&all).await.expect("accept");
-    held.apply(all);
+    let whole = everything();
+    journal
+        .commit(record::of_remembered(&whole))
+        .await
+        .expect("commit");
     let ours = LedgerChange {
         made: [Key::Link].into(),
         ..LedgerChange::default()
     };
     journal.record(&ours).await.expect("record");
-    journal.forget(&held).await.expect("forget");
+    journal.forget(&whole).await.expect("forget");
     drop(journal);
     let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
     let mut ledger = Ledger::default();
@@ -125,8 +133,8 @@ async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
     assert_eq!(
         remembered,
         Remembered {
-            held: Held::default(),
-            ledger
+            ledger,
+            ..Remembered::default()
         }
     );
 }
@@ -136,7 +144,10 @@ async fn what_is_ours_is_forgotten_with_the_kernel_it_was_in() {
     let dir = tempfile::tempdir().expect("dir");
     let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
     let all = change(1, items(), &[]);
-    journal.accept(&all).await.expect("accept");
+    journal
+        .accept(&all.clone().into(), &[])
+        .await
+        .expect("accept");
     let ours = LedgerChange {
         made: [Key::Link].into(),
         found: [(Setting::ForwardV4, "0".to_owned())].into(),
@@ -148,7 +159,101 @@ async fn what_is_ours_is_forgotten_with_the_kernel_it_was_in() {
     held.apply(all);
     for _ in 0..2 {
         let (_, remembered) = Journal::open(dir.path(), "second boot").expect("open");
-        assert_eq!(remembered.held, held, "what is wanted stays wanted");
+        assert_eq!(
+            remembered.keeping.accepted, held,
+            "what is wanted stays wanted"
+        );
         assert!(remembered.ledger.is_empty());
+    }
+}
+
+/// Something of each kind that is remembered beside the ledger.
+fn everything() -> Remembered {
+    let backend = items().into_iter().find_map(|item| match item {
+        Item::Backend(backend) => Some(backend),
+        _ => None,
+    });
+    let backend = backend.expect("a backend");
+    let drained = [Drained::Backend(backend), Drained::Node];
+    let both = drained
+        .into_iter()
+        .zip([OnDeadline::Keep, OnDeadline::Reset]);
+    let drains = both.map(|(what, on_deadline)| Begun {
+        generation: Generation(7),
+        what,
+        started_unix_ms: 8,
+        deadline_unix_ms: 9,
+        on_deadline,
+    });
+    let mut kept: std::collections::BTreeMap<_, _> = items()
+        .into_iter()
+        .map(|item| (item.key(), Some(item)))
+        .collect();
+    kept.insert(ItemKey::StrictArp, None);
+    Remembered {
+        keeping: Keeping {
+            accepted: Held {
+                generation: Generation(6),
+                state: [Item::StrictArp].into_iter().collect(),
+            },
+            cluster: "one".to_owned(),
+            hold: Some(Hold {
+                told: weir_proto::model::Hold {
+                    generation: Generation(6),
+                    dropped: 2,
+                    served: 3,
+                    since_unix_ms: 4,
+                    cause: "would take away 2 of 3 virtual services".to_owned(),
+                },
+                served: Generation(5),
+                cluster: "two".to_owned(),
+                kept,
+            }),
+        },
+        ledger: Ledger::default(),
+        drains: drains.collect(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_and_drained_is_remembered_until_it_is_over() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "boot").expect("open");
+    let whole = everything();
+    let begin = record::of_remembered(&whole);
+    journal.commit(begin).await.expect("commit");
+    drop(journal);
+    let (journal, mut remembered) = Journal::open(dir.path(), "boot").expect("open");
+    remembered.drains.sort_by_key(|begun| begun.id());
+    assert_eq!(remembered, whole);
+    let taking = whole.keeping.release(Generation(6)).expect("released");
+    journal.accept(&taking, &[]).await.expect("accept");
+    let ids: Vec<DrainId> = whole.drains.iter().map(Begun::id).collect();
+    journal.end(&ids).await.expect("end");
+    drop(journal);
+    let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
+    let keeping = Keeping {
+        cluster: "two".to_owned(),
+        hold: None,
+        ..whole.keeping
+    };
+    let expected = Remembered {
+        keeping,
+        ..Remembered::default()
+    };
+    assert_eq!(remembered, expected);
+}
+
+#[tokio::test]
+async fn a_drain_does_not_outlive_the_kernel_it_was_in() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
+    let begin = record::of_remembered(&everything());
+    journal.commit(begin).await.expect("commit");
+    drop(journal);
+    for _ in 0..2 {
+        let (_, remembered) = Journal::open(dir.path(), "second boot").expect("open");
+        assert_eq!(remembered.drains, []);
+        assert_eq!(remembered.keeping, everything().keeping);
     }
 }

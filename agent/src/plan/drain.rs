@@ -123,10 +123,11 @@ pub fn begun<'a>(
             _ => {}
         }
     }
-    let gone = change.removed.iter();
-    let gone: BTreeSet<&ItemKey> = gone
-        .filter(|key| matches!(key, ItemKey::VirtualService(_)))
-        .collect();
+    let is_service = |key: &ItemKey| matches!(key, ItemKey::VirtualService(_));
+    let gone = change.removed.iter().filter(|key| is_service(key));
+    let gone: BTreeSet<&ItemKey> = gone.collect();
+    let edited = change.upserted.iter().map(|item| (item.key(), item));
+    let edited: BTreeMap<ItemKey, &Item> = edited.filter(|(key, _)| is_service(key)).collect();
     for key in &change.removed {
         let Some(Item::Backend(backend)) = before(key) else {
             continue;
@@ -136,8 +137,7 @@ pub fn begun<'a>(
         if gone.contains(&service) || backend.drain.is_some() || !waits(backend.key.frontend) {
             continue;
         }
-        let mut edited = change.upserted.iter();
-        let edited = edited.find(|item| item.key() == service);
+        let edited = edited.get(&service).copied();
         if let Some(Item::VirtualService(service)) = edited.or_else(|| before(&service)) {
             begin(Drained::Backend(backend.clone()), service.drain);
         }
@@ -193,6 +193,12 @@ impl Drains {
     /// Says whether nothing is drained.
     pub fn is_empty(&self) -> bool {
         self.under_way.is_empty()
+    }
+
+    /// Says whether a backend is being drained, or has been and its item stands.
+    pub fn is_drained(&self, key: &BackendKey) -> bool {
+        let key = ItemKey::Backend(*key);
+        self.under_way.contains_key(&key) || self.done.contains_key(&key)
     }
 
     /// Ends what a changed state has no more use for: a backend that is back, one whose service is gone, a node that is

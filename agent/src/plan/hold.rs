@@ -27,7 +27,7 @@ pub struct Keeping {
 }
 
 /// What is held back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hold {
     /// What to tell of it.
     pub told: model::Hold,
@@ -61,6 +61,18 @@ pub enum HoldChange {
     Held(Hold),
     /// It is over; these keys were in it.
     Over(Vec<ItemKey>),
+}
+
+impl From<Change> for Taking {
+    /// Accepts a change and serves it.
+    fn from(change: Change) -> Self {
+        Self {
+            accepted: Some(change.clone()),
+            served: Some(change),
+            hold: HoldChange::None,
+            cluster: None,
+        }
+    }
 }
 
 impl Keeping {

@@ -10,7 +10,7 @@ use weir_proto::model::{
 
 use super::*;
 use crate::kernel::fake::Fake;
-use crate::plan::{Guard, Object, Setting, Table, VipSpec};
+use crate::plan::{Guard, Object, Setting, Table, VipSpec, begun};
 
 const AUDIT: Duration = Duration::from_secs(10);
 
@@ -19,8 +19,9 @@ pub(super) struct Rig {
     dir: TempDir,
     changes: mpsc::Sender<Accepted>,
     status: watch::Receiver<Status>,
+    pub(super) drains: watch::Receiver<Vec<DrainProgress>>,
     task: JoinHandle<()>,
-    generation: u64,
+    held: Held,
 }
 
 impl Rig {
@@ -30,33 +31,43 @@ impl Rig {
 
     fn start_in(dir: TempDir, kernel: &Fake) -> Self {
         let (journal, remembered) = Journal::open(dir.path(), "boot").expect("journal");
-        let generation = remembered.held.generation.0;
+        let held = remembered.keeping.serving();
         let (reconciler, status) = Reconciler::new(kernel.clone(), journal, remembered);
+        let drains = reconciler.drains();
         let (changes, queue) = mpsc::channel(8);
         let task = tokio::spawn(reconciler.run(queue, AUDIT));
         Self {
             dir,
             changes,
             status,
+            drains,
             task,
-            generation,
+            held,
         }
     }
 
     /// Sends a change and waits until a pass has taken it.
     pub(super) async fn change(&mut self, upserted: Vec<Item>, removed: &[ItemKey]) -> Status {
-        self.generation += 1;
+        let wanted = self.held.generation.next();
         let change = Change {
-            generation: Generation(self.generation),
+            generation: wanted,
             upserted,
             removed: removed.to_vec(),
         };
+        let begun = begun(&change, |key| self.held.state.get(key), now_unix_ms());
+        self.begin(change, begun).await
+    }
+
+    /// The same, with drains of the test's choice.
+    pub(super) async fn begin(&mut self, change: Change, begun: Vec<Begun>) -> Status {
+        let wanted = change.generation;
+        self.held.apply(change.clone());
         let accepted = Accepted {
             change,
+            begun,
             span: Span::none(),
         };
         self.changes.send(accepted).await.expect("running");
-        let wanted = Generation(self.generation);
         self.until(|status| status.converged == wanted && status.settled)
             .await
     }
@@ -95,7 +106,7 @@ pub(super) fn listener() -> Listener {
     }
 }
 
-fn frontend() -> Frontend {
+pub(super) fn frontend() -> Frontend {
     Frontend::Address(listener())
 }
 
@@ -107,7 +118,7 @@ pub(super) fn service(scheduler: Scheduler) -> Item {
     })
 }
 
-fn backend(last: u8, weight: u32) -> Item {
+pub(super) fn backend(last: u8, weight: u32) -> Item {
     let key = BackendKey {
         frontend: frontend(),
         endpoint: Endpoint {
@@ -145,7 +156,7 @@ pub(super) fn web() -> Vec<Item> {
     ]
 }
 
-fn key(item: &Item) -> Key {
+pub(super) fn key(item: &Item) -> Key {
     Key::Item(item.key())
 }
 
@@ -211,7 +222,7 @@ async fn a_restart_with_nothing_changed_writes_nothing() {
     rig.change(web(), &[]).await;
     let dir = rig.stop().await;
     let (journal, _) = Journal::open(&journal, "boot").expect("journal");
-    journal.accept(&change).await.expect("accept");
+    journal.accept(&change.into(), &[]).await.expect("accept");
     drop(journal);
     let before = kernel.table();
     kernel.take_steps();
@@ -231,7 +242,7 @@ async fn an_empty_kernel_is_filled_from_the_journal() {
         upserted: web(),
         removed: vec![],
     };
-    journal.accept(&change).await.expect("accept");
+    journal.accept(&change.into(), &[]).await.expect("accept");
     drop(journal);
     let kernel = Fake::new();
     let mut rig = Rig::start_in(dir, &kernel);
@@ -471,6 +482,7 @@ async fn a_kernel_that_cannot_be_read_is_told_as_every_item_it_should_hold() {
             upserted: vec![backend(11, 9)],
             removed: vec![],
         },
+        begun: vec![],
         span: Span::none(),
     };
     rig.changes.send(accepted).await.expect("running");
@@ -521,6 +533,7 @@ async fn changes_that_wait_are_taken_in_one_pass() {
         };
         let accepted = Accepted {
             change,
+            begun: vec![],
             span: Span::none(),
         };
         rig.changes.try_send(accepted).expect("room");

@@ -53,8 +53,12 @@ impl Stream {
     }
 
     async fn send(&self, update: wire::Update) {
+        self.say(wire::sync_response::Message::Update(update)).await;
+    }
+
+    async fn say(&self, message: wire::sync_response::Message) {
         let response = wire::SyncResponse {
-            message: Some(wire::sync_response::Message::Update(update)),
+            message: Some(message),
         };
         self.to_agent.send(Ok(response)).await.expect("connected");
     }
@@ -66,6 +70,7 @@ struct Rig {
     streams: mpsc::Receiver<Stream>,
     changes: mpsc::Receiver<Accepted>,
     status: watch::Sender<Status>,
+    drains: watch::Sender<Vec<DrainProgress>>,
     link: watch::Receiver<Link>,
     session: JoinHandle<()>,
     server: JoinHandle<()>,
@@ -79,14 +84,16 @@ impl Rig {
             Journal::open(&dir.path().join("journal"), "boot").expect("journal");
         let (sender, changes) = mpsc::channel(4);
         let (status, status_watch) = watch::channel(Status::default());
+        let (drains, drains_watch) = watch::channel(Vec::new());
         let (link_sender, link) = watch::channel(Link::default());
         let session = Session {
             controller: endpoint(&format!("http://{address}")).expect("endpoint"),
             identity: identity(),
             journal,
-            held: remembered.held,
+            keeping: remembered.keeping,
             changes: sender,
             status: status_watch,
+            drains: drains_watch,
             link: link_sender,
         };
         Self {
@@ -94,6 +101,7 @@ impl Rig {
             streams,
             changes,
             status,
+            drains,
             link,
             session: tokio::spawn(session.run()),
             server,
@@ -187,6 +195,7 @@ async fn an_agent_says_who_it_is_and_takes_what_it_is_given() {
     let link = Link {
         connected: true,
         accepted: Generation(5),
+        hold: None,
     };
     rig.link.wait_for(|now| *now == link).await.expect("link");
 }
@@ -200,8 +209,11 @@ async fn what_is_acknowledged_is_in_the_journal() {
     rig.session.abort();
     let _ = rig.session.await;
     let (_, remembered) = Journal::open(&rig.dir.path().join("journal"), "boot").expect("journal");
-    assert_eq!(remembered.held.generation, Generation(5));
-    assert_eq!(remembered.held.state.digest(), digest(&[vip(1)]));
+    assert_eq!(remembered.keeping.accepted.generation, Generation(5));
+    assert_eq!(
+        remembered.keeping.accepted.state.digest(),
+        digest(&[vip(1)])
+    );
 }
 
 #[tokio::test]
@@ -317,4 +329,115 @@ fn a_wait_is_between_half_and_all_of_itself() {
             "{wait:?}"
         );
     }
+}
+
+fn services(numbers: std::ops::Range<u8>) -> Vec<Item> {
+    use weir_proto::model::{Frontend, Listener, Port, Protocol, ServiceName, VirtualService};
+    let service = |last| {
+        let frontend = Frontend::Address(Listener {
+            address: [10, 1, 0, last].into(),
+            port: Port::new(80).expect("port"),
+            protocol: Protocol::Tcp,
+        });
+        let name = ServiceName::new("web").expect("name");
+        Item::VirtualService(VirtualService::new(frontend, name))
+    };
+    numbers.map(service).collect()
+}
+
+#[tokio::test]
+async fn what_would_take_away_too_much_is_held_back_until_it_is_released() {
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    stream.send(snapshot(5, &services(0..24))).await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    rig.changes.recv().await.expect("a change");
+    stream.send(snapshot(6, &services(0..2))).await;
+    // durable, and not on its way to the kernel
+    assert_eq!(
+        stream.next().await,
+        Message::Accepted(wire::Accepted { generation: 6 })
+    );
+    let Message::Condition(condition) = stream.next().await else {
+        panic!("its condition is told");
+    };
+    let hold = condition.hold.expect("a hold");
+    assert_eq!((hold.generation, hold.dropped, hold.served), (6, 22, 24));
+    assert!(rig.changes.try_recv().is_err());
+    let path = rig.dir.path().join("journal");
+    // told again to whoever comes next
+    drop(stream);
+    let (mut stream, hello) = rig.stream().await;
+    assert_eq!(
+        hello.held.map(|(generation, _)| generation),
+        Some(Generation(6))
+    );
+    let again = stream.next().await;
+    assert!(matches!(again, Message::Condition(told) if told.hold == Some(hold)));
+    let release = |generation| wire::sync_response::Message::Release(wire::Release { generation });
+    stream.say(release(6)).await;
+    assert_eq!(
+        stream.next().await,
+        Message::Condition(wire::Condition::default())
+    );
+    let change = rig.changes.recv().await.expect("a change").change;
+    assert_eq!(
+        (change.generation, change.removed.len()),
+        (Generation(6), 22)
+    );
+    rig.session.abort();
+    let _ = rig.session.await;
+    let (_, remembered) = Journal::open(&path, "boot").expect("journal");
+    assert_eq!(remembered.keeping.hold, None);
+    assert_eq!(remembered.keeping.accepted.generation, Generation(6));
+}
+
+#[tokio::test]
+async fn a_backend_that_goes_is_drained_and_the_controller_told_how_far_that_is() {
+    use weir_proto::model::{BackendKey, Endpoint, ItemKey, NodeBackend, OnDeadline, Port};
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    let service = services(1..2).remove(0);
+    let ItemKey::VirtualService(frontend) = service.key() else {
+        panic!("no service");
+    };
+    let backend = Item::Backend(NodeBackend::new(BackendKey {
+        frontend,
+        endpoint: Endpoint {
+            address: [10, 0, 0, 1].into(),
+            port: Port::new(80).expect("port"),
+        },
+    }));
+    stream
+        .send(snapshot(1, &[service.clone(), backend.clone()]))
+        .await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    rig.changes.recv().await.expect("a change");
+    stream
+        .send(snapshot(2, std::slice::from_ref(&service)))
+        .await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    let begun = rig.changes.recv().await.expect("a change").begun;
+    let ids: Vec<ItemKey> = begun.iter().map(|begun| begun.id().key).collect();
+    assert_eq!(ids, [backend.key()]);
+    let progress = DrainProgress {
+        key: backend.key(),
+        active: 4,
+        inactive: 5,
+        started_unix_ms: begun[0].started_unix_ms,
+        deadline_unix_ms: begun[0].deadline_unix_ms,
+        on_deadline: OnDeadline::Keep,
+        done: false,
+    };
+    rig.drains.send_replace(vec![progress.clone()]);
+    let told = wire::Drains {
+        drains: vec![progress_to_wire(&progress)],
+        count: 1,
+    };
+    assert_eq!(stream.next().await, Message::Drains(told));
+    let path = rig.dir.path().join("journal");
+    rig.session.abort();
+    let _ = rig.session.await;
+    let (_, remembered) = Journal::open(&path, "boot").expect("journal");
+    assert_eq!(remembered.drains, begun);
 }

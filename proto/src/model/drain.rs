@@ -80,7 +80,7 @@ pub struct DrainProgress {
 }
 
 /// What a node that applies nothing holds back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hold {
     /// The newest generation that is durable and not applied.
     pub generation: Generation,

@@ -1,0 +1,210 @@
+use weir_proto::model::{
+    Drain, DrainDeadline, Item, NodeBackend, OnDeadline, Protocol, Scheduler, ServiceName, Vip,
+    VirtualService,
+};
+
+use super::tests::{Rig, backend, frontend, key, service, web};
+use super::*;
+use crate::kernel::fake::Fake;
+use crate::plan::{Connections, Object};
+
+fn backend_key(item: &Item) -> BackendKey {
+    match item.key() {
+        ItemKey::Backend(key) => key,
+        other => panic!("{other} is no backend"),
+    }
+}
+
+fn connect(kernel: &Fake, to: &Item, active: u32) {
+    let inactive = 0;
+    kernel.connect(backend_key(to), Connections { active, inactive });
+}
+
+fn weight(kernel: &Fake, of: &Item) -> Option<u32> {
+    match kernel.table().get(&key(of)) {
+        Some(Object::Backend(spec)) => Some(spec.weight),
+        _ => None,
+    }
+}
+
+fn resetting(seconds: u32) -> Drain {
+    Drain {
+        deadline: DrainDeadline::new(seconds).expect("seconds"),
+        on_deadline: OnDeadline::Reset,
+    }
+}
+
+/// Serves two backends, the first with connections.
+async fn serving(kernel: &Fake) -> (Rig, Item) {
+    let mut rig = Rig::start(kernel);
+    rig.change(web(), &[]).await;
+    let first = backend(11, 1);
+    connect(kernel, &first, 3);
+    kernel.take_steps();
+    (rig, first)
+}
+
+/// Waits, on the test's own clock, until something is so.
+async fn eventually(mut so: impl FnMut() -> bool) {
+    for _ in 0..100_000 {
+        if so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within a thousand seconds");
+}
+
+/// Waits until nothing is drained.
+async fn drained(rig: &mut Rig) {
+    let waited = rig.drains.wait_for(|drains| drains.is_empty());
+    let waited = tokio::time::timeout(Duration::from_secs(3_600), waited);
+    waited.await.expect("in time").expect("running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_taken_out_keeps_its_connections_and_goes_with_the_last() {
+    let kernel = Fake::new();
+    let (mut rig, first) = serving(&kernel).await;
+    let without: Vec<ItemKey> = vec![first.key()];
+    rig.change(vec![], &without).await;
+    assert_eq!(weight(&kernel, &first), Some(0));
+    let told = rig
+        .drains
+        .wait_for(|drains| drains.iter().any(|drain| drain.active == 3));
+    told.await.expect("running");
+    // an audit finds it as it should be
+    let audits = rig.status().counts.audits;
+    eventually(|| rig.status().counts.audits > audits).await;
+    assert_eq!(weight(&kernel, &first), Some(0));
+    connect(&kernel, &first, 0);
+    drained(&mut rig).await;
+    eventually(|| weight(&kernel, &first).is_none()).await;
+    let verbs: Vec<&str> = kernel.take_steps().iter().map(verb).collect();
+    assert_eq!(verbs, ["edit", "remove"], "and no more");
+    assert_eq!(rig.status().counts.repairs, 0, "nobody else did this");
+    assert_eq!(
+        kernel.take_forgotten(),
+        [],
+        "what ended by itself is forgotten by itself"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_without_connections_goes_at_once() {
+    let kernel = Fake::new();
+    let (mut rig, first) = serving(&kernel).await;
+    connect(&kernel, &first, 0);
+    rig.change(vec![], &[first.key()]).await;
+    drained(&mut rig).await;
+    eventually(|| weight(&kernel, &first).is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_back_is_edited_and_its_connections_go_on() {
+    let kernel = Fake::new();
+    let (mut rig, first) = serving(&kernel).await;
+    rig.change(vec![], &[first.key()]).await;
+    rig.change(vec![first.clone()], &[]).await;
+    assert_eq!(weight(&kernel, &first), Some(1));
+    drained(&mut rig).await;
+    let verbs: Vec<&str> = kernel.take_steps().iter().map(verb).collect();
+    assert_eq!(verbs, ["edit", "edit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_outlast_a_deadline_are_cut_backend_first_and_conntrack_second() {
+    let kernel = Fake::new();
+    let (mut rig, first) = serving(&kernel).await;
+    let service = match service(Scheduler::RoundRobin) {
+        Item::VirtualService(service) => Item::VirtualService(VirtualService {
+            drain: resetting(2),
+            ..service
+        }),
+        other => other,
+    };
+    rig.change(vec![service], &[first.key()]).await;
+    assert_eq!(weight(&kernel, &first), Some(0));
+    // the clock of deadlines is the one on the wall
+    let over = Begun {
+        deadline_unix_ms: 0,
+        ..begun_of(&first, Generation(9))
+    };
+    let change = Change {
+        generation: Generation(9),
+        ..Change::default()
+    };
+    rig.begin(change, vec![over]).await;
+    drained(&mut rig).await;
+    let cut: BTreeSet<BackendKey> = [backend_key(&first)].into();
+    eventually(|| weight(&kernel, &first).is_none()).await;
+    let mut forgotten = Vec::new();
+    eventually(|| {
+        forgotten = kernel.take_forgotten();
+        !forgotten.is_empty()
+    })
+    .await;
+    assert_eq!(forgotten, [cut]);
+}
+
+fn begun_of(item: &Item, generation: Generation) -> Begun {
+    let Item::Backend(backend) = item else {
+        panic!("no backend");
+    };
+    Begun {
+        generation,
+        what: crate::plan::Drained::Backend(backend.clone()),
+        started_unix_ms: now_unix_ms(),
+        deadline_unix_ms: now_unix_ms() + 1_000,
+        on_deadline: OnDeadline::Reset,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn flows_of_udp_are_forgotten_with_their_backend_and_with_their_service() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    let listener = weir_proto::model::Listener {
+        protocol: Protocol::Udp,
+        ..super::tests::listener()
+    };
+    let udp = weir_proto::model::Frontend::Address(listener);
+    let name = ServiceName::new("dns").expect("name");
+    let backends = [11, 21].map(|last| {
+        Item::Backend(NodeBackend::new(BackendKey {
+            frontend: udp,
+            ..backend_key(&backend(last, 1))
+        }))
+    });
+    let [first, second] = &backends;
+    let service = Item::VirtualService(VirtualService::new(udp, name));
+    let vip = Item::Vip(Vip::new(listener.address));
+    let all = vec![vip, service.clone(), first.clone(), second.clone()];
+    rig.change(all, &[]).await;
+    connect(&kernel, first, 3);
+    rig.change(vec![], &[first.key()]).await;
+    assert_eq!(weight(&kernel, first), None);
+    rig.change(vec![], &[service.key(), second.key()]).await;
+    rig.change(vec![backend(11, 1)], &[]).await;
+    let expected = [first, second].map(|item| BTreeSet::from([backend_key(item)]));
+    assert_eq!(kernel.take_forgotten(), expected);
+    assert_ne!(udp, frontend());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_takes_away_is_back_before_the_next_audit() {
+    let kernel = Fake::new();
+    let (rig, _) = serving(&kernel).await;
+    let vip = key(&web()[0]);
+    for round in 1..=3 {
+        kernel.tamper(|table| {
+            table.remove(&vip);
+        });
+        kernel.disturb(Scope::Units([vip.unit()].into()));
+        let audits = rig.status().counts.audits;
+        eventually(|| rig.status().counts.repairs == round).await;
+        let now = rig.status().counts.audits;
+        assert_eq!(now, audits, "a notice is no audit");
+        assert!(kernel.table().contains_key(&vip));
+    }
+}
