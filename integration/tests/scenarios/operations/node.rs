@@ -12,7 +12,7 @@ use weir_agent::kernel::linux::ipvs::{Command, Ipvs, Proto, ServiceKey};
 use weir_agent::kernel::linux::netlink;
 use weir_agent::kernel::{Kernel, StepError};
 use weir_agent::plan::{
-    Held, Key, Ledger, LedgerChange, Scope, Step, Table, Unit, guards, plan, wanted,
+    Held, Keeping, Key, Ledger, LedgerChange, Scope, Step, Table, Unit, guards, plan, wanted,
 };
 use weir_integration::random::Random;
 use weir_proto::model::{Family, Frontend, Generation, ItemKey};
@@ -237,21 +237,27 @@ impl Node {
             })
             .await?;
         let remembered = Remembered {
-            held: Held {
-                generation: Generation(1),
-                state: std::mem::take(&mut self.state),
+            keeping: Keeping {
+                accepted: Held {
+                    generation: Generation(1),
+                    state: std::mem::take(&mut self.state),
+                },
+                ..Keeping::default()
             },
             ledger: std::mem::take(&mut self.ledger),
+            ..Remembered::default()
         };
         let outcome = cleanup(&mut self.kernel, &journal, remembered).await?;
         let left: Vec<Key> = outcome.left.iter().map(|(key, _)| *key).collect();
         ensure!(left.is_empty() || left == [Key::Link], "{outcome}");
         drop(journal);
-        let (_, Remembered { held, ledger }) = Journal::open(dir.path(), "boot")?;
-        ensure!(
-            held.state == NodeState::default(),
-            "the state is still held"
-        );
+        let (
+            _,
+            Remembered {
+                keeping, ledger, ..
+            },
+        ) = Journal::open(dir.path(), "boot")?;
+        ensure!(keeping == Keeping::default(), "the state is still held");
         let ours: Vec<Key> = ledger.made().collect();
         ensure!(ours == left, "still in the ledger: {ours:?}");
         self.ledger = ledger;
