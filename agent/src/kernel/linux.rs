@@ -84,7 +84,7 @@ impl Linux {
             loopback,
             lockdowns,
         } = capabilities::probe(wanted).await;
-        let kernel = Self {
+        let mut kernel = Self {
             settings: Settings::default(),
             vips: Vips::new(needed),
             loopback,
@@ -93,6 +93,7 @@ impl Linux {
             sync_daemons: SyncDaemons::default(),
             flows: Flows::default(),
         };
+        kernel.vips.listen().await;
         (kernel, capabilities)
     }
 
@@ -166,7 +167,7 @@ impl Kernel for Linux {
     }
 
     async fn disturbed(&mut self) -> Scope {
-        std::future::pending().await
+        self.vips.disturbed().await
     }
 
     fn rejected(&self) -> BTreeMap<Family, u64> {

@@ -11,11 +11,11 @@ use super::{
     wire::{HEADER_LEN, NLMSG_OVERRUN},
 };
 
-/// Receive buffer asked of the kernel: some 10,000 notices, of which each takes about 768 bytes of it. Unused, it costs
-/// nothing.
-const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
-/// Most calls that take what is queued, without a turn for others: 128 KiB each.
-const AT_ONCE: usize = 64;
+/// Receive buffer asked of the kernel, which doubles it: room for some 80,000 notices, of which each takes about 768 bytes.
+/// Unused, it costs nothing.
+const SOCKET_BUFFER: usize = 32 * 1024 * 1024;
+/// Most calls that take what is queued without a turn for others: four notices each, and all that the buffer holds.
+const AT_ONCE: usize = 20_000;
 
 /// A subscription to multicast groups. After [`NlError::Overrun`] it can still be heard; what was lost is not known.
 /// After any other error it should be dropped.
