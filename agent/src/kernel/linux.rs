@@ -6,6 +6,8 @@
 //! decides anything.
 
 pub mod capabilities;
+pub mod conntrack;
+mod flows;
 pub mod ipset;
 pub mod ipvs;
 pub mod link;
@@ -30,6 +32,7 @@ use std::net::IpAddr;
 use weir_proto::model::{BackendKey, Capability, Family, Frontend, ItemKey};
 
 use self::capabilities::Probed;
+use self::flows::Flows;
 use self::lockdown::Lockdowns;
 use self::loopback::{Loopback, Wanted};
 use self::netlink::Counts;
@@ -48,6 +51,7 @@ pub struct Linux {
     lockdowns: Lockdowns,
     services: Services,
     sync_daemons: SyncDaemons,
+    flows: Flows,
 }
 
 /// The part of the kernel that holds an object.
@@ -80,14 +84,16 @@ impl Linux {
             loopback,
             lockdowns,
         } = capabilities::probe(wanted).await;
-        let kernel = Self {
+        let mut kernel = Self {
             settings: Settings::default(),
             vips: Vips::new(needed),
             loopback,
             lockdowns,
             services: Services::default(),
             sync_daemons: SyncDaemons::default(),
+            flows: Flows::default(),
         };
+        kernel.vips.listen().await;
         (kernel, capabilities)
     }
 
@@ -104,6 +110,11 @@ impl Linux {
     /// Gives what was said of loopback sets so far to ipset, and to nf_tables, for tests and benches that count.
     pub fn loopback_counts(&self) -> [Counts; 2] {
         self.loopback.counts()
+    }
+
+    /// Gives what was said to conntrack so far in order to see flows, and in order to delete them, for tests that count.
+    pub fn flow_counts(&self) -> [Counts; 2] {
+        self.flows.counts()
     }
 
     /// Gives the addresses this node can be reached at: those of all links but loopback and our own.
@@ -145,15 +156,18 @@ impl Kernel for Linux {
         &mut self,
         of: &BTreeSet<Frontend>,
     ) -> Result<BTreeMap<BackendKey, Connections>, KernelError> {
-        self.services.connections(of).await
+        match self.services.connections(of).await {
+            Ok(connections) => Ok(connections),
+            Err(_) => self.services.connections(of).await,
+        }
     }
 
-    async fn forget_flows(&mut self, _of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
-        Ok(0)
+    async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
+        self.flows.forget(of).await
     }
 
     async fn disturbed(&mut self) -> Scope {
-        std::future::pending().await
+        self.vips.disturbed().await
     }
 
     fn rejected(&self) -> BTreeMap<Family, u64> {

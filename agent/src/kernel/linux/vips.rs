@@ -8,7 +8,9 @@
 
 mod anchor;
 mod binding;
+mod gone;
 mod node;
+mod notices;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,6 +21,7 @@ use weir_proto::model::{ItemKey, VipBinding, unicast};
 use self::anchor::Anchor;
 use self::binding::{Place, Work};
 use self::node::{Found, Node};
+use self::notices::Notices;
 use super::link::rtm::{Address, Command, RT_SCOPE_HOST, RTPROT_KERNEL, Route};
 use super::link::{ANCHOR, LinkError, Links, Rtnl};
 use super::netlink::{Counts, NlError};
@@ -41,6 +44,7 @@ pub(super) struct Vips {
     /// As it was since the last read, and how it leaves the node since the last read of everything.
     node: Node,
     anchor: Anchor,
+    notices: Notices,
 }
 
 impl Vips {
@@ -52,7 +56,18 @@ impl Vips {
             needed,
             node: Node::default(),
             anchor: Anchor::default(),
+            notices: Notices::default(),
         }
+    }
+
+    /// Begins to hear of what goes. Where that fails it is tried again when it is asked for.
+    pub(super) async fn listen(&mut self) {
+        let _ = self.notices.open().await;
+    }
+
+    /// Waits until somebody takes something away that hangs on the link.
+    pub(super) async fn disturbed(&mut self) -> Scope {
+        self.notices.disturbed().await
     }
 
     /// Gives what was said about addresses and routes so far; nothing, before it was needed.
@@ -207,7 +222,11 @@ impl Vips {
             Step::Add { .. } | Step::Edit { .. } => {
                 self.door()?.ensure_dummy(LINK).await.map(|_| ())
             }
-            Step::Remove { .. } => self.door()?.delete_dummy(LINK).await,
+            Step::Remove { .. } => {
+                self.door()?.delete_dummy(LINK).await?;
+                self.notices.link_was_ours();
+                Ok(())
+            }
         }
     }
 
@@ -328,10 +347,17 @@ impl Vips {
         if commands.is_empty() {
             return Vec::new();
         }
-        match self.rtnl() {
+        let answers = match self.rtnl() {
             Ok(rtnl) => rtnl.batch(commands).await,
             Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+        };
+        self.notices.catch_up();
+        for (command, answer) in commands.iter().zip(&answers) {
+            if answer.is_ok() {
+                self.notices.was_ours(command);
+            }
         }
+        answers
     }
 
     /// Says what each step takes, or why it is refused.

@@ -1,9 +1,10 @@
-//! The codec of route netlink, as far as addresses, routes and tunnel links go. Pure.
+//! The codec of route netlink, as far as addresses, routes and tunnel links go, and notices of what goes. Pure.
 //!
 //! Constants keep the kernel's names (`include/uapi/linux/rtnetlink.h`, `if_addr.h`, `if_link.h`, `if_tunnel.h`).
 //! Requests are such as a socket with `NETLINK_GET_STRICT_CHK` takes: what a dump's header names, it filters by
 //! (`ip_valid_fib_dump_req` in `net/ipv4/fib_frontend.c`, `inet_valid_dump_ifaddr_req` in `net/ipv4/devinet.c`).
 
+mod notice;
 mod tunnel;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::kernel::linux::netlink::wire::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use crate::kernel::linux::netlink::{Attrs, Message, Request};
 
+pub use notice::{GROUPS, Notice};
 pub use tunnel::{Tunnel, TunnelKind};
 
 const RTM_NEWADDR: u16 = 20;

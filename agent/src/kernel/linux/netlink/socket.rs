@@ -8,6 +8,7 @@
 //!   not have happened: the caller reads back.
 //! - The descriptor belongs to the network namespace of the thread that opens it.
 
+mod answer;
 mod lookup;
 
 use std::{collections::BTreeSet, future::poll_fn, io, mem, ops::Range, sync::Arc, time::Duration};
@@ -27,6 +28,8 @@ use super::{
         NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, Request,
     },
 };
+
+pub use answer::Answer;
 
 /// Most requests on the way at once. Should the kernel refuse every one of them, each refusal takes an `sk_buff` of
 /// about 768 bytes from the receive buffer, a tenth of it together.
@@ -365,34 +368,9 @@ impl NetlinkSocket {
         flags: u16,
         mut each: impl FnMut(Message<'_>) + Send,
     ) -> Result<(), NlError> {
-        if request.oversized() {
-            return Err(NlError::Errno(Errno::EMSGSIZE as i32));
-        }
-        let seq = self.next_seq();
-        let mut out = Vec::with_capacity(request.as_bytes().len());
-        request.write_to(&mut out, seq, flags);
-        self.send(&out, 1).await?;
-        let mut interrupted = false;
-        let mut end = None;
-        while end.is_none() {
-            self.receive(|message| {
-                if message.seq != seq || end.is_some() {
-                    return;
-                }
-                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
-                match message.kind {
-                    NLMSG_ERROR | NLMSG_DONE => end = Some(verdict(&message)),
-                    NLMSG_NOOP => {}
-                    _ => each(message),
-                }
-            })
-            .await?;
-        }
-        match end {
-            Some(Ok(())) if interrupted => Err(NlError::Interrupted),
-            Some(end) => end,
-            None => Err(NlError::Malformed(DecodeError::Truncated)),
-        }
+        let mut answer = self.begin(request, flags).await?;
+        while !self.listen(&mut answer, &mut each).await? {}
+        Ok(())
     }
 
     /// Gives the refused requests of a transaction; an error means the batch failed as a whole.

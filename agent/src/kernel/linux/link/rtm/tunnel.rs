@@ -3,19 +3,19 @@
 use crate::kernel::linux::netlink::wire::{NLM_F_CREATE, NLM_F_EXCL};
 use crate::kernel::linux::netlink::{Message, Request};
 
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 
-const IFF_UP: u32 = 1;
+pub(super) const IFF_UP: u32 = 1;
 
-const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_IPTUN_PROTO: u16 = 9;
 
 /// Bytes of an `ifinfomsg`.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 /// What a tunnel link unwraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
