@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
+use weir_proto::faults::{self, Bug, Point};
 use weir_proto::model::{Family, Generation};
 use weir_proto::trace::chain;
 
@@ -158,7 +159,7 @@ impl<K: Kernel> Reconciler<K> {
     fn look_again(&mut self, everything: bool) {
         if everything {
             self.due = Some(Scope::All);
-        } else {
+        } else if !faults::planted(Bug::RetryForgotten) {
             let units = self.problems.keys().map(|key| key.unit()).collect();
             self.add_due(units);
         }
@@ -217,7 +218,7 @@ impl<K: Kernel> Reconciler<K> {
         let Some(scope) = self.due.take() else {
             return true;
         };
-        if self.held.generation == Generation(0) {
+        if self.held.generation == Generation(0) && !faults::planted(Bug::PruneBeforeKnown) {
             // nothing was ever accepted, or all was forgotten: what is in the kernel is not to be judged by that
             self.status.send_modify(|status| status.settled = true);
             return true;
@@ -301,7 +302,12 @@ impl<K: Kernel> Reconciler<K> {
             gone: self.ledger.vanished(scope, &actual, &wanted),
             ..self.ledger.before(&plan, &actual)
         };
-        self.write_down(&before).await?;
+        faults::reach(Point::LedgerBefore)
+            .await
+            .map_err(|_| JournalError::Abandoned)?;
+        if !faults::planted(Bug::LedgerAfterStep) {
+            self.write_down(&before).await?;
+        }
         debug!(
             steps = plan.steps.len(),
             conflicts = plan.conflicts.len(),
@@ -319,6 +325,12 @@ impl<K: Kernel> Reconciler<K> {
         let (taken, change) = self.judge(&plan, &verdicts, &before, &known);
         if taken.steps > 0 {
             info!(generation = %self.held.generation, steps = taken.steps, "kernel changed");
+        }
+        faults::reach(Point::LedgerAfter)
+            .await
+            .map_err(|_| JournalError::Abandoned)?;
+        if faults::planted(Bug::LedgerAfterStep) {
+            self.write_down(&before).await?;
         }
         self.write_down(&change).await?;
         Ok(taken)
@@ -422,5 +434,7 @@ fn verb(step: &Step) -> &'static str {
 
 #[cfg(test)]
 mod lockdown_tests;
+#[cfg(test)]
+mod restart_tests;
 #[cfg(test)]
 mod tests;

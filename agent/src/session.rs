@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, info, info_span, warn};
 use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire};
+use weir_proto::faults::{self, Bug, Injected, Point};
 use weir_proto::model::{Capability, Generation, Node};
 use weir_proto::trace::{chain, set_parent};
 use weir_proto::wire;
@@ -85,6 +86,8 @@ enum StreamEnd {
     Broken(#[source] Box<tonic::Status>),
     #[error("the reconciler is gone")]
     Stopped,
+    #[error("the stream broke")]
+    Fault(#[from] Injected),
 }
 
 /// Why an update is not taken.
@@ -142,6 +145,9 @@ impl Session {
     }
 
     async fn stream(&mut self) -> StreamEnd {
+        if let Err(fault) = faults::reach(Point::StreamConnect).await {
+            return fault.into();
+        }
         let channel = match self.controller.connect().await {
             Ok(channel) => channel,
             Err(error) => return StreamEnd::Connect(error),
@@ -157,6 +163,9 @@ impl Session {
         };
         self.link.send_replace(self.now(true));
         info!(held = %self.held.generation, "connected to the controller");
+        if let Err(fault) = faults::reach(Point::StreamHello).await {
+            return fault.into();
+        }
         let mut assembly = Assembly::default();
         self.status.mark_changed();
         loop {
@@ -169,9 +178,18 @@ impl Session {
                     };
                     // a message of a kind that this version does not know says nothing to it
                     let Some(wire::sync_response::Message::Update(update)) = update else { continue };
+                    if let Err(fault) = faults::reach(Point::StreamUpdate).await {
+                        return fault.into();
+                    }
                     let Some(answer) = self.update(update, &mut assembly).await else { continue };
+                    if let Err(fault) = faults::reach(Point::StreamAccept).await {
+                        return fault.into();
+                    }
                     if outgoing.send(answer).await.is_err() {
                         return StreamEnd::Closed;
+                    }
+                    if let Err(fault) = faults::reach(Point::StreamAccepted).await {
+                        return fault.into();
                     }
                 }
                 changed = self.status.changed() => {
@@ -179,6 +197,9 @@ impl Session {
                         return StreamEnd::Stopped;
                     }
                     let converged = converged(&self.status.borrow_and_update());
+                    if let Err(fault) = faults::reach(Point::StreamConverged).await {
+                        return fault.into();
+                    }
                     if converged.generation > 0 && outgoing.send(request(
                         wire::sync_request::Message::Converged(converged),
                     )).await.is_err() {
@@ -240,10 +261,10 @@ impl Session {
         let span = info_span!("accept", %generation);
         set_parent(&span, &traceparent);
         if let Some(change) = fold(&self.held, update)? {
-            self.journal
-                .accept(&change)
-                .instrument(span.clone())
-                .await?;
+            if !faults::planted(Bug::AckBeforeJournal) {
+                let written = self.journal.accept(&change);
+                written.instrument(span.clone()).await?;
+            }
             self.held.apply(change.clone());
             info!(%generation, changed = change.keys().count(), "accepted");
             self.link.send_replace(self.now(true));

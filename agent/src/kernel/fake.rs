@@ -28,6 +28,7 @@ struct Inside {
     races: BTreeMap<Key, Object>,
     overlooked: BTreeSet<Key>,
     unreadable: u32,
+    silent: bool,
 }
 
 impl Fake {
@@ -81,6 +82,11 @@ impl Fake {
         self.lock().unreadable = reads;
     }
 
+    /// Makes the next steps be taken without an answer, ever: what asked for them can only be cut off.
+    pub fn fall_silent(&self) {
+        self.lock().silent = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(|held| held.into_inner())
     }
@@ -111,20 +117,30 @@ impl Kernel for Fake {
     }
 
     async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
-        let mut inside = self.lock();
-        let mut failed = FailedContainers::default();
-        let mut verdicts: Vec<Verdict> = Vec::with_capacity(steps.len());
-        for step in steps {
-            inside.steps.push(step.clone());
-            let verdict = failed.check(step).and_then(|()| inside.take(step));
-            failed.note(step, &verdict);
-            verdicts.push(verdict);
+        let (verdicts, silent) = {
+            let mut inside = self.lock();
+            (inside.take_all(steps), inside.silent)
+        };
+        if silent {
+            std::future::pending::<()>().await;
         }
         verdicts
     }
 }
 
 impl Inside {
+    fn take_all(&mut self, steps: &[Step]) -> Vec<Verdict> {
+        let mut failed = FailedContainers::default();
+        let mut verdicts: Vec<Verdict> = Vec::with_capacity(steps.len());
+        for step in steps {
+            self.steps.push(step.clone());
+            let verdict = failed.check(step).and_then(|()| self.take(step));
+            failed.note(step, &verdict);
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
     fn take(&mut self, step: &Step) -> Verdict {
         if let Some(object) = self.races.remove(&step.key()) {
             self.table.insert(step.key(), object);

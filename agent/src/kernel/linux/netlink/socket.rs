@@ -18,6 +18,7 @@ use nix::{
     sys::socket::{setsockopt, sockopt},
 };
 use tokio::{task::consume_budget, time::timeout};
+use weir_proto::faults::{self, Bug};
 
 use super::{
     Batch,
@@ -388,11 +389,8 @@ impl NetlinkSocket {
             })
             .await?;
         }
-        match end {
-            Some(Ok(())) if interrupted => Err(NlError::Interrupted),
-            Some(end) => end,
-            None => Err(NlError::Malformed(DecodeError::Truncated)),
-        }
+        let end = end.unwrap_or(Err(NlError::Malformed(DecodeError::Truncated)));
+        end.and_then(|()| whole(interrupted))
     }
 
     /// Gives the refused requests of a transaction; an error means the batch failed as a whole.
@@ -548,6 +546,14 @@ fn verdict(message: &Message<'_>) -> Result<(), NlError> {
         0 => Ok(()),
         errno => Err(NlError::Errno(errno)),
     }
+}
+
+/// Refuses a dump that a change of its table interrupted: what it did not show may be there.
+fn whole(interrupted: bool) -> Result<(), NlError> {
+    if interrupted && !faults::planted(Bug::PruneOnPartialDump) {
+        return Err(NlError::Interrupted);
+    }
+    Ok(())
 }
 
 /// Opens and prepares a descriptor that hears the kernel and nobody else.
