@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
+use weir_proto::faults::{self, Bug, Point};
 use weir_proto::model::{BackendKey, DrainProgress, Family, Generation, ItemKey};
 use weir_proto::trace::chain;
 
@@ -178,7 +179,7 @@ impl<K: Kernel> Reconciler<K> {
                     let now = Instant::now();
                     if now >= pace.next_audit {
                         self.due = Some(Scope::All);
-                    } else if now >= pace.next_try {
+                    } else if now >= pace.next_try && !faults::planted(Bug::RetryForgotten) {
                         self.add_due(self.problems.keys().map(|key| key.unit()).collect());
                     }
                     if !self.drains.is_empty() && pace.count_now() {
@@ -259,7 +260,7 @@ impl<K: Kernel> Reconciler<K> {
         let Some(scope) = self.due.take() else {
             return true;
         };
-        if self.held.generation == Generation(0) {
+        if self.held.generation == Generation(0) && !faults::planted(Bug::PruneBeforeKnown) {
             // nothing was ever accepted, or all was forgotten: what is in the kernel is not to be judged by that
             self.status.send_modify(|status| status.settled = true);
             return true;
@@ -350,7 +351,12 @@ impl<K: Kernel> Reconciler<K> {
             gone: self.ledger.vanished(scope, &actual, &wanted),
             ..self.ledger.before(&plan, &actual)
         };
-        self.write_down(&before).await?;
+        faults::reach(Point::LedgerBefore)
+            .await
+            .map_err(|_| JournalError::Abandoned)?;
+        if !faults::planted(Bug::LedgerAfterStep) {
+            self.write_down(&before).await?;
+        }
         debug!(
             steps = plan.steps.len(),
             conflicts = plan.conflicts.len(),
@@ -369,6 +375,12 @@ impl<K: Kernel> Reconciler<K> {
         let (taken, change) = self.judge(&plan, &verdicts, &before, &known);
         if taken.steps > 0 {
             info!(generation = %self.held.generation, steps = taken.steps, "kernel changed");
+        }
+        faults::reach(Point::LedgerAfter)
+            .await
+            .map_err(|_| JournalError::Abandoned)?;
+        if faults::planted(Bug::LedgerAfterStep) {
+            self.write_down(&before).await?;
         }
         self.write_down(&change).await?;
         Ok(taken)
@@ -486,5 +498,7 @@ fn verb(step: &Step) -> &'static str {
 mod drain_tests;
 #[cfg(test)]
 mod lockdown_tests;
+#[cfg(test)]
+mod restart_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, Span, error, info, info_span, warn};
 use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire, hold_to_wire, progress_to_wire};
+use weir_proto::faults::{self, Bug, Injected, Point};
 use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node};
 use weir_proto::trace::{chain, set_parent};
 use weir_proto::wire;
@@ -92,6 +93,8 @@ enum StreamEnd {
     Broken(#[source] Box<tonic::Status>),
     #[error("the reconciler is gone")]
     Stopped,
+    #[error("the stream broke")]
+    Fault(#[from] Injected),
 }
 
 /// Why an update is not taken.
@@ -150,6 +153,9 @@ impl Session {
     }
 
     async fn stream(&mut self) -> StreamEnd {
+        if let Err(fault) = faults::reach(Point::StreamConnect).await {
+            return fault.into();
+        }
         let channel = match self.controller.connect().await {
             Ok(channel) => channel,
             Err(error) => return StreamEnd::Connect(error),
@@ -169,6 +175,9 @@ impl Session {
         };
         self.link.send_replace(self.now(true));
         info!(held = %self.keeping.accepted.generation, "connected to the controller");
+        if let Err(fault) = faults::reach(Point::StreamHello).await {
+            return fault.into();
+        }
         let mut assembly = Assembly::default();
         self.status.mark_changed();
         if !self.drains.borrow().is_empty() {
@@ -182,6 +191,9 @@ impl Session {
                         Ok(None) => return StreamEnd::Closed,
                         Err(status) => return StreamEnd::Broken(Box::new(status)),
                     };
+                    if let Err(fault) = faults::reach(Point::StreamUpdate).await {
+                        return fault.into();
+                    }
                     let hold = self.keeping.hold.clone();
                     let answer = match update {
                         Some(wire::sync_response::Message::Update(update)) => {
@@ -196,10 +208,16 @@ impl Session {
                     };
                     let news = self.keeping.hold != hold;
                     let condition = news.then(|| request(Message::Condition(self.condition())));
+                    if let Err(fault) = faults::reach(Point::StreamAccept).await {
+                        return fault.into();
+                    }
                     for message in answer.into_iter().chain(condition) {
                         if outgoing.send(message).await.is_err() {
                             return StreamEnd::Closed;
                         }
+                    }
+                    if let Err(fault) = faults::reach(Point::StreamAccepted).await {
+                        return fault.into();
                     }
                 }
                 changed = self.status.changed() => {
@@ -207,6 +225,9 @@ impl Session {
                         return StreamEnd::Stopped;
                     }
                     let converged = converged(&self.status.borrow_and_update());
+                    if let Err(fault) = faults::reach(Point::StreamConverged).await {
+                        return fault.into();
+                    }
                     if converged.generation > 0
                         && outgoing.send(request(Message::Converged(converged))).await.is_err()
                     {
@@ -301,8 +322,10 @@ impl Session {
         let served = taking.served.as_ref();
         let begun = served.map(|change| begun(change, |key| self.keeping.served(key), now));
         let begun = begun.unwrap_or_default();
-        let written = self.journal.accept(&taking, &begun);
-        written.instrument(span.clone()).await?;
+        if !faults::planted(Bug::AckBeforeJournal) {
+            let written = self.journal.accept(&taking, &begun);
+            written.instrument(span.clone()).await?;
+        }
         self.keeping.apply(&taking);
         self.link.send_replace(self.now(true));
         let generation = self.keeping.accepted.generation;

@@ -84,6 +84,16 @@ impl Daemon {
         })
     }
 
+    /// Waits until it has ended of its own accord, and gives its status.
+    pub fn ended(mut self, deadline: Duration) -> Result<ExitStatus> {
+        let what = format!("{} ends", self.name);
+        let ended = eventually(&what, deadline, || match self.child.try_wait()? {
+            Some(status) => Ok(status),
+            None => bail!("it still runs"),
+        });
+        ended.inspect_err(|_| self.show())
+    }
+
     /// The end of its log.
     pub fn tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();

@@ -25,17 +25,48 @@ const AUDIT_SECONDS: &str = "3600";
 pub struct Weir {
     dir: PathBuf,
     listen: SocketAddr,
+    agent: AgentProgram,
     controller: Option<Daemon>,
     agents: BTreeMap<String, Daemon>,
+}
+
+/// What runs as an agent.
+#[derive(Debug, Clone)]
+pub struct AgentProgram {
+    /// Its name among our programs.
+    pub name: &'static str,
+    /// What it finds in its environment beside what the test has in its own.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for AgentProgram {
+    /// The agent as it is shipped.
+    fn default() -> Self {
+        Self {
+            name: "weir-agent",
+            environment: Vec::new(),
+        }
+    }
 }
 
 impl Weir {
     /// Starts a controller on node-a that listens on `listen`, and an agent on every node, and waits until
     /// the controller knows them all.
     pub fn start(topology: &Topology, dir: &Path, listen: SocketAddr) -> Result<Weir> {
+        Weir::start_with(topology, dir, listen, AgentProgram::default())
+    }
+
+    /// Starts the same with another program as every agent.
+    pub fn start_with(
+        topology: &Topology,
+        dir: &Path,
+        listen: SocketAddr,
+        agent: AgentProgram,
+    ) -> Result<Weir> {
         let mut weir = Weir {
             dir: dir.into(),
             listen,
+            agent,
             controller: None,
             agents: BTreeMap::new(),
         };
@@ -106,6 +137,11 @@ impl Weir {
         agent.with_context(|| format!("no agent on {node}"))?.runs()
     }
 
+    /// Waits until a node's agent has ended of its own accord, and gives its status.
+    pub fn agent_ended(&mut self, node: &str, deadline: Duration) -> Result<ExitStatus> {
+        self.take_agent(node)?.ended(deadline)
+    }
+
     /// Takes away all that weir holds in a node's kernel. Its agent must have ended.
     pub fn cleanup(&self, topology: &Topology, node: &str) -> Result<String> {
         let node = topology.node(node)?;
@@ -150,8 +186,10 @@ impl Weir {
     }
 
     fn spawn_agent(&self, node: &Node) -> Result<Daemon> {
-        let mut command = node.netns.command(program::ours("weir-agent")?);
+        let mut command = node.netns.command(program::ours(self.agent.name)?);
+        let environment = self.agent.environment.iter();
         command
+            .envs(environment.map(|(name, value)| (name, value)))
             .args(["--node", &node.name, "--controller", &self.url()])
             .args(["--audit-interval", AUDIT_SECONDS])
             .arg("--data-dir")

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_128;
 
 use self::envelope::{seal, unseal};
+use crate::faults::{self, Bug, Point};
 
 /// Where the mark of the content is kept in the database. No caller's key begins with a zero byte.
 const MARK_KEY: &[u8] = b"\0mark";
@@ -140,6 +141,7 @@ impl Disk {
         })?;
         if let Some(watermark) = read_watermark(path)?
             && mark.commits < watermark.commits
+            && !faults::planted(Bug::WatermarkUnchecked)
         {
             return Err(DiskError::RolledBack {
                 path: path.to_owned(),
@@ -184,6 +186,7 @@ impl Disk {
             path: self.path.clone(),
             source,
         };
+        faults::pass(Point::JournalBatch).map_err(|fault| unsynced(fault.into()))?;
         let mut mark = Mark {
             commits: before.commits + 1,
             ..before
@@ -204,10 +207,21 @@ impl Disk {
         }
         changes.insert(MARK_KEY, seal(self.schema, MARK_KEY, &mark.to_bytes()));
         self.db.apply_batch(changes).map_err(failed)?;
+        faults::pass(Point::JournalApplied).map_err(|fault| unsynced(fault.into()))?;
         self.db.flush().map_err(failed)?;
-        nix::unistd::syncfs(&self.directory).map_err(|errno| unsynced(errno.into()))?;
-        self.write_watermark(mark).map_err(unsynced)?;
+        faults::pass(Point::JournalFlushed).map_err(|fault| unsynced(fault.into()))?;
+        let synced = self.sync(mark).map_err(unsynced);
+        if !faults::planted(Bug::FailedSyncTaken) {
+            synced?;
+        }
+        faults::pass(Point::JournalMarked).map_err(|fault| unsynced(fault.into()))?;
         Ok(mark)
+    }
+
+    fn sync(&self, mark: Mark) -> io::Result<()> {
+        nix::unistd::syncfs(&self.directory)?;
+        faults::pass(Point::JournalSynced)?;
+        self.write_watermark(mark)
     }
 
     fn write_watermark(&self, mark: Mark) -> io::Result<()> {
@@ -231,6 +245,7 @@ fn read_all(path: &Path, schema: u8) -> Result<Content, DiskError> {
         path: path.to_owned(),
         message: message.to_owned(),
     };
+    faults::pass(Point::JournalOpen).map_err(|fault| failed(io::Error::from(fault).into()))?;
     let db = open_db(path).map_err(|error| match error {
         error if is_held(&error) => DiskError::Held {
             path: path.to_owned(),

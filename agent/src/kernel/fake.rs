@@ -34,6 +34,7 @@ struct Inside {
     forgotten: Vec<BTreeSet<BackendKey>>,
     disturbances: VecDeque<Scope>,
     disturbed: Arc<Notify>,
+    silent: bool,
 }
 
 impl Fake {
@@ -109,6 +110,11 @@ impl Fake {
         inside.disturbed.notify_one();
     }
 
+    /// Makes the next steps be taken without an answer, ever: what asked for them can only be cut off.
+    pub fn fall_silent(&self) {
+        self.lock().silent = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(|held| held.into_inner())
     }
@@ -136,14 +142,12 @@ impl Kernel for Fake {
     }
 
     async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
-        let mut inside = self.lock();
-        let mut failed = FailedContainers::default();
-        let mut verdicts: Vec<Verdict> = Vec::with_capacity(steps.len());
-        for step in steps {
-            inside.steps.push(step.clone());
-            let verdict = failed.check(step).and_then(|()| inside.take(step));
-            failed.note(step, &verdict);
-            verdicts.push(verdict);
+        let (verdicts, silent) = {
+            let mut inside = self.lock();
+            (inside.take_all(steps), inside.silent)
+        };
+        if silent {
+            std::future::pending::<()>().await;
         }
         verdicts
     }
@@ -193,6 +197,18 @@ impl Kernel for Fake {
 }
 
 impl Inside {
+    fn take_all(&mut self, steps: &[Step]) -> Vec<Verdict> {
+        let mut failed = FailedContainers::default();
+        let mut verdicts: Vec<Verdict> = Vec::with_capacity(steps.len());
+        for step in steps {
+            self.steps.push(step.clone());
+            let verdict = failed.check(step).and_then(|()| self.take(step));
+            failed.note(step, &verdict);
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
     fn take(&mut self, step: &Step) -> Verdict {
         if let Some(object) = self.races.remove(&step.key()) {
             self.table.insert(step.key(), object);

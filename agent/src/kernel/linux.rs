@@ -29,6 +29,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use weir_proto::faults::{self, Injected, Point};
 use weir_proto::model::{BackendKey, Capability, Family, Frontend, ItemKey};
 
 use self::capabilities::Probed;
@@ -125,6 +126,7 @@ impl Linux {
 
 impl Kernel for Linux {
     async fn read(&mut self, scope: &Scope) -> Result<Table, KernelError> {
+        faults::reach(Point::ReadBefore).await.map_err(lost)?;
         match self.read_once(scope).await {
             Ok(table) => Ok(table),
             // a table that changed while it was read, an answer lost, a module loaded anew: a second time it counts
@@ -135,10 +137,16 @@ impl Kernel for Linux {
     async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
         let mut failed = FailedContainers::default();
         let mut verdicts = Vec::with_capacity(steps.len());
+        let mut cut = faults::reach(Point::ApplyBefore).await.is_err();
         // steps of one part that follow each other go to the kernel together; a container and what lives in it are
         // never of one part, so what it takes to check a step is known before its run
         for run in steps.chunk_by(|one, next| part(one.key()) == part(next.key())) {
             let begun = verdicts.len();
+            cut |= begun > 0 && faults::reach(Point::ApplyMiddle).await.is_err();
+            if cut {
+                verdicts.resize_with(steps.len(), unanswered);
+                break;
+            }
             if failed.is_empty() {
                 self.take(run, &mut verdicts).await;
             } else {
@@ -148,6 +156,9 @@ impl Kernel for Linux {
             for (step, verdict) in run.iter().zip(&verdicts[begun..]) {
                 failed.note(step, verdict);
             }
+        }
+        if faults::reach(Point::ApplyAfter).await.is_err() {
+            verdicts.fill_with(unanswered);
         }
         verdicts
     }
@@ -184,6 +195,7 @@ impl Linux {
         self.lockdowns.read(scope, &mut table).await?;
         self.services.read(scope, &mut table).await?;
         self.sync_daemons.read(scope, &mut table).await?;
+        faults::reach(Point::ReadAfter).await.map_err(lost)?;
         Ok(table)
     }
 
@@ -232,6 +244,11 @@ impl Linux {
 /// What a step has that came to no verdict; there is none, unless a part forgets one.
 fn unanswered() -> Verdict {
     Err(StepError::Unknown("the kernel gave no verdict".to_owned()))
+}
+
+/// What the kernel said, and nobody heard.
+fn lost(fault: Injected) -> KernelError {
+    verdict::unreadable("its answer", fault)
 }
 
 fn part(key: Key) -> Part {

@@ -1,5 +1,8 @@
 //! The steps from what is to what should be.
 
+use weir_proto::faults::{Bug, planted};
+use weir_proto::model::ItemKey;
+
 use super::{Key, Ledger, Object, Table};
 
 /// One change to the kernel.
@@ -89,6 +92,14 @@ pub fn plan(actual: &Table, wanted: &Table, ledger: &Ledger) -> Plan {
         if stay.peek() != Some(&key) {
             take_down(*key, &mut sight, &mut plan);
         }
+    }
+    if planted(Bug::RemoveBeforeAdd) {
+        let adds = |step: &Step| !matches!(step, Step::Remove { .. });
+        plan.steps.sort_by_key(adds);
+    }
+    if planted(Bug::VipFirst) {
+        let waits = |step: &Step| !matches!(step.key(), Key::Item(ItemKey::Vip(_)));
+        plan.steps.sort_by_key(waits);
     }
     plan
 }
@@ -200,7 +211,8 @@ fn take_down(key: Key, sight: &mut Sight<'_>, plan: &mut Plan) {
         let container = sight.container(container);
         container.there && !container.wanted
     });
-    if goes_with_its_container || !sight.owns(key) {
+    let ours = sight.owns(key) || planted(Bug::ForeignPruned);
+    if goes_with_its_container || !ours || planted(Bug::LostDelete) {
         return;
     }
     if key == Key::Link && has_foreign_address(sight.actual, sight.ledger) {
@@ -212,7 +224,6 @@ fn take_down(key: Key, sight: &mut Sight<'_>, plan: &mut Plan) {
 
 /// Says whether the link holds an address that we did not put there: it would go with the link.
 fn has_foreign_address(actual: &Table, ledger: &Ledger) -> bool {
-    use weir_proto::model::ItemKey;
     actual
         .keys()
         .any(|key| matches!(key, Key::Item(ItemKey::Vip(_))) && !ledger.owns(*key))

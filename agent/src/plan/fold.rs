@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use weir_proto::digest::Digest;
+use weir_proto::faults::{Bug, planted};
 use weir_proto::model::{Generation, Item, ItemKey};
 use weir_proto::state::NodeState;
 
@@ -74,14 +75,14 @@ pub fn fold(held: &Held, update: Update) -> Result<Option<Change>, Refusal> {
         cluster: _,
         allow_mass_delete: _,
     } = update;
-    if generation < held.generation {
+    if generation < held.generation && !planted(Bug::OlderTaken) {
         return Err(Refusal::Stale {
             offered: generation,
             held: held.generation,
         });
     }
     if generation == held.generation {
-        return if says == held.state.digest() {
+        return if says == held.state.digest() || planted(Bug::ConflictUnseen) {
             Ok(None)
         } else {
             Err(Refusal::Conflict(generation))
@@ -109,7 +110,7 @@ pub fn fold(held: &Held, update: Update) -> Result<Option<Change>, Refusal> {
             .collect(),
     };
     let results = digest_after(held, &change);
-    if results == says {
+    if results == says || planted(Bug::DigestUnchecked) {
         Ok(Some(change))
     } else {
         Err(Refusal::Digest { results, says })
@@ -120,7 +121,9 @@ pub fn fold(held: &Held, update: Update) -> Result<Option<Change>, Refusal> {
 fn missing_from(snapshot: &[Item], held: &Held) -> Vec<ItemKey> {
     let keys: BTreeSet<ItemKey> = snapshot.iter().map(Item::key).collect();
     let all = held.state.items().keys();
-    all.filter(|key| !keys.contains(key)).copied().collect()
+    all.filter(|key| !keys.contains(key) && !planted(Bug::SnapshotKeepsRest))
+        .copied()
+        .collect()
 }
 
 /// Gives the digest a change leads to, without making it.

@@ -19,6 +19,7 @@ use nix::{
     sys::socket::{setsockopt, sockopt},
 };
 use tokio::{task::consume_budget, time::timeout};
+use weir_proto::faults::{self, Bug};
 
 use super::{
     Batch,
@@ -526,6 +527,14 @@ fn verdict(message: &Message<'_>) -> Result<(), NlError> {
         0 => Ok(()),
         errno => Err(NlError::Errno(errno)),
     }
+}
+
+/// Refuses a dump that a change of its table interrupted: what it did not show may be there.
+fn whole(interrupted: bool) -> Result<(), NlError> {
+    if interrupted && !faults::planted(Bug::PruneOnPartialDump) {
+        return Err(NlError::Interrupted);
+    }
+    Ok(())
 }
 
 /// Opens and prepares a descriptor that hears the kernel and nobody else.

@@ -2,7 +2,7 @@
 
 use super::{
     Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NetlinkSocket,
-    NlError, Request, verdict,
+    NlError, Request, verdict, whole,
 };
 use nix::errno::Errno;
 
@@ -78,7 +78,7 @@ impl NetlinkSocket {
         }
         match end {
             None => Ok(false),
-            Some(Ok(())) if *interrupted => Err(NlError::Interrupted),
+            Some(Ok(())) => whole(*interrupted).map(|()| true),
             Some(end) => end.clone().map(|()| true),
         }
     }

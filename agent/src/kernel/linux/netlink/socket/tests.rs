@@ -86,3 +86,9 @@ async fn a_dump_gives_every_entry_and_a_refused_one_its_errno() {
     );
     assert_eq!(socket.counts().dumps, 2);
 }
+
+#[test]
+fn an_interrupted_dump_is_not_the_whole() {
+    assert!(matches!(whole(true), Err(NlError::Interrupted)));
+    assert!(whole(false).is_ok());
+}
