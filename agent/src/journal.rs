@@ -6,9 +6,8 @@
 mod record;
 
 use std::path::Path;
-use std::sync::Arc;
 
-use weir_proto::disk::{Batch, Disk, DiskError, Records};
+use weir_proto::disk::{Batch, Disk, DiskError, Records, Writer};
 use weir_proto::faults::{self, Bug};
 
 use crate::plan::{Begun, DrainId, Keeping, Ledger, LedgerChange, Taking};
@@ -19,7 +18,7 @@ const SCHEMA: u8 = 1;
 /// The journal of one node. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    disk: Arc<Disk>,
+    writer: Writer,
 }
 
 /// What the journal remembers.
@@ -91,8 +90,8 @@ impl Journal {
             remembered.drains.clear();
             disk.commit(&record::of_boot(boot, records.keys()))?;
         }
-        let disk = Arc::new(disk);
-        Ok((Self { disk }, remembered))
+        let writer = Writer::new(disk);
+        Ok((Self { writer }, remembered))
     }
 
     /// Makes durable what is accepted or released, one record for each item in it, with the drains that begin by it.
@@ -119,11 +118,7 @@ impl Journal {
         if batch.is_empty() {
             return Ok(());
         }
-        let disk = Arc::clone(&self.disk);
-        tokio::task::spawn_blocking(move || disk.commit(&batch))
-            .await
-            .map_err(|_| JournalError::Abandoned)?
-            .map_err(JournalError::from)
+        self.writer.commit(batch).await.map_err(JournalError::from)
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::task::spawn_blocking;
@@ -15,7 +14,7 @@ use weir_proto::convert::{
     capability_from_wire, capability_to_wire, resource_from_wire, resource_to_wire,
 };
 use weir_proto::digest::Digest;
-use weir_proto::disk::{Batch, Disk, Records};
+use weir_proto::disk::{Batch, Disk, Records, Writer};
 use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
@@ -31,7 +30,7 @@ const CAPABILITIES: &str = "capabilities/";
 
 /// The store in a directory.
 #[derive(Debug, Clone)]
-pub(crate) struct DiskStore(Arc<Disk>);
+pub(crate) struct DiskStore(Writer);
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -42,18 +41,15 @@ impl DiskStore {
         let (disk, records) = opened
             .map_err(|error| StoreError::Open(error.into()))?
             .map_err(|error| StoreError::Open(error.into()))?;
-        Ok((Self(Arc::new(disk)), read(&records)?))
+        let saved = read(&records)?;
+        Ok((Self(Writer::new(disk)), saved))
     }
 }
 
 impl Store for DiskStore {
     async fn commit(&self, write: Write) -> Result<(), StoreError> {
-        let disk = self.0.clone();
-        let batch = batch(write);
-        spawn_blocking(move || disk.commit(&batch))
-            .await
-            .map_err(|error| StoreError::Commit(error.into()))?
-            .map_err(|error| StoreError::Commit(error.into()))
+        let committed = self.0.commit(batch(write)).await;
+        committed.map_err(|error| StoreError::Commit(error.into()))
     }
 }
 
