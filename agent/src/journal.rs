@@ -59,6 +59,16 @@ impl Remembered {
         Ok(remembered)
     }
 
+    /// Reads records in a kernel that is `boot`, and says whether that is another one than they were written in.
+    fn of_boot(records: &Records, boot: &str) -> Result<(Self, bool), JournalError> {
+        let mut remembered = Self::from_records(records)?;
+        let booted = records.get(record::BOOT).map(Vec::as_slice) != Some(boot.as_bytes());
+        if booted {
+            remembered.ledger = remembered.ledger.emptied();
+        }
+        Ok((remembered, booted))
+    }
+
     /// Writes the records of a journal that remembers just this.
     pub fn to_records(&self) -> Records {
         let Self { held, ledger } = self;
@@ -78,6 +88,9 @@ impl Remembered {
         let mut records = Records::new();
         record::of_change(&accepted).write_into(&mut records);
         record::of_ledger(&ours).write_into(&mut records);
+        if ledger.is_released() {
+            record::of_release(std::iter::empty()).write_into(&mut records);
+        }
         records
     }
 }
@@ -87,13 +100,18 @@ impl Journal {
     /// `boot` it remembers what is ours; another one never held anything that we made. Blocks.
     pub fn open(path: &Path, boot: &str) -> Result<(Self, Remembered), JournalError> {
         let (disk, records) = Disk::open(path, SCHEMA)?;
-        let mut remembered = Remembered::from_records(&records)?;
-        if records.get(record::BOOT).map(Vec::as_slice) != Some(boot.as_bytes()) {
-            remembered.ledger = Ledger::default();
+        let (remembered, booted) = Remembered::of_boot(&records, boot)?;
+        if booted {
             disk.commit(&record::of_boot(boot, records.keys()))?;
         }
         let disk = Arc::new(disk);
         Ok((Self { disk }, remembered))
+    }
+
+    /// Gives what [`Self::open`] would give, and writes nothing. Blocks.
+    pub fn look(path: &Path, boot: &str) -> Result<Remembered, JournalError> {
+        let (_, records) = Disk::open(path, SCHEMA)?;
+        Ok(Remembered::of_boot(&records, boot)?.0)
     }
 
     /// Makes a change of the accepted state durable: one record for each item in it.
@@ -109,6 +127,13 @@ impl Journal {
     /// Forgets the accepted state, as if nothing had ever been accepted.
     pub async fn forget(&self, held: &Held) -> Result<(), JournalError> {
         self.commit(record::of_nothing(held)).await
+    }
+
+    /// Forgets all that is remembered, and that anything in the kernel is ours: from now on what hangs on `weir0` is not
+    /// claimed either.
+    pub async fn release(&self, remembered: &Remembered) -> Result<(), JournalError> {
+        let records = remembered.to_records();
+        self.commit(record::of_release(records.keys())).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), JournalError> {

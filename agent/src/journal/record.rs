@@ -7,6 +7,7 @@
 //! | `i` + ItemKey as on the wire | the Item as on the wire |
 //! | `o` + object | nothing: the object is ours |
 //! | `s` + dotted name | the value the setting had before us |
+//! | `r` | nothing: what was ours was released, and what hangs on `weir0` is not to be claimed |
 //!
 //! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule), `d4` `d6` (a lockdown) or `i` + ItemKey.
 
@@ -21,6 +22,7 @@ use crate::plan::{Change, Held, Key, LedgerChange, Setting};
 
 const GENERATION: &[u8] = b"g";
 pub(super) const BOOT: &[u8] = b"b";
+const RELEASED: &[u8] = b"r";
 
 /// Takes one record into what is remembered.
 pub(super) fn remember(
@@ -64,6 +66,7 @@ pub(super) fn remember(
                 ..LedgerChange::default()
             });
         }
+        Some((b'r', [])) => into.ledger.release(),
         _ => return Err(bad("no such kind of record".to_owned())),
     }
     Ok(())
@@ -94,6 +97,16 @@ pub(super) fn of_nothing(held: &Held) -> Batch {
         batch.delete(item_record(key));
     }
     batch.delete(GENERATION.to_vec());
+    batch
+}
+
+/// Writes that all of these records are forgotten, and what they said is ours with them.
+pub(super) fn of_release<'a>(keys: impl Iterator<Item = &'a Vec<u8>>) -> Batch {
+    let mut batch = Batch::default();
+    for key in keys {
+        batch.delete(key.clone());
+    }
+    batch.put(RELEASED.to_vec(), Vec::new());
     batch
 }
 
