@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use weir_integration::client::Proto;
 use weir_integration::dump::Dump;
 use weir_integration::load::Load;
+use weir_integration::netns::Netns;
 use weir_integration::program;
 
 use crate::site::{Site, WEB, WEB_VIP, on_two_nodes, on_two_pods, same};
@@ -16,7 +17,8 @@ const SOME: usize = 30;
 const NODES: [&str; 2] = ["node-a", "node-b"];
 
 /// Something of every kind that weir makes or sets: both families, session affinity, a guarded port, a VIP that is a route,
-/// tunnels in either family with the silent VIPs of their backends, time-outs, a sync daemon.
+/// tunnels in either family with the silent VIPs of their backends, time-outs, and sync daemons, which IPVS has not beside a
+/// backend of another family than its service.
 const EVERYTHING: &str = r#"
 ---
 apiVersion: weir/v1
@@ -24,12 +26,14 @@ kind: Node
 metadata: {name: node-a, labels: {role: director}}
 spec:
   connectionTimeouts: {tcpSeconds: 1800, tcpFinSeconds: 60, udpSeconds: 30}
-  syncDaemons: [{role: MASTER, interface: eth0, syncId: 7}]
 ---
 apiVersion: weir/v1
 kind: Node
 metadata: {name: node-b}
-spec: {syncDaemons: [{role: BACKUP, interface: eth0, syncId: 7}]}
+spec:
+  syncDaemons:
+    - {role: MASTER, interface: eth0, syncId: 7}
+    - {role: BACKUP, interface: eth0, syncId: 7}
 ---
 apiVersion: weir/v1
 kind: Service
@@ -78,6 +82,24 @@ fn all_same(before: &[Dump; 2], after: &[Dump; 2]) -> Result<()> {
     before[1].same_as(&after[1])
 }
 
+/// Does beforehand what a kernel keeps for good once it was done, and weir does as well: a tunnel link that was ever up
+/// has IPv6 settings of its own from then on (`addrconf_notify` in `net/ipv6/addrconf.c`), an older `ip6tnl0` the mode
+/// that the README says it keeps, and the older iptables each table that was ever looked into. A kernel without these
+/// has none to keep.
+fn do_what_stays(node: &Netns) -> Result<()> {
+    for link in ["tunl0", "sit0", "ip6tnl0"] {
+        node.ip(&format!("link set {link} up\nlink set {link} down"))?;
+    }
+    let mode = ["-6", "tunnel", "change", "ip6tnl0", "mode", "any"];
+    program::run(node.command("ip").args(mode), "")?;
+    for tool in ["iptables-legacy-save", "ip6tables-legacy-save"] {
+        for table in ["nat", "filter"] {
+            let _ = program::run(node.command(tool).args(["-t", table]), "");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn after_a_cleanup_everything_a_node_shows_is_as_it_was_before() -> Result<()> {
     on_two_nodes(|site| {
@@ -87,6 +109,7 @@ fn after_a_cleanup_everything_a_node_shows_is_as_it_was_before() -> Result<()> {
         for name in NODES {
             site.weir.terminate_agent(name)?;
             site.weir.cleanup(&site.topology, name)?;
+            do_what_stays(&site.topology.node(name)?.netns)?;
         }
         let before = dumps(site)?;
 
