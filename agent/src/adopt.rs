@@ -43,10 +43,8 @@ pub async fn adopt<K: Kernel>(
     remembered: &Remembered,
     elsewhere: &BTreeSet<IpAddr>,
 ) -> Result<Outcome, AdoptError> {
-    let Remembered { held, ledger } = remembered;
-    if held.generation == Generation(0) {
-        return Err(AdoptError::NothingAccepted);
-    }
+    says_what_is_wanted(remembered)?;
+    let (held, ledger) = (&remembered.held, &remembered.ledger);
     let wanted = wanted(&held.state, ledger, &Scope::All);
     // what a dump misses of what is wanted is asked for by its key, as if it were ours already
     let mut sought = ledger.clone();
@@ -71,6 +69,14 @@ pub async fn adopt<K: Kernel>(
         dry_run: journal.is_none(),
         adoption,
     })
+}
+
+/// Refuses a journal in which nothing was accepted: by that nothing would be adopted.
+pub fn says_what_is_wanted(remembered: &Remembered) -> Result<(), AdoptError> {
+    match remembered.held.generation {
+        Generation(0) => Err(AdoptError::NothingAccepted),
+        _ => Ok(()),
+    }
 }
 
 impl fmt::Display for Outcome {

@@ -66,6 +66,8 @@ async fn adopt(storage: Storage, engine: LoopbackEngine, dry_run: bool) -> anyho
         let (journal, remembered) = open_journal(&path).await?;
         (Some(journal), remembered)
     };
+    // before the kernel is opened: that tries things out
+    adopt::says_what_is_wanted(&remembered)?;
     let (mut kernel, _) = Linux::open_with(Vec::new(), wanted_engine(engine)).await;
     let elsewhere = kernel.node_addresses().await?.into_iter().collect();
     let outcome = adopt::adopt(&mut kernel, journal.as_ref(), &remembered, &elsewhere).await?;
