@@ -64,6 +64,7 @@ impl Collector for Sources {
             report,
             counts,
             rejected,
+            repaired,
         } = self.status.borrow().clone();
         let Link {
             connected,
@@ -76,7 +77,8 @@ impl Collector for Sources {
             failed_passes,
             steps,
             refused_steps,
-            repairs,
+            // the sum of those by kind
+            repairs: _,
         } = counts;
         for (name, help, value) in [
             (
@@ -127,11 +129,6 @@ impl Collector for Sources {
                 "Changes the kernel refused",
                 refused_steps,
             ),
-            (
-                "weir_agent_repairs",
-                "Changes that an audit found somebody else had made, and undid",
-                repairs,
-            ),
         ] {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(
@@ -141,18 +138,31 @@ impl Collector for Sources {
                 counter.metric_type(),
             )?)?;
         }
-        let rejected: Vec<_> = rejected
-            .into_iter()
-            .map(|(family, packets)| ([("family", family.to_string())], packets))
-            .collect();
-        let mut family = encoder.encode_descriptor(
-            "weir_lockdown_rejected_packets",
-            "Packets that a lockdown rejected, as of the last audit",
-            None,
-            MetricType::Counter,
-        )?;
-        for (label, packets) in rejected {
-            ConstCounter::new(packets).encode(family.encode_family(&label)?)?;
+        let repaired = repaired.into_iter();
+        let rejected = rejected.into_iter();
+        for (name, help, label, counts) in [
+            (
+                "weir_agent_repairs",
+                "Changes that an audit found somebody else had made, and undid",
+                "kind",
+                repaired
+                    .map(|(kind, count)| (kind.to_owned(), count))
+                    .collect::<Vec<_>>(),
+            ),
+            (
+                "weir_lockdown_rejected_packets",
+                "Packets that a lockdown rejected, as of the last audit",
+                "family",
+                rejected
+                    .map(|(family, packets)| (family.to_string(), packets))
+                    .collect(),
+            ),
+        ] {
+            let mut each = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (value, count) in counts {
+                let label = [(label, value)];
+                ConstCounter::new(count).encode(each.encode_family(&label)?)?;
+            }
         }
         Ok(())
     }
@@ -202,6 +212,7 @@ mod tests {
                 repairs: 9,
             },
             rejected: [(Family::V4, 11), (Family::V6, 0)].into(),
+            repaired: [("backend", 7), ("vip", 2)].into(),
         };
         let link = Link {
             connected: true,
@@ -226,7 +237,8 @@ mod tests {
                 "weir_agent_failed_passes_total 5",
                 "weir_agent_steps_total 6",
                 "weir_agent_refused_steps_total 8",
-                "weir_agent_repairs_total 9",
+                "weir_agent_repairs_total{kind=\"backend\"} 7",
+                "weir_agent_repairs_total{kind=\"vip\"} 2",
                 "weir_lockdown_rejected_packets_total{family=\"IPv4\"} 11",
                 "weir_lockdown_rejected_packets_total{family=\"IPv6\"} 0",
             ]

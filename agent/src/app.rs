@@ -1,5 +1,7 @@
 //! The composition root: the only place that names the concrete parts together.
 
+mod commands;
+
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,14 +15,15 @@ use weir_proto::disk::DiskError;
 use weir_proto::model::Node;
 
 use crate::admin;
-use crate::cleanup::{self, Outcome};
-use crate::config::{Config, LoopbackEngine, Storage};
+use crate::config::{Config, LoopbackEngine};
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
 use crate::session::{self, Identity, Link, Session};
+
+pub use commands::{Said, once};
 
 /// Accepted changes that may wait for the kernel: a pass takes all that wait, so a few are enough.
 const CHANGES: usize = 16;
@@ -56,13 +59,8 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         loopback = ?config.loopback,
         "starting"
     );
-    let wanted = match config.loopback {
-        LoopbackEngine::Auto => Wanted::Auto,
-        LoopbackEngine::Ipset => Wanted::Ipset,
-        LoopbackEngine::Nftables => Wanted::Nftables,
-    };
     let needed = controller_addresses(&config.controller).await;
-    let (mut kernel, capabilities) = Linux::open_with(needed, wanted).await;
+    let (mut kernel, capabilities) = Linux::open_with(needed, wanted_engine(config.loopback)).await;
     let missing = || {
         capabilities
             .iter()
@@ -102,21 +100,6 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         audit_interval: config.audit_interval(),
     };
     run(settings, kernel, signalled()).await
-}
-
-/// Takes everything that is ours out of this machine's kernel.
-pub async fn clean_up(storage: Storage) -> anyhow::Result<Outcome> {
-    let path = journal_in(&storage.data_dir);
-    // one that is made here knows of nothing that could be cleaned up
-    anyhow::ensure!(
-        path.is_dir(),
-        "there is no journal in {}: name the agent's own --data-dir",
-        storage.data_dir.display()
-    );
-    let (journal, remembered) = open_journal(&path).await?;
-    let (mut kernel, _) = Linux::open(Vec::new()).await;
-    let outcome = cleanup::cleanup(&mut kernel, &journal, remembered).await?;
-    Ok(outcome)
 }
 
 /// Runs an agent on any kernel until `stop` is over.
@@ -194,17 +177,27 @@ pub async fn run<K: Kernel>(
 }
 
 async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
-    let owned = path.to_owned();
-    let boot =
-        std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
-    tokio::task::spawn_blocking(move || Journal::open(&owned, boot.trim_end()))
+    let (owned, boot) = (path.to_owned(), boot()?);
+    tokio::task::spawn_blocking(move || Journal::open(&owned, &boot))
         .await
         .context("the journal could not be opened")?
-        .map_err(|error| match advice(&error) {
-            Some(advice) => anyhow::Error::new(error).context(advice),
-            None => error.into(),
-        })
+        .map_err(advised)
         .with_context(|| format!("cannot open the journal in {}", path.display()))
+}
+
+/// Gives the name of this boot.
+fn boot() -> anyhow::Result<String> {
+    let boot =
+        std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
+    Ok(boot.trim_end().to_owned())
+}
+
+fn wanted_engine(engine: LoopbackEngine) -> Wanted {
+    match engine {
+        LoopbackEngine::Auto => Wanted::Auto,
+        LoopbackEngine::Ipset => Wanted::Ipset,
+        LoopbackEngine::Nftables => Wanted::Nftables,
+    }
 }
 
 /// Finds the addresses behind the controller's URL, as far as they can be known now.
@@ -223,7 +216,14 @@ async fn controller_addresses(url: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Says what to do about a journal that cannot be opened.
+/// Adds what to do about a journal that cannot be opened.
+fn advised(error: JournalError) -> anyhow::Error {
+    match advice(&error) {
+        Some(advice) => anyhow::Error::new(error).context(advice),
+        None => error.into(),
+    }
+}
+
 fn advice(error: &JournalError) -> Option<&'static str> {
     match error {
         JournalError::Disk(DiskError::Held { .. }) => Some("weir-agent runs: stop it first"),

@@ -61,6 +61,18 @@ impl Remembered {
         Ok(remembered)
     }
 
+    /// Reads records in a kernel that is `boot`, and says whether that is another one than they were written in.
+    fn of_boot(records: &Records, boot: &str) -> Result<(Self, bool), JournalError> {
+        let mut remembered = Self::from_records(records)?;
+        let booted = records.get(record::BOOT).map(Vec::as_slice) != Some(boot.as_bytes());
+        let booted = booted && !faults::planted(Bug::BootIgnored);
+        if booted {
+            remembered.ledger = remembered.ledger.emptied();
+            remembered.drains.clear();
+        }
+        Ok((remembered, booted))
+    }
+
     /// Writes the records of a journal that remembers just this.
     pub fn to_records(&self) -> Records {
         let settings = self.ledger.settings();
@@ -74,6 +86,9 @@ impl Remembered {
         let mut records = Records::new();
         record::of_remembered(self).write_into(&mut records);
         record::of_ledger(&ours).write_into(&mut records);
+        if self.ledger.is_released() {
+            record::of_release(std::iter::empty()).write_into(&mut records);
+        }
         records
     }
 }
@@ -83,15 +98,18 @@ impl Journal {
     /// `boot` it remembers what is ours; another one never held anything that we made. Blocks.
     pub fn open(path: &Path, boot: &str) -> Result<(Self, Remembered), JournalError> {
         let (disk, records) = Disk::open(path, SCHEMA)?;
-        let mut remembered = Remembered::from_records(&records)?;
-        let here = records.get(record::BOOT).map(Vec::as_slice) == Some(boot.as_bytes());
-        if !here && !faults::planted(Bug::BootIgnored) {
-            remembered.ledger = Ledger::default();
-            remembered.drains.clear();
+        let (remembered, booted) = Remembered::of_boot(&records, boot)?;
+        if booted {
             disk.commit(&record::of_boot(boot, records.keys()))?;
         }
         let writer = Writer::new(disk);
         Ok((Self { writer }, remembered))
+    }
+
+    /// Gives what [`Self::open`] would give, and writes nothing. Blocks.
+    pub fn look(path: &Path, boot: &str) -> Result<Remembered, JournalError> {
+        let (_, records) = Disk::open(path, SCHEMA)?;
+        Ok(Remembered::of_boot(&records, boot)?.0)
     }
 
     /// Makes durable what is accepted or released, one record for each item in it, with the drains that begin by it.
@@ -112,6 +130,13 @@ impl Journal {
     /// Forgets what was accepted, as if nothing ever had been: all that is remembered but the ledger.
     pub async fn forget(&self, remembered: &Remembered) -> Result<(), JournalError> {
         self.commit(record::of_nothing(remembered)).await
+    }
+
+    /// Forgets all that is remembered, and that anything in the kernel is ours: from now on what hangs on `weir0` is not
+    /// claimed either.
+    pub async fn release(&self, remembered: &Remembered) -> Result<(), JournalError> {
+        let records = remembered.to_records();
+        self.commit(record::of_release(records.keys())).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), JournalError> {

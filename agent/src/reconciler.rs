@@ -55,6 +55,8 @@ pub struct Status {
     pub counts: Counts,
     /// How many packets the lockdown of each family had rejected at the last look at everything.
     pub rejected: BTreeMap<Family, u64>,
+    /// How many repairs there were since the start, by the kind of what was repaired ([`Key::kind`]).
+    pub repaired: BTreeMap<&'static str, u64>,
 }
 
 /// What the reconciler did since the start.

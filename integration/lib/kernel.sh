@@ -18,7 +18,7 @@ kernel_probe='
 need_kernel() {
   [ -z "$kernel" ] || return 0
   need ip=iproute2 ipvsadm=ipvsadm ipset=ipset iptables=iptables modprobe=kmod sysctl=procps \
-    conntrack=conntrack || return 1
+    conntrack=conntrack nft=nftables || return 1
   if integration/kernel/native sh -c "$kernel_probe" >/dev/null 2>&1; then
     kernel=native
   else

@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod client;
 pub mod daemon;
+pub mod dump;
 pub mod eventually;
 pub mod farm;
 pub mod fuzz;

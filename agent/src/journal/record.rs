@@ -12,6 +12,7 @@
 //! | `k` + ItemKey | the Item that is served while something is held back; empty: none is |
 //! | `o` + object | nothing: the object is ours |
 //! | `s` + dotted name | the value the setting had before us |
+//! | `r` | nothing: what was ours was released, and what hangs on `weir0` is not to be claimed |
 //!
 //! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule), `d4` `d6` (a lockdown) or `i` + ItemKey.
 
@@ -36,6 +37,7 @@ const HELD_CLUSTER: &[u8] = b"hc";
 /// Of the generation, the beginning and the deadline of a drain.
 const NUMBER: usize = size_of::<u64>();
 pub(super) const BOOT: &[u8] = b"b";
+const RELEASED: &[u8] = b"r";
 
 /// Takes one record into what is remembered.
 pub(super) fn remember(
@@ -96,6 +98,7 @@ pub(super) fn remember(
                 ..LedgerChange::default()
             });
         }
+        Some((b'r', [])) => into.ledger.release(),
         _ => return Err(bad("no such kind of record".to_owned())),
     }
     Ok(())
@@ -226,6 +229,16 @@ pub(super) fn of_nothing(remembered: &Remembered) -> Batch {
     for key in records.into_keys() {
         batch.delete(key);
     }
+    batch
+}
+
+/// Writes that all of these records are forgotten, and what they said is ours with them.
+pub(super) fn of_release<'a>(keys: impl Iterator<Item = &'a Vec<u8>>) -> Batch {
+    let mut batch = Batch::default();
+    for key in keys {
+        batch.delete(key.clone());
+    }
+    batch.put(RELEASED.to_vec(), Vec::new());
     batch
 }
 

@@ -140,6 +140,30 @@ async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
 }
 
 #[tokio::test]
+async fn a_look_gives_what_opening_would_and_writes_nothing() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
+    let all = change(1, items(), &[]);
+    journal.accept(&all).await.expect("accept");
+    let ours = LedgerChange {
+        made: [Key::Link].into(),
+        ..LedgerChange::default()
+    };
+    journal.record(&ours).await.expect("record");
+    let refused = Journal::look(dir.path(), "first boot");
+    let refused = refused.expect_err("the journal is in use").to_string();
+    assert_eq!(refused, "the journal failed");
+    drop(journal);
+    let mut remembered = Remembered::default();
+    remembered.held.apply(all);
+    let looked = Journal::look(dir.path(), "second boot").expect("look");
+    assert_eq!(looked, remembered, "nothing of another boot is ours");
+    remembered.ledger.apply(&ours);
+    let (_, opened) = Journal::open(dir.path(), "first boot").expect("open");
+    assert_eq!(opened, remembered);
+}
+
+#[tokio::test]
 async fn what_is_ours_is_forgotten_with_the_kernel_it_was_in() {
     let dir = tempfile::tempdir().expect("dir");
     let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
