@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use weir_proto::model::Degraded;
 
 use crate::reconciler::{Counts, Status};
 use crate::session::Link;
@@ -23,6 +24,8 @@ pub struct Sources {
     pub status: watch::Receiver<Status>,
     /// Whether there is a stream.
     pub link: watch::Receiver<Link>,
+    /// Whether anything can be accepted.
+    pub degraded: watch::Receiver<Option<Degraded>>,
 }
 
 /// Gives `/livez`, `/readyz` and `/metrics`.
@@ -34,15 +37,17 @@ pub fn router(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-/// Ready is an agent whose kernel was brought to what its journal holds; the controller may be away.
-async fn ready(State(sources): State<Sources>) -> (StatusCode, &'static str) {
-    if sources.status.borrow().settled {
-        (StatusCode::OK, "ready\n")
+/// Ready is an agent whose kernel was brought to what its journal holds, and that can take what comes next; the controller
+/// may be away.
+async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
+    if let Some(degraded) = &*sources.degraded.borrow() {
+        let reason = format!("degraded: {}\n", degraded.reason);
+        (StatusCode::SERVICE_UNAVAILABLE, reason)
+    } else if sources.status.borrow().settled {
+        (StatusCode::OK, "ready\n".to_owned())
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the kernel has not been read yet\n",
-        )
+        let reason = "the kernel has not been read yet\n".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 }
 
@@ -95,6 +100,11 @@ impl Collector for Sources {
                 "weir_agent_converged_generation",
                 "Newest generation the kernel was brought to",
                 converged.0,
+            ),
+            (
+                "weir_agent_degraded",
+                "1 while nothing can be accepted, since it could not be remembered",
+                u64::from(self.degraded.borrow().is_some()),
             ),
             (
                 "weir_agent_held_back",
@@ -179,6 +189,7 @@ mod tests {
         Sources {
             status: watch::channel(status).1,
             link: watch::channel(link).1,
+            degraded: watch::channel(None).1,
         }
     }
 
@@ -230,6 +241,7 @@ mod tests {
                 "weir_agent_connected 1",
                 "weir_agent_accepted_generation 10",
                 "weir_agent_converged_generation 7",
+                "weir_agent_degraded 0",
                 "weir_agent_held_back 0",
                 "weir_agent_failed_items 2",
                 "weir_agent_passes_total 3",

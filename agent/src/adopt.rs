@@ -6,9 +6,10 @@ use std::net::IpAddr;
 
 use weir_proto::model::Generation;
 
+use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, read_surely};
-use crate::plan::{self, Adoption, LedgerChange, Scope, wanted};
+use crate::plan::{self, Adoption, LedgerChange, Scope, unwanted, wanted};
 
 /// What was adopted, or would be.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub async fn adopt<K: Kernel>(
     elsewhere: &BTreeSet<IpAddr>,
 ) -> Result<Outcome, AdoptError> {
     says_what_is_wanted(remembered)?;
-    let (held, ledger) = (&remembered.held, &remembered.ledger);
+    let (held, ledger) = (remembered.keeping.serving(), &remembered.ledger);
     let wanted = wanted(&held.state, ledger, &Scope::All);
     // what a dump misses of what is wanted is asked for by its key, as if it were ours already
     let mut sought = ledger.clone();
@@ -63,6 +64,9 @@ pub async fn adopt<K: Kernel>(
             made: adoption.taken.clone(),
             ..LedgerChange::default()
         };
+        // first: with the service its backends are ours to take out
+        let drained = unwanted(&actual, &adoption.taken, &held, now_unix_ms());
+        journal.begin(&drained).await?;
         journal.record(&change).await?;
     }
     Ok(Outcome {
@@ -73,7 +77,7 @@ pub async fn adopt<K: Kernel>(
 
 /// Refuses a journal in which nothing was accepted: by that nothing would be adopted.
 pub fn says_what_is_wanted(remembered: &Remembered) -> Result<(), AdoptError> {
-    match remembered.held.generation {
+    match remembered.keeping.accepted.generation {
         Generation(0) => Err(AdoptError::NothingAccepted),
         _ => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! The composition root: the only place that names the concrete parts together.
 
 mod commands;
+mod waiting;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use tracing::{error, info, warn};
 use weir_proto::disk::DiskError;
 use weir_proto::model::Node;
 
+use self::waiting::{Waiting, may_pass};
 use crate::admin;
 use crate::config::{Config, LoopbackEngine};
 use crate::journal::{Journal, JournalError, Remembered};
@@ -117,7 +119,23 @@ pub async fn run<K: Kernel>(
     } = settings;
     let controller =
         session::endpoint(&controller).with_context(|| format!("cannot use {controller}"))?;
-    let (journal, remembered) = open_journal(&journal).await?;
+    tokio::pin!(stop);
+    let opened = match open_journal(&journal).await {
+        Err(error) if may_pass(&error) => {
+            let waiting = Waiting {
+                controller: controller.clone(),
+                identity: identity.clone(),
+                journal: &journal,
+                admin_listen,
+            };
+            tokio::select! {
+                opened = waiting.until_opened(error) => opened?,
+                () = &mut stop => return Ok(()),
+            }
+        }
+        opened => opened?,
+    };
+    let (journal, remembered) = opened;
     info!(
         generation = %remembered.keeping.accepted.generation,
         items = remembered.keeping.accepted.state.items().len(),
@@ -127,33 +145,40 @@ pub async fn run<K: Kernel>(
     let keeping = remembered.keeping.clone();
     let (reconciler, status) = Reconciler::new(kernel, journal.clone(), remembered);
     let (changes, queue) = mpsc::channel(CHANGES);
-    let drains = reconciler.drains();
+    // one who asks waits for the answer
+    let (asks, asked) = mpsc::channel(1);
+    let reconciler = reconciler.asked(asked);
     let (link, link_watch) = watch::channel(Link {
         connected: false,
         accepted: keeping.accepted.generation,
         hold: keeping.hold.as_ref().map(|hold| hold.told.clone()),
     });
+    let sources = admin::Sources {
+        status: status.clone(),
+        link: link_watch,
+        degraded: journal.degraded(),
+    };
     let admin = match admin_listen {
-        Some(address) => Some(serve_admin(address, status.clone(), link_watch).await?),
+        Some(address) => Some(serve_admin(address, sources).await?),
         None => None,
     };
+    let session = Session {
+        controller,
+        identity,
+        journal,
+        keeping,
+        changes,
+        status,
+        drains: reconciler.drains(),
+        repairs: reconciler.repairs_to_tell(),
+        asks,
+        link,
+    };
     let mut reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
-    let mut session = tokio::spawn(
-        Session {
-            controller,
-            identity,
-            journal,
-            keeping,
-            changes,
-            status,
-            drains,
-            link,
-        }
-        .run(),
-    );
+    let mut session = tokio::spawn(session.run());
     // neither ends by itself: an agent that lost one must not look alive
     let lost = tokio::select! {
-        () = stop => None,
+        () = &mut stop => None,
         ended = &mut reconciling => Some(("the reconciler", ended)),
         ended = &mut session => Some(("the session", ended)),
     };
@@ -227,23 +252,21 @@ fn advised(error: JournalError) -> anyhow::Error {
 fn advice(error: &JournalError) -> Option<&'static str> {
     match error {
         JournalError::Disk(DiskError::Held { .. }) => Some("weir-agent runs: stop it first"),
-        JournalError::Disk(DiskError::Damaged { .. } | DiskError::RolledBack { .. })
-        | JournalError::Record { .. } => Some(
+        JournalError::Record { .. } => Some(
             "move it aside and start the agent: it takes over what hangs on weir0, and asks the controller for the rest",
         ),
-        JournalError::Disk(_) | JournalError::Abandoned => None,
+        JournalError::Disk(_) | JournalError::Closed | JournalError::Abandoned => None,
     }
 }
 
 async fn serve_admin(
     address: SocketAddr,
-    status: watch::Receiver<crate::reconciler::Status>,
-    link: watch::Receiver<Link>,
+    sources: admin::Sources,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let router = admin::router(admin::Sources { status, link });
+    let router = admin::router(sources);
     Ok(tokio::spawn(async move {
         if let Err(cause) = axum::serve(listener, router).await {
             error!(

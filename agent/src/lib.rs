@@ -4,6 +4,7 @@ pub mod admin;
 pub mod adopt;
 pub mod app;
 pub mod cleanup;
+mod clock;
 pub mod config;
 pub mod journal;
 pub mod kernel;

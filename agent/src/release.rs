@@ -24,7 +24,12 @@ pub struct Outcome {
 /// Forgets all that is remembered, and touches no kernel. What hangs on `weir0` is from then on somebody else's to an
 /// agent with this journal, until it is adopted.
 pub async fn release(journal: &Journal, remembered: &Remembered) -> Result<Outcome, JournalError> {
-    let Remembered { held, ledger } = remembered;
+    let Remembered {
+        keeping,
+        ledger,
+        drains: _,
+    } = remembered;
+    let held = &keeping.accepted;
     let outcome = Outcome {
         generation: held.generation,
         items: by_kind(held.state.items().keys().map(|key| Key::Item(*key))),
@@ -90,7 +95,7 @@ mod tests {
             upserted: vec![Item::Vip(vip(1)), Item::Vip(vip(2)), Item::StrictArp],
             removed: vec![],
         };
-        journal.accept(&change).await.expect("accepted");
+        journal.accept(&change.into(), &[]).await.expect("accepted");
         let ours = LedgerChange {
             made: [Key::Link, Key::Item(ItemKey::Vip([10, 1, 0, 1].into()))].into(),
             found: [(Setting::ForwardV4, "0".to_owned())].into(),

@@ -50,10 +50,13 @@ fn web() -> Vec<Item> {
 async fn run(kernel: &Fake, dir: &std::path::Path, change: Option<Change>) -> Status {
     let (journal, mut remembered) = Journal::open(dir, "boot").expect("journal");
     if let Some(change) = change {
-        journal.accept(&change).await.expect("accepted");
-        remembered.held.apply(change);
+        journal
+            .accept(&change.clone().into(), &[])
+            .await
+            .expect("accepted");
+        remembered.keeping.accepted.apply(change);
     }
-    let generation = remembered.held.generation;
+    let generation = remembered.keeping.accepted.generation;
     let (reconciler, mut status): (_, watch::Receiver<Status>) =
         Reconciler::new(kernel.clone(), journal, remembered);
     let (changes, queue) = mpsc::channel(1);

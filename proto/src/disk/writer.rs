@@ -101,6 +101,11 @@ impl Writer {
         told.await.map_err(lost)?
     }
 
+    /// Says whether a commit failed, after which nothing more is taken.
+    pub fn has_failed(&self) -> bool {
+        lock(&self.0.disk).is_err()
+    }
+
     /// Reads how much was done.
     pub fn counts(&self) -> Counts {
         let Tally {

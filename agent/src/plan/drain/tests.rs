@@ -195,6 +195,34 @@ fn udp_goes_at_once_and_so_does_a_backend_with_its_service() {
 }
 
 #[test]
+fn a_backend_of_udp_that_an_operator_drains_is_done_with_at_once() {
+    let udp = |drain| {
+        Item::Backend(NodeBackend {
+            drain,
+            ..NodeBackend::new(key(Protocol::Udp, 1))
+        })
+    };
+    let mut held = Held {
+        generation: Generation(1),
+        state: [service(Protocol::Udp, Drain::default()), udp(None)]
+            .into_iter()
+            .collect(),
+    };
+    let mut drains = Drains::default();
+    change(
+        &mut held,
+        &mut drains,
+        vec![udp(Some(Drain::default()))],
+        vec![],
+    );
+    assert!(drains.is_empty());
+    assert_eq!(drains.progress().len(), 1);
+    assert!(drains.progress()[0].done);
+    change(&mut held, &mut drains, vec![udp(None)], vec![]);
+    assert_eq!(drains, Drains::default());
+}
+
+#[test]
 fn a_backend_that_an_operator_drains_is_out_when_it_is_done_and_in_again_when_he_says_so() {
     let (mut held, ledger, kernel) = node();
     let mut drains = Drains::default();
