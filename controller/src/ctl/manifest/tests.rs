@@ -158,7 +158,7 @@ fn an_unknown_field_is_named_with_the_nearest_one() {
     assert_eq!(
         faults(&format!("{WEB}status: {{}}\n")),
         [
-            "web.yaml:16: unknown field \"status\" in the document (there is apiVersion, kind, metadata, spec)"
+            "web.yaml:17: unknown field \"status\" in the document (there is apiVersion, kind, metadata, spec)"
         ]
     );
 }
