@@ -162,7 +162,8 @@ fn a_wait_ends_when_nothing_is_left() {
 
 #[test]
 fn a_wait_ends_at_the_deadline_with_what_becomes_of_the_rest() {
-    let past = |end| vec![told(3, -1, end, false)];
+    // the nodes' time is over in the course of the wait
+    let past = |end| vec![told(3, 1, end, false)];
     assert_eq!(
         wait(past(OnDeadline::Reset)),
         draining(
