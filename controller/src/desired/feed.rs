@@ -77,6 +77,12 @@ impl Feed {
         self.held
     }
 
+    /// Gives the newest generation that was sent to the node, or that it holds.
+    pub(crate) fn newest(&self) -> Generation {
+        let newest = self.in_flight.or(self.held);
+        newest.map_or(Generation(0), |(generation, _)| generation)
+    }
+
     /// Says whether the node holds what it must, by whatever generation it knows it.
     pub(crate) fn is_current(&self, view: &View) -> bool {
         view.is(self.held_digest())
@@ -116,6 +122,13 @@ impl Feed {
             removed,
             digest,
         })
+    }
+
+    /// Says whether an update brings the node something that an operator has confirmed up to a generation: what the node
+    /// holds is older than that, and what it is sent is not. Of a node that holds nothing it is not known what it misses.
+    pub(crate) fn brings_confirmed(&self, confirmed: Generation, update: &Update) -> bool {
+        let older = self.held.is_some_and(|(held, _)| held < confirmed);
+        older && confirmed <= update.generation
     }
 
     /// Notes that a generation is durable on the node. Says whether it was the one under way.
