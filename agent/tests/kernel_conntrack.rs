@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use weir_agent::kernel::Kernel;
 use weir_agent::kernel::linux::Linux;
-use weir_agent::kernel::linux::conntrack::{Family, Tuple};
+use weir_agent::kernel::linux::conntrack::{Conntrack, Family, Filters, Translation, Tuple};
 use weir_agent::kernel::linux::netlink::{Batch, Counts, NetlinkSocket, Protocol as Netlink};
 use weir_proto::model::{BackendKey, Endpoint, Frontend, Listener, Port, Protocol};
 
@@ -300,5 +300,36 @@ fn many_backends_are_seen_in_one_dump() {
         assert_eq!(kernel.forget_flows(&wanted).await.unwrap(), 200);
         let [[dumps, _], _] = since(before, kernel.flow_counts());
         assert_eq!((dumps, there("ipv4")), (1, 5));
+    });
+}
+
+#[test]
+fn a_kernel_that_heeds_less_of_a_filter_loses_the_same_flows() {
+    in_new_netns(|| async {
+        let nets = [
+            ["10.9.0.1:80", "10.0.2.11:8080", "10.0.2.12:8080"],
+            ["[fd09::1]:80", "[fd00:2::11]:8080", "[fd00:2::12]:8080"],
+        ];
+        for filters in [Filters::Both, Filters::Original, Filters::Nothing] {
+            let mut conntrack = Conntrack::open_heeding(filters).unwrap();
+            let mut wanted = BTreeSet::new();
+            let before = ["ipv4", "ipv6"].map(there);
+            for [service, first, second] in nets.map(|net| net.map(at)) {
+                make(&through(Protocol::Udp, [service, first], 0..5)).await;
+                make(&through(Protocol::Udp, [service, second], 5..8)).await;
+                make(&through(Protocol::Tcp, [service, first], 8..10)).await;
+                wanted.insert(Translation {
+                    protocol: Protocol::Udp.number(),
+                    destination: service,
+                    replier: first,
+                });
+            }
+            conntrack.forget(&wanted).await.unwrap();
+            let left = ["ipv4", "ipv6"].map(there);
+            assert_eq!(conntrack.deleted(), 10, "{filters:?}");
+            assert_eq!(left, before.map(|before| before + 5), "{filters:?}");
+            assert_eq!(conntrack.filters(), filters);
+            sh("conntrack -F 2>/dev/null");
+        }
     });
 }
