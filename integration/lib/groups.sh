@@ -66,7 +66,7 @@ nft_probe='
   iptables-nft -t nat -A POSTROUTING -m set --match-set probe dst,dst,src -j MASQUERADE'
 
 group_nft() {
-  need ip=iproute2 ipset=ipset iptables-nft=iptables nft=nftables || { fail nft "programs are missing"; return; }
+  need ip=iproute2 ipset=ipset iptables-nft=iptables nft=nftables conntrack=conntrack || { fail nft "programs are missing"; return; }
   local reason
   reason=$(integration/kernel/native sh -c "$nft_probe" 2>&1) || {
     fail nft "this machine's kernel lacks nf_tables for ip, ip_set or xt_set: ${reason//$'\n'/; }"
@@ -74,6 +74,7 @@ group_nft() {
   }
   one_test weir-agent kernel_nft "$top/integration/kernel/native"
   one_test weir-agent kernel_lockdown "$top/integration/kernel/native"
+  one_test weir-agent kernel_conntrack "$top/integration/kernel/native"
 }
 
 group_kernel() {
@@ -86,5 +87,7 @@ group_kernel() {
   one_test weir-agent kernel_lockdown in_kernel
   one_test weir-agent kernel_counts in_kernel
   one_test weir-agent kernel_vips in_kernel
+  one_test weir-agent kernel_flows in_kernel
+  one_test weir-agent kernel_conntrack in_kernel
   one_test weir-integration scenarios in_kernel
 }

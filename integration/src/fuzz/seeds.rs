@@ -19,6 +19,7 @@ const LOCKDOWN: &str = include_str!("../../../agent/src/kernel/linux/ipset/captu
 const NFTABLES: &str =
     include_str!("../../../agent/src/kernel/linux/loopback/nftables/captured.txt");
 const RULES: &str = include_str!("../../fuzz/seeds/nft_rule.txt");
+const FLOWS: &str = include_str!("../../fuzz/seeds/conntrack_flow.txt");
 const FAMILY: &str = include_str!("../../fuzz/seeds/genl_family.txt");
 /// In front of the attributes of generic netlink and of netfilter.
 const HEADER_LEN: usize = 4;
@@ -157,6 +158,19 @@ pub(super) fn rtm_routes() -> Vec<Vec<u8>> {
 pub(super) fn rtm_links() -> Vec<Vec<u8>> {
     let made = Tunnel::make("ip6tnl0", TunnelKind::Ip6tnl);
     vec![made.as_bytes()[wire_header::HEADER_LEN..].to_vec()]
+}
+
+/// What is behind the `nlmsghdr` says nothing of what became of it.
+pub(super) fn rtm_notices() -> Vec<Vec<u8>> {
+    let named = Tunnel::ask("weir0");
+    let mut notices = rtm_addresses();
+    notices.extend(rtm_routes());
+    notices.push(named.as_bytes()[wire_header::HEADER_LEN..].to_vec());
+    notices
+}
+
+pub(super) fn flows() -> Vec<Vec<u8>> {
+    lines(FLOWS)
 }
 
 pub(super) fn messages() -> Vec<Vec<u8>> {

@@ -84,7 +84,7 @@ impl Native {
         batch.extend(sets);
         batch.extend(rules.iter().map(|rule| Command::NewRule(chain, rule, &[])));
         batch.push(Command::DelTable(&name));
-        Ok(self.door.transaction(&batch).await?)
+        Ok(self.door.try_out(&batch).await?)
     }
 
     /// Says what of ours is there of a family.
