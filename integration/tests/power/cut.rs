@@ -137,6 +137,11 @@ impl Tree {
         hasher.finish()
     }
 
+    /// Says whether there is a file or directory of a name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.keys().any(|path| path.ends_with(name))
+    }
+
     fn has_parent(&self, path: &Path) -> bool {
         let parent = path.parent().and_then(|parent| self.names.get(parent));
         parent.is_some_and(|number| !self.files.contains_key(number))
@@ -384,6 +389,15 @@ impl Film {
         let said = self.said.iter().rev().filter(|(begin, _)| *begin < cut);
         said.filter_map(|(_, text)| text.strip_prefix(word)?.trim().parse().ok())
             .next()
+    }
+
+    /// Says whether something is renamed that was made under a name.
+    pub(crate) fn replaces(&self, name: &str) -> bool {
+        let renamed = |step: &Step| match &step.change {
+            Change::Rename { from, .. } => from.ends_with(name),
+            _ => false,
+        };
+        self.steps.iter().any(renamed)
     }
 
     /// Says whether anything is left open at a cut.

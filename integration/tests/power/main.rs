@@ -19,7 +19,7 @@ use weir_proto::disk::{Disk, Records, Recovered, recover};
 use crate::cut::{Film, Syncs, Tree, Unsynced};
 
 /// What is left of what was not synced, at each cut.
-const LEFTOVERS: [Unsynced; 10] = [
+const LEFTOVERS: [Unsynced; 14] = [
     Unsynced::Dropped,
     Unsynced::There,
     Unsynced::NamesAlone,
@@ -30,6 +30,10 @@ const LEFTOVERS: [Unsynced; 10] = [
     Unsynced::Some(1),
     Unsynced::Some(2),
     Unsynced::Some(3),
+    Unsynced::Some(4),
+    Unsynced::Some(5),
+    Unsynced::Some(6),
+    Unsynced::Some(7),
 ];
 
 /// Memory is where a state is made and opened in a millisecond.
@@ -38,10 +42,11 @@ const MEMORY: &str = "/dev/shm";
 /// What the states of a film came to.
 #[derive(Debug, Default)]
 struct Outcome {
+    /// Distinct ones.
     states: usize,
-    /// Right behind a sync.
+    /// Cuts right behind a sync.
     at_syncs: usize,
-    /// With something unsynced.
+    /// Those with something unsynced.
     between_syncs: usize,
     damaged: usize,
     /// Opened with less than was accepted.
@@ -89,7 +94,9 @@ struct Check<'a> {
     root: &'a Path,
     /// Accepted before the film began.
     before: u64,
-    /// Generations that a recovery may go back to before anything is sent; none: a cut may lose nothing.
+    /// Sent before the film began.
+    sent: u64,
+    /// What a recovery goes back to, which has to tell so until something is sent; none: a cut may lose nothing.
     back_to: Option<u64>,
 }
 
@@ -104,6 +111,9 @@ impl Check<'_> {
             loop {
                 let cut = next.lock().map_err(|_| anyhow!("poisoned"))?.next();
                 let Some(cut) = cut else { return Ok(()) };
+                if self.film.syncs.contains(&cut) {
+                    outcome.lock().map_err(|_| anyhow!("poisoned"))?.at_syncs += 1;
+                }
                 for unsynced in LEFTOVERS {
                     let tree = self.film.state(cut, unsynced);
                     let digest = (tree.digest(), self.promised(cut));
@@ -132,7 +142,7 @@ impl Check<'_> {
     /// The last generation accepted, and the last sent, at a cut.
     fn promised(&self, cut: usize) -> (u64, u64) {
         let said = |word| self.film.last_said(word, cut);
-        let sent = said("sent").unwrap_or(self.before);
+        let sent = said("sent").unwrap_or(self.sent);
         // before something is sent, what was opened is what there is
         let opened = said("opened").unwrap_or(self.before);
         (said("accepted").unwrap_or(opened), sent.max(opened))
@@ -145,18 +155,18 @@ impl Check<'_> {
         tree.write(self.root, &root)?;
         let mut outcome = Outcome {
             states: 1,
-            at_syncs: usize::from(self.film.syncs.contains(&cut)),
             between_syncs: usize::from(!self.film.is_settled(cut)),
             ..Outcome::default()
         };
         let path = journal(&root);
         let opened = unpanicked(|| Disk::open(&path, SCHEMA))?;
+        let accepted = self.back_to.unwrap_or(accepted).min(accepted);
         match opened {
             Ok((disk, records)) => {
                 drop(disk);
                 let found = records_of(&records)?;
                 ensure!(found <= sent, "{found} of {sent} that were sent");
-                outcome.lost = usize::from(found < accepted.min(self.back_to.unwrap_or(accepted)));
+                outcome.lost = usize::from(found < accepted);
             }
             Err(error) if error.is_damage() => outcome.damaged = 1,
             Err(error) => return Err(error.into()),
@@ -165,8 +175,14 @@ impl Check<'_> {
         let found = records_of(&records)?;
         ensure!(found <= sent, "recovered {found} of {sent} that were sent");
         outcome.recovered = usize::from(recovered.is_some());
+        if let Some(back) = self.back_to
+            && self.film.last_said("sent", cut).is_none()
+        {
+            ensure!(found == back, "recovered {found} where there is {back}");
+            ensure!(recovered.is_some(), "nobody is told of the recovery");
+        }
         let complete = recovered.is_none_or(|Recovered { complete, .. }| complete);
-        if complete && found < accepted && self.back_to.is_none_or(|back| found < back) {
+        if complete && found < accepted {
             outcome.lost = 1;
         }
         // and it goes on from there
@@ -183,7 +199,6 @@ impl Check<'_> {
 impl Outcome {
     fn add(&mut self, other: &Self) {
         self.states += other.states;
-        self.at_syncs += other.at_syncs;
         self.between_syncs += other.between_syncs;
         self.damaged += other.damaged;
         self.lost += other.lost;
@@ -198,11 +213,12 @@ fn unpanicked<T>(act: impl FnOnce() -> T) -> Result<T> {
 #[test]
 fn a_journal_cut_anywhere_has_what_was_accepted() -> Result<()> {
     let stage = Stage::new()?;
-    let film = stage.film(40, Syncs::Kept)?;
+    let film = stage.film(90, Syncs::Kept)?;
     let check = Check {
         film: &film,
         root: &stage.root(),
         before: 0,
+        sent: 0,
         back_to: None,
     };
     let outcome = check.all()?;
@@ -219,6 +235,70 @@ fn a_journal_cut_anywhere_has_what_was_accepted() -> Result<()> {
 }
 
 #[test]
+fn a_journal_cut_while_it_goes_on_after_a_cut_has_what_was_accepted() -> Result<()> {
+    let first = Stage::new()?;
+    let film = first.film(6, Syncs::Kept)?;
+    // a commit that is in the database and not in the watermark is written anew first
+    let sixth = film.cuts.iter().copied().filter(|cut| {
+        let said = |word| film.last_said(word, *cut);
+        said("sent") == Some(6) && said("accepted") == Some(5)
+    });
+    let cut = sixth.max().context("a cut in the sixth commit")?;
+    // before the watermark is given its name
+    let states = film.cuts.range(..=cut).rev();
+    let uncertain = states
+        .map(|cut| film.state(*cut, Unsynced::There))
+        .find(|tree| tree.has("watermark.next"))
+        .context("an unfinished commit")?;
+    let stage = Stage::new()?;
+    std::fs::remove_dir(stage.root())?;
+    uncertain.write(&first.root(), &stage.root())?;
+    let film = stage.film(9, Syncs::Kept)?;
+    ensure!(film.replaces("db.next"), "nothing was written anew");
+    let check = Check {
+        film: &film,
+        root: &stage.root(),
+        before: 5,
+        sent: 6,
+        back_to: None,
+    };
+    let outcome = check.all()?;
+    ensure!(outcome.states >= 100, "{outcome:?}");
+    ensure!(outcome.lost == 0, "{outcome:?}");
+    ensure!(
+        (outcome.damaged, outcome.recovered) == (0, 0),
+        "{outcome:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_recovery_cut_anywhere_is_done_again_and_told() -> Result<()> {
+    let stage = Stage::new()?;
+    stage.film(6, Syncs::Kept)?;
+    let path = journal(&stage.root());
+    std::fs::write(path.join("db/conf"), "nothing that makes sense")?;
+    std::fs::write(path.join("db/db"), [0xa5; 8192])?;
+    let film = stage.film(9, Syncs::Kept)?;
+    ensure!(
+        film.last_said("opened", usize::MAX) == Some(1),
+        "not from the snapshot"
+    );
+    let check = Check {
+        film: &film,
+        root: &stage.root(),
+        before: 6,
+        sent: 6,
+        back_to: Some(1),
+    };
+    let outcome = check.all()?;
+    ensure!(outcome.states >= 100, "{outcome:?}");
+    ensure!(outcome.lost == 0, "{outcome:?}");
+    ensure!(outcome.damaged > 0, "{outcome:?}");
+    Ok(())
+}
+
+#[test]
 fn without_the_sync_of_everything_accepted_generations_are_lost() -> Result<()> {
     let stage = Stage::new()?;
     let film = stage.film(8, Syncs::FilesAlone)?;
@@ -226,6 +306,7 @@ fn without_the_sync_of_everything_accepted_generations_are_lost() -> Result<()> 
         film: &film,
         root: &stage.root(),
         before: 0,
+        sent: 0,
         back_to: None,
     };
     let outcome = check.all()?;
