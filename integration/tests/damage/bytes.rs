@@ -11,10 +11,10 @@ use weir_proto::disk::{Disk, recover};
 use crate::{Files, MEMORY, generation_of, read_files, unpanicked, write, write_files};
 
 /// The last generation of the journal that is damaged.
-const LAST: u64 = 5;
+const LAST: u64 = 30;
 
 /// How often a byte of what sled fills up its file with is flipped: all of that is zeros.
-const PADDING: usize = 64;
+const PADDING: usize = 16;
 
 const SECTOR: usize = 512;
 /// Files below this are cut at each byte.
