@@ -1,10 +1,10 @@
 # The groups of tests, from the cheapest up.
 # shellcheck shell=bash
 
-groups=(lint unit cluster grpc nft kernel)
+groups=(lint unit cluster grpc damage power nft kernel)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
-privileged=(--test 'kernel_*' --test scenarios --test grpc)
+privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
@@ -58,6 +58,20 @@ group_grpc() {
   need_grpcurl || { fail grpc "no grpcurl"; return; }
   cargo build --workspace --bins || { fail grpc "does not build"; return; }
   WEIR_GRPCURL=$grpcurl one_test weir-integration grpc
+}
+
+# A program that writes a journal runs under strace, which records its calls or lets them fail.
+group_power() {
+  need strace=strace || { fail power "no strace"; return; }
+  cargo build --workspace --bins || { fail power "does not build"; return; }
+  one_test weir-integration power
+}
+
+group_damage() {
+  need strace=strace || { fail damage "no strace"; return; }
+  cargo build --workspace --bins || { fail damage "does not build"; return; }
+  # root of its own mount namespace: it makes small file systems, and some that are read-only
+  one_test weir-integration damage "$top/integration/kernel/native"
 }
 
 # The rule that the agent writes through nf_tables, tried with the programs that do the same.

@@ -63,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     target("wire_failure", wire::failure, seeds::failures),
     target("journal_records", disk::journal, seeds::journals),
     target("disk_envelope", disk::envelope, seeds::envelopes),
+    target("disk_snapshot", disk::snapshot, seeds::snapshots),
 ];
 
 const fn target(

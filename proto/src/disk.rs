@@ -13,6 +13,7 @@
 //!   alone though a later sync reports success: it is written anew before anybody hears of it;
 //! - beside the database the last two `snapshot-<commits>` have everything in one file each; [`recover`] starts
 //!   again from the newest of those that are whole, and sets what was damaged aside;
+//! - a large record is kept in pieces, see `pieces`: a large node of sled's is damaged by a power cut;
 //! - sled frees space late: a database of more than 5 times its content is written anew;
 //! - sled may panic on damage, so it is called inside `catch_unwind`;
 //! - after a failed sync nothing more is written: what a second try would report as durable may not be.
@@ -25,6 +26,7 @@ pub mod envelope;
 mod error;
 mod live;
 mod mark;
+mod pieces;
 mod recovery;
 pub mod snapshot;
 mod writer;
@@ -71,6 +73,10 @@ impl Batch {
     /// Writes a record over the one that has its key.
     pub fn put(&mut self, key: Vec<u8>, payload: Vec<u8>) {
         debug_assert!(key.first().is_some_and(|byte| *byte != 0));
+        self.put_any(key, payload);
+    }
+
+    fn put_any(&mut self, key: Vec<u8>, payload: Vec<u8>) {
         self.0.insert(key, Some(payload));
     }
 
@@ -190,7 +196,10 @@ fn open_live(
     directory: &Directory,
     schema: u8,
 ) -> Result<(Live, Records, Option<Note>), DiskError> {
-    unpanicked(directory, || Live::open(directory, schema))
+    let (live, pieces, note) = unpanicked(directory, || Live::open(directory, schema))?;
+    let records = pieces::join(pieces)
+        .ok_or_else(|| DiskError::damaged(directory.path(), "a record in it has no beginning"))?;
+    Ok((live, records, note))
 }
 
 /// Makes an error of a panic: of sled, on content that makes no sense to it.

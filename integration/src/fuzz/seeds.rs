@@ -11,7 +11,7 @@ use weir_proto::disk::Records;
 use weir_proto::disk::envelope::seal;
 use weir_proto::wire;
 
-use super::disk::lay_out;
+use super::disk::{lay_out, sealed};
 
 const IPVS: &str = include_str!("../../../agent/src/kernel/linux/ipvs/captured.txt");
 const IPSET: &str = include_str!("../../../agent/src/kernel/linux/ipset/captured.txt");
@@ -550,4 +550,18 @@ pub(super) fn envelopes() -> Vec<Vec<u8>> {
         all.push([&[1, len], *key, &seal(1, key, payload)].concat());
     }
     all
+}
+
+pub(super) fn snapshots() -> Vec<Vec<u8>> {
+    let records: Records = [
+        (b"g".to_vec(), vec![7; 8]),
+        (b"\0pi\0\0\0\x01".to_vec(), b"the second piece".to_vec()),
+        (b"i".to_vec(), b"the first".to_vec()),
+    ]
+    .into();
+    let whole = sealed(1, 9, &records);
+    vec![
+        [&[1], whole.as_slice()].concat(),
+        [&[1], lay_out(&records).as_slice()].concat(),
+    ]
 }

@@ -1,21 +1,23 @@
 //! sled's side: opening, reading, filling and closing a database.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use super::directory::{Directory, LOCK_PATIENCE, LOCK_RETRY, lock_soon};
+use super::directory::{
+    Directory, LOCK_PATIENCE, LOCK_RETRY, exists, lock_soon, remove_dir, remove_file,
+};
 use super::envelope::{seal, unseal};
 use super::mark::{MARK_KEY, Mark};
 use super::{DiskError, Note, Records, text};
 use crate::faults::{self, Point};
 
 /// How much of its file sled frees or takes up at once. Its own 512 KiB are as much as all records of a small
-/// node, of which it leaves several half empty; a quarter of this is the most that its leaves of up to 16 records
-/// take before they go to files of their own.
-const SEGMENT: usize = 64 * 1024;
+/// node, and it leaves several half empty. A quarter of this is the most that a node takes before it goes to a file
+/// of its own: the 256 keys of an inner one have 128 bytes each, of a leaf see `pieces`.
+pub(super) const SEGMENT: usize = 128 * 1024;
 
 /// Records that are put into a new database at once: with as many as fit, sled writes each of its nodes twice.
 const FILLED_AT_ONCE: usize = 64;
@@ -35,6 +37,7 @@ pub(super) struct Content {
 /// lets go of it on a thread of its own.
 fn open_at(at: &Path) -> Result<sled::Db, sled::Error> {
     let deadline = Instant::now() + LOCK_PATIENCE;
+    drop_half_snapshots(at).map_err(sled::Error::Io)?;
     loop {
         let opened = sled::Config::new()
             .path(at)
@@ -51,9 +54,26 @@ fn open_at(at: &Path) -> Result<sled::Db, sled::Error> {
     }
 }
 
-/// Says whether somebody else has the lock: sled has no kind of error for that but "other".
+/// Removes a snapshot that sled had begun to write when it was cut: it would read that as if it were whole
+/// (sled 0.34.7, src/config.rs, `get_snapshot_files`), and call the database corrupt. The one before is still there.
+fn drop_half_snapshots(at: &Path) -> io::Result<()> {
+    if !exists(at)? {
+        return Ok(());
+    }
+    for entry in fs::read_dir(at)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "generating") {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says whether somebody else has the lock: sled has no kind of error for that but "other", which it has for a
+/// file that makes no sense as well, and so many words (sled 0.34.7, src/config.rs, `try_lock`).
 fn is_held(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.kind() == io::ErrorKind::Other)
+    matches!(error, sled::Error::Io(error)
+        if error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock"))
 }
 
 /// Opens the database of a directory, which is made if it is not there.
@@ -164,8 +184,7 @@ fn fill(
     sealed: impl Iterator<Item = Result<(sled::IVec, sled::IVec), DiskError>>,
 ) -> Result<sled::Db, DiskError> {
     let failed = |error| DiskError::write(directory.path(), error);
-    super::directory::remove_dir(&directory.next())
-        .map_err(|error| DiskError::directory(directory.path(), error))?;
+    remove_dir(&directory.next()).map_err(|error| DiskError::directory(directory.path(), error))?;
     let db = open_at(&directory.next()).map_err(failed)?;
     let mut batch = sled::Batch::default();
     for (place, entry) in sealed.enumerate() {

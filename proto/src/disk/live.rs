@@ -5,7 +5,7 @@ use std::mem;
 use super::directory::{self, Directory};
 use super::envelope::seal;
 use super::mark::{MARK_KEY, Mark, read_watermark, write_watermark};
-use super::{Batch, DiskError, Note, Records, database, snapshot};
+use super::{Batch, DiskError, Note, Records, database, pieces, snapshot};
 use crate::faults::{self, Bug, Point};
 
 /// A snapshot is written when as much was committed as all records take, so that it costs as much as commits
@@ -14,8 +14,8 @@ const EXPORT_AFTER: u64 = 1024 * 1024;
 /// A database is shrunk above this multiple of its content: a new one has 3 times that (sled's nodes are written
 /// once when they are filled and again when they are split), and sled lets it grow to 5 or 6.
 const GROWTH: u64 = 5;
-/// Below this nothing is shrunk: it is 10 segments, the least that sled does with.
-const SHRUNK_ABOVE: u64 = 640 * 1024;
+/// Below this nothing is shrunk: it is 6 segments, the least that sled does with.
+const SHRUNK_ABOVE: u64 = 6 * database::SEGMENT as u64;
 /// Committed bytes between two looks at the files; for more content, an eighth of that.
 const MEASURED_AFTER: u64 = 64 * 1024;
 
@@ -127,6 +127,7 @@ impl Live {
         let pass = |point| faults::pass(point).map_err(|fault| unsynced(fault.into()));
         pass(Point::JournalBatch)?;
         let db = self.db(directory)?;
+        let batch = pieces::split(batch, |key| db.contains_key(key)).map_err(failed)?;
         let mut mark = Mark {
             commits: self.mark.commits + 1,
             ..self.mark

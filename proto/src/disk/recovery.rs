@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::directory::{self, Directory};
 use super::mark::{self, Mark, read_watermark, write_watermark};
-use super::{Disk, DiskError, Records, database, open_live, snapshot, unpanicked};
+use super::{Disk, DiskError, Records, database, open_live, pieces, snapshot, unpanicked};
 
 /// What became of a damaged database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,8 @@ pub fn rebuild(path: &Path, schema: u8, records: &Records) -> Result<Disk, DiskE
     let at = |error| DiskError::directory(directory.path(), error);
     directory.put_back().map_err(at)?;
     let known = Known::of(&directory, schema)?;
-    take_place(&directory, schema, records, known.last + 1, None)?;
+    let pieces = pieces::split_all(records);
+    take_place(&directory, schema, &pieces, known.last + 1, None)?;
     let (live, _, _) = open_live(&directory, schema)?;
     // what cannot be moved is well where it is
     let _ = directory.move_aside();
@@ -157,7 +158,7 @@ impl Known {
 fn take_place(
     directory: &Directory,
     schema: u8,
-    records: &Records,
+    pieces: &Records,
     commits: u64,
     note: Option<&Note>,
 ) -> Result<(), DiskError> {
@@ -167,7 +168,7 @@ fn take_place(
     if directory::exists(&directory.damaged().join("db")).map_err(at)? {
         directory.move_aside().map_err(at)?;
     }
-    let mark = database::make(directory, schema, records, commits, note)?;
+    let mark = database::make(directory, schema, pieces, commits, note)?;
     keep_aside(directory, schema).map_err(at)?;
     directory.switch_damaged().map_err(at)?;
     write_watermark(directory, schema, mark).map_err(|error| DiskError::sync(path, error))
