@@ -14,8 +14,8 @@ use weir_integration::netns::Netns;
 
 use crate::model;
 
-/// Between two looks. One takes some 5 ms of the guest's only processor, which the agent needs as well.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Between two looks. One takes some 10 ms of the guest's only processor, which the agent needs as well.
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// Somebody who looks at a kernel.
 pub(crate) struct Eyes {
