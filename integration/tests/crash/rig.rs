@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +21,7 @@ use weir_integration::weir::{AgentProgram, Weir};
 use crate::churn::{Churn, Told};
 use crate::eyes::Eyes;
 use crate::model;
+use crate::warm;
 
 /// The one node.
 const NODE: &str = "node-a";
@@ -49,7 +51,10 @@ impl Rig {
         let seed = seed()?;
         println!("WEIR_SEED={seed}");
         let dir = tempfile::tempdir()?;
-        let topology = Topology::two_pods("c-", dir.path())?;
+        // tests may run side by side: each has names of its own
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let topology = Topology::two_pods(&format!("c{number}-"), dir.path())?;
         let node = topology.node(NODE)?;
         for line in model::foreign_commands() {
             program::run(node.netns.command(&line[0]).args(&line[1..]), "")?;
@@ -61,6 +66,7 @@ impl Rig {
             name: program,
             environment: vec![
                 ("WEIR_FAULT".to_owned(), order),
+                ("WEIR_AGENT_ADMIN_LISTEN".to_owned(), warm::ADMIN.to_owned()),
                 // to look up the names for one takes longer than all else in the guest
                 ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
             ],
@@ -141,6 +147,16 @@ impl Rig {
         Ok(begun.elapsed())
     }
 
+    /// Reads what the node's kernel holds.
+    pub(crate) fn kernel(&self) -> Result<KernelState> {
+        KernelState::read(&self.topology.node(NODE)?.netns)
+    }
+
+    /// Does something within the node.
+    pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T> {
+        self.topology.node(NODE)?.netns.enter(act)
+    }
+
     /// Ends everything, and fails if anything was ever lost.
     pub(crate) fn finish(self) -> Result<()> {
         let told = self.churn.told();
@@ -160,8 +176,7 @@ impl Rig {
             "{outcome}: {:?}",
             outcome.failed
         );
-        let mut gone =
-            KernelState::read(&self.topology.node(NODE)?.netns)?.lost_since(&self.before);
+        let mut gone = self.kernel()?.lost_since(&self.before);
         // settings that the agent needs otherwise
         gone.retain(|line| !line.contains('='));
         ensure!(gone.is_empty(), "the operator's own: {gone:#?}");
