@@ -159,6 +159,7 @@ impl Rig {
 
     /// Ends everything, and fails if anything was ever lost.
     pub(crate) fn finish(self) -> Result<()> {
+        let kernel = self.kernel()?;
         let told = self.churn.told();
         let made = self.churn.made();
         self.churn.stop()?;
@@ -176,7 +177,7 @@ impl Rig {
             "{outcome}: {:?}",
             outcome.failed
         );
-        let mut gone = self.kernel()?.lost_since(&self.before);
+        let mut gone = kernel.lost_since(&self.before);
         // settings that the agent needs otherwise
         gone.retain(|line| !line.contains('='));
         ensure!(gone.is_empty(), "the operator's own: {gone:#?}");
