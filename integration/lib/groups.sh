@@ -114,7 +114,8 @@ group_crash() {
     if [ "$crate" = proto ]; then rust_tests lib "weir_proto, faults" "$directory" "$executable" faults::; fi
   done
   one_test weir-integration planted env "${tests[@]}"
-  local guest_seconds=$guest_seconds
+  # some five minutes where nothing else runs
+  local guest_seconds=2400
   if [ -n "$long" ]; then
     guest_seconds=$long_seconds
     local -x WEIR_CRASH_ROUNDS=1000

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use weir_integration::eventually::eventually;
+use weir_integration::program;
 use weir_integration::random::Random;
 use weir_proto::faults::{Action, Point};
 
@@ -30,7 +31,7 @@ fn an_agent_recovers_from_every_fault_at_every_point() -> Result<()> {
         }
     }
     ensure!(cases >= 40, "only {cases} cases");
-    println!("{cases} faults");
+    program::line(&format!("{cases} faults"))?;
     rig.finish()
 }
 

@@ -14,6 +14,7 @@ use weir_integration::client::Proto;
 use weir_integration::eventually::eventually;
 use weir_integration::kernel_state::KernelState;
 use weir_integration::load::Load;
+use weir_integration::netns::Netns;
 use weir_integration::program;
 use weir_integration::topology::Topology;
 use weir_integration::weir::{AgentProgram, Weir};
@@ -49,7 +50,7 @@ impl Rig {
     /// Starts everything; the operator rests. An agent that can be made to fail is one with a file of orders.
     pub(crate) fn start(program: &'static str) -> Result<Self> {
         let seed = seed()?;
-        println!("WEIR_SEED={seed}");
+        program::line(&format!("WEIR_SEED={seed}"))?;
         let dir = tempfile::tempdir()?;
         // tests may run side by side: each has names of its own
         static NEXT: AtomicUsize = AtomicUsize::new(1);
@@ -57,7 +58,7 @@ impl Rig {
         let topology = Topology::two_pods(&format!("c{number}-"), dir.path())?;
         let node = topology.node(NODE)?;
         for line in model::foreign_commands() {
-            program::run(node.netns.command(&line[0]).args(&line[1..]), "")?;
+            run(&node.netns, &line)?;
         }
         let before = KernelState::read(&node.netns)?;
         let listen = SocketAddr::from((node.fabric, 7420));
@@ -152,9 +153,24 @@ impl Rig {
         KernelState::read(&self.topology.node(NODE)?.netns)
     }
 
+    /// Runs a command on the node.
+    pub(crate) fn run(&self, line: &str) -> Result<()> {
+        run(&self.topology.node(NODE)?.netns, line)
+    }
+
     /// Does something within the node.
     pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T> {
         self.topology.node(NODE)?.netns.enter(act)
+    }
+
+    /// Waits until the kernel was looked at once more, from beginning to end.
+    pub(crate) fn looks_again(&self) -> Result<()> {
+        let goal = self.eyes.looks() + 2;
+        eventually("the next looks", SOON, || {
+            let looks = self.eyes.looks();
+            ensure!(looks >= goal, "{looks} of {goal}");
+            Ok(())
+        })
     }
 
     /// Ends everything, and fails if anything was ever lost.
@@ -163,15 +179,16 @@ impl Rig {
         let told = self.churn.told();
         let made = self.churn.made();
         self.churn.stop()?;
+        let looks = self.eyes.looks();
         let looked = self.eyes.close()?;
         let outcome = self.load.stop()?;
-        println!(
+        program::line(&format!(
             "{made} changes, {} looks at the kernel, {outcome}",
-            looked.looks
-        );
+            looks
+        ))?;
         ensure!(told.lost.is_empty(), "accepted and lost: {:?}", told.lost);
         ensure!(looked.missing.is_empty(), "missing: {:?}", looked.missing);
-        ensure!(looked.looks > 0, "nobody looked");
+        ensure!(looks > 0, "nobody looked");
         ensure!(
             outcome.failed.is_empty() && outcome.pods() == ["pod-x", "pod-y"],
             "{outcome}: {:?}",
@@ -195,6 +212,12 @@ impl Rig {
         let log = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(String::from_utf8_lossy(&log).into_owned())
     }
+}
+
+fn run(netns: &Netns, line: &str) -> Result<()> {
+    let mut words = line.split(' ');
+    let mut command = netns.command(words.next().context("an empty line")?);
+    program::run(command.args(words), "").map(drop)
 }
 
 /// Fails unless the node has the last change and its kernel just what was asked for.
