@@ -1,10 +1,12 @@
 # The groups of tests, from the cheapest up.
 # shellcheck shell=bash
 
-groups=(lint unit cluster grpc damage power nft kernel)
+# Asked for: longer runs, where a group has one.
+long=''
+groups=(lint unit cluster grpc damage power nft kernel crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
-privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
+privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage --test crash --test planted)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
@@ -37,6 +39,7 @@ group_lint() {
   check "rustfmt, fuzz targets" rustfmt --edition 2024 --check integration/fuzz/fuzz_targets/*.rs
   check clippy cargo clippy --workspace --all-targets -- -D warnings
   check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
+  check "clippy, faults" cargo clippy --workspace --all-targets --features weir-integration/faults -- -D warnings
   check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native,qemu}
   one_test weir-integration layers
 }
@@ -104,4 +107,35 @@ group_kernel() {
   one_test weir-agent kernel_flows in_kernel
   one_test weir-agent kernel_conntrack in_kernel
   one_test weir-integration scenarios in_kernel
+}
+
+# Builds the agent that can be made to fail and puts it aside; the programs as they are shipped stay in their place.
+faulty_agent() {
+  local programs status
+  programs=$(target_directory)/debug
+  cargo build --workspace --bins --features weir-integration/faults &&
+    install -m 755 "$programs/weir-agent" "$programs/weir-agent-faults"
+  status=$?
+  cargo build --workspace --bins && return "$status"
+}
+
+group_crash() {
+  need_kernel || { fail crash "no kernel with ip_vs to be had"; return; }
+  faulty_agent || { fail crash "does not build"; return; }
+  local crate directory executable tests=()
+  for crate in proto agent; do
+    IFS=$'\t' read -r _ _ directory executable < <(executables test -p "weir-$crate" --lib --features faults)
+    [ -n "$executable" ] || { fail crash "the tests of weir-$crate do not build with faults"; return; }
+    tests+=("WEIR_TESTS_${crate^^}=$executable")
+    # how faults are ordered: the group unit builds without them
+    if [ "$crate" = proto ]; then rust_tests lib "weir_proto, faults" "$directory" "$executable" faults::; fi
+  done
+  one_test weir-integration planted env "${tests[@]}"
+  # some five minutes where nothing else runs
+  local guest_seconds=2400
+  if [ -n "$long" ]; then
+    guest_seconds=$long_seconds
+    local -x WEIR_CRASH_ROUNDS=1000
+  fi
+  one_test weir-integration crash in_kernel
 }
