@@ -81,6 +81,22 @@ fn catches(bug: Bug) -> Test {
             "agent",
             "reconciler::tests::an_agent_without_its_journal_takes_over_what_hangs_on_its_link",
         ),
+        Bug::DrainForgotten => (
+            "agent",
+            "reconciler::drain_tests::a_drain_goes_on_after_a_restart",
+        ),
+        Bug::OneCountEnough => (
+            "agent",
+            "plan::drain::tests::a_backend_that_is_taken_out_stays_at_weight_0_until_it_has_no_connection",
+        ),
+        Bug::HoldIgnored => (
+            "agent",
+            "plan::hold::tests::more_than_half_and_more_than_ten_are_held_back",
+        ),
+        Bug::DoubtIgnored => (
+            "agent",
+            "reconciler::drain_tests::an_agent_that_is_unsure_adds_what_is_missing_and_takes_nothing_away",
+        ),
     }
 }
 

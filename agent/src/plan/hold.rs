@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use weir_proto::faults::{self, Bug};
 use weir_proto::model::{self, Generation, Item, ItemKey};
 use weir_proto::state::NodeState;
 
@@ -123,7 +124,7 @@ impl Keeping {
         let other = !self.cluster.is_empty() && !cluster.is_empty() && cluster != self.cluster;
         let new_cluster = (!cluster.is_empty() && cluster != self.cluster).then_some(cluster);
         let (serving, over) = self.let_go(&change);
-        let cause = match confirmed {
+        let cause = match confirmed || faults::planted(Bug::HoldIgnored) {
             true => None,
             false => self.too_much(&serving, other),
         };
