@@ -14,7 +14,7 @@
 //! - beside the database the last two `snapshot-<commits>` have everything in one file each; [`recover`] starts
 //!   again from the newest of those that are whole, and sets what was damaged aside;
 //! - a large record is kept in pieces, see `pieces`: a large node of sled's is damaged by a power cut;
-//! - sled frees space late: a database of more than 5 times its content is written anew;
+//! - sled frees space late: a database of more than 4.5 times its content is written anew;
 //! - sled may panic on damage, so it is called inside `catch_unwind`;
 //! - after a failed sync nothing more is written: what a second try would report as durable may not be.
 //!

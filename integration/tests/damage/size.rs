@@ -9,7 +9,7 @@ use weir_proto::disk::{Batch, Disk, Records, Writer};
 use crate::MEMORY;
 
 const CHANGES: usize = 1_000_000;
-/// Of one change each, and in flight together: what a controller sends in a burst.
+/// Commits of one change each that are under way together, as in a burst.
 const TOGETHER: usize = 500;
 
 fn change(random: &mut Random, services: usize, backends: usize) -> Batch {
@@ -23,7 +23,7 @@ fn change(random: &mut Random, services: usize, backends: usize) -> Batch {
         ),
     };
     let mut batch = Batch::default();
-    let payload = (0..150).map(|_| random.byte()).collect();
+    let payload = vec![random.byte(); 150];
     batch.put(key.into_bytes(), payload);
     batch
 }
@@ -42,7 +42,7 @@ fn size(path: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// Does so many changes; gives the bytes of the state and of the directory.
+/// Does so many changes to services with so many backends each, and measures what they leave.
 async fn changed(services: usize, backends: usize, changes: usize) -> Result<()> {
     let dir = tempfile::tempdir_in(MEMORY)?;
     let path = dir.path().join("journal");
@@ -91,5 +91,5 @@ async fn a_million_changes_leave_eight_times_the_state_at_most() -> Result<()> {
 
 #[tokio::test]
 async fn a_small_state_with_many_changes_stays_small() -> Result<()> {
-    changed(1000, 0, CHANGES / 5).await
+    changed(1000, 1, CHANGES / 5).await
 }

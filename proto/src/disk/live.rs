@@ -11,9 +11,9 @@ use crate::faults::{self, Bug, Point};
 /// A snapshot is written when as much was committed as all records take, so that it costs as much as commits
 /// do; not more often than for each MiB.
 const EXPORT_AFTER: u64 = 1024 * 1024;
-/// A database is shrunk above this multiple of its content: a new one has 3 times that (sled's nodes are written
-/// once when they are filled and again when they are split), and sled lets it grow to 5 or 6.
-const GROWTH: u64 = 5;
+/// A database is shrunk above so many halves of its content: a new one has 3 times that (sled's nodes are written
+/// once when they are filled and again when they are split), and sled lets it grow to 5 or 6 times.
+const GROWTH: u64 = 9;
 /// Below this nothing is shrunk: it is 6 segments, the least that sled does with.
 const SHRUNK_ABOVE: u64 = 6 * database::SEGMENT as u64;
 /// Committed bytes between two looks at the files; for more content, an eighth of that.
@@ -202,7 +202,7 @@ impl Live {
         let path = directory.path();
         let size =
             directory::size(&directory.db()).map_err(|error| DiskError::directory(path, error))?;
-        let bound = (self.bytes * GROWTH).max(SHRUNK_ABOVE);
+        let bound = (self.bytes * GROWTH / 2).max(SHRUNK_ABOVE);
         if size <= bound.max(self.shrunk_above) {
             return Ok(false);
         }
@@ -217,7 +217,7 @@ impl Live {
         // a content of which even a new database is that large would be written anew again and again
         let size =
             directory::size(&directory.db()).map_err(|error| DiskError::directory(path, error))?;
-        self.shrunk_above = size + size / 2;
+        self.shrunk_above = size + (size / 8).max(2 * database::SEGMENT as u64);
         Ok(true)
     }
 

@@ -20,8 +20,8 @@ const HEAD_KEY: &[u8] = b"\0head";
 const PREFIX: &str = "snapshot-";
 
 /// How many snapshots stay. The second is for when the newest is what got damaged; a third would not fit: the
-/// database is let grow to 5 times the content and each snapshot is once its size, and all that should not pass 8
-/// times.
+/// database is let grow to 4.5 times the content, and some before that is noticed, each snapshot is once its size,
+/// and all that should not pass 8 times.
 const KEPT: usize = 2;
 
 /// Writes records, sealed, as a snapshot.
