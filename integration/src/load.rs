@@ -30,13 +30,23 @@ pub struct Load {
 impl Load {
     /// Starts asking `target` from inside `netns`.
     pub fn start(netns: &Netns, proto: Proto, target: SocketAddr) -> Result<Load> {
+        Load::start_patient(netns, proto, target, PATIENCE)
+    }
+
+    /// Starts asking like that, with another patience for each step of a request.
+    pub fn start_patient(
+        netns: &Netns,
+        proto: Proto,
+        target: SocketAddr,
+        patience: Duration,
+    ) -> Result<Load> {
         let stop = Arc::new(AtomicBool::new(false));
         let made = Arc::new(AtomicUsize::new(0));
         let (told, counter) = (Arc::clone(&stop), Arc::clone(&made));
         let thread = netns.spawn(move || {
             let mut outcome = Outcome::default();
             while !told.load(Ordering::Relaxed) {
-                outcome.count(client::request(proto, target, PATIENCE));
+                outcome.count(client::request(proto, target, patience));
                 counter.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(EVERY);
             }

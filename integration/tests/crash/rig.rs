@@ -28,6 +28,10 @@ use crate::warm;
 const NODE: &str = "node-a";
 /// The service that no change touches.
 const WEB: &str = "10.100.100.100:8080";
+/// How long the client waits for each step of a request: all of the node shares the guest's one processor, and an answer
+/// may take its time. What must not happen is that a packet is lost: the kernel answers a SYN before any program runs, and
+/// counts those that it sent again after a second.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an agent may take to come to something in the guest, where a system call takes two hundred times as long:
 /// a deadline, not a measure.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -39,6 +43,8 @@ pub(crate) struct Rig {
     weir: Weir,
     eyes: Eyes,
     load: Load,
+    /// SYNs that the client had sent again before anything happened.
+    resent: u64,
     before: KernelState,
     /// How much of the agent's log was there when it was last started.
     logged: usize,
@@ -78,13 +84,15 @@ impl Rig {
         eventually("the node holds what it begins with", SOON, || {
             held(&churn.told(), &eyes)
         })?;
-        let load = Load::start(&topology.client, Proto::Tcp, WEB.parse()?)?;
+        let resent = resent(&topology.client)?;
+        let load = Load::start_patient(&topology.client, Proto::Tcp, WEB.parse()?, PATIENCE)?;
         Ok(Self {
             churn,
             seed,
             weir,
             eyes,
             load,
+            resent,
             before,
             logged: 0,
             topology,
@@ -194,6 +202,8 @@ impl Rig {
             "{outcome}: {:?}",
             outcome.failed
         );
+        let lost = resent(&self.topology.client)? - self.resent;
+        ensure!(lost == 0, "{lost} SYNs had no answer");
         let mut gone = kernel.lost_since(&self.before);
         // settings that the agent needs otherwise
         gone.retain(|line| !line.contains('='));
@@ -212,6 +222,19 @@ impl Rig {
         let log = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(String::from_utf8_lossy(&log).into_owned())
     }
+}
+
+/// How many SYNs a namespace has sent again (`TCPSynRetrans`, `net/ipv4/proc.c`).
+fn resent(netns: &Netns) -> Result<u64> {
+    // not /proc/net, which is that of the process's first thread
+    let path = "/proc/thread-self/net/netstat";
+    let text = netns.enter(|| fs::read_to_string(path))??;
+    let mut tables = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = tables.next().zip(tables.next()).context("no TcpExt")?;
+    let mut counters = names.split(' ').zip(values.split(' '));
+    let counter = counters.find(|(name, _)| *name == "TCPSynRetrans");
+    let (_, value) = counter.context("no TCPSynRetrans")?;
+    value.parse().context("TCPSynRetrans is no number")
 }
 
 fn run(netns: &Netns, line: &str) -> Result<()> {
