@@ -5,21 +5,27 @@
 //! watcher that lags is dropped, and only the store is waited for, so that a write is durable before anybody
 //! sees it.
 
+mod drains;
 mod log;
 mod nodes;
 mod owner;
+mod release;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::Span;
 use weir_proto::convert::{FieldErrors, Hello};
-use weir_proto::model::{Generation, ItemFailure, Kind, NodeName, Resource, ResourceRef, Revision};
+use weir_proto::model::{
+    Degraded, DrainProgress, DrainTarget, DrainTerms, Generation, Hold, ItemFailure, Kind,
+    NodeName, Repair, Resource, ResourceRef, Revision,
+};
 
 use crate::admin::Metrics;
-use crate::desired::{NodeStatus, Outcome, Places, Rejected, Stored, Update};
+use crate::desired::{ListedDrain, NodeStatus, Outcome, Places, Rejected, Stored, Update};
 use crate::store::{Saved, Store, StoreError};
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
@@ -52,6 +58,14 @@ pub(crate) enum Refusal {
     },
     #[error("not found: {}", list(.0))]
     NotFound(Vec<ResourceRef>),
+    #[error("not found: {}", list(.0))]
+    NothingToDrain(Vec<DrainTarget>),
+    #[error("not drained: {}", list(.0))]
+    NotDrained(Vec<DrainTarget>),
+    #[error("node {0} is not connected: it is released when it is")]
+    Away(NodeName),
+    #[error("node {0} holds nothing back")]
+    NothingHeld(NodeName),
     #[error(
         "the changes after revision {from} are no longer there, or not yet: list, and watch from there (the controller has those after {oldest}, up to {newest})"
     )]
@@ -73,6 +87,8 @@ pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     /// Write only if this is the cluster's revision.
     pub(crate) expected: Option<Revision>,
+    /// Nodes may take away more than half of what they serve.
+    pub(crate) allow_mass_delete: bool,
 }
 
 /// What was written.
@@ -104,6 +120,13 @@ pub(crate) struct Statuses {
     pub(crate) revision: Revision,
 }
 
+/// Every drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DrainList {
+    pub(crate) drains: Vec<ListedDrain>,
+    pub(crate) revision: Revision,
+}
+
 /// One agent's stream.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -116,14 +139,26 @@ pub(crate) struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionId(u64);
 
+/// What goes with an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beside {
+    /// Of the change that made it.
+    pub(crate) traceparent: String,
+    /// Which cluster it is of.
+    pub(crate) cluster: Arc<str>,
+    /// An operator has confirmed that much may go.
+    pub(crate) allow_mass_delete: bool,
+}
+
 /// What goes to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outgoing {
     Update {
         update: Update,
-        /// Of the change that made it.
-        traceparent: String,
+        beside: Beside,
     },
+    /// Holds up to this generation are over.
+    Release(Generation),
     /// The stream ends: a later one of this node took its place.
     Replaced,
     /// The stream ends: the node was deleted; it registers again if it says hello again.
@@ -140,6 +175,18 @@ pub(crate) enum Said {
         failure_count: u64,
     },
     Rejected(Rejected),
+    Condition {
+        hold: Option<Hold>,
+        degraded: Option<Degraded>,
+    },
+    Drains {
+        drains: Vec<DrainProgress>,
+        count: u64,
+    },
+    Repairs {
+        repairs: Vec<Repair>,
+        counts: BTreeMap<String, u64>,
+    },
     /// The stream ended.
     Gone,
 }
@@ -159,6 +206,20 @@ enum Command {
         options: WriteOptions,
         span: Span,
         answer: Answer<Written>,
+    },
+    Drain {
+        targets: Vec<DrainTarget>,
+        /// How; none: they are drained no longer.
+        terms: Option<DrainTerms>,
+        span: Span,
+        answer: Answer<Written>,
+    },
+    ListDrains {
+        answer: Answer<DrainList>,
+    },
+    Release {
+        node: NodeName,
+        answer: Answer<Generation>,
     },
     Get {
         reference: ResourceRef,
@@ -242,6 +303,45 @@ impl Cluster {
         .await
     }
 
+    /// Drains backends and nodes, or changes how they are drained: all of them, or none.
+    pub(crate) async fn drain(
+        &self,
+        targets: Vec<DrainTarget>,
+        terms: DrainTerms,
+    ) -> Result<Written, Refusal> {
+        self.set_drains(targets, Some(terms)).await
+    }
+
+    /// Ends drains: all of them, or none.
+    pub(crate) async fn undrain(&self, targets: Vec<DrainTarget>) -> Result<Written, Refusal> {
+        self.set_drains(targets, None).await
+    }
+
+    async fn set_drains(
+        &self,
+        targets: Vec<DrainTarget>,
+        terms: Option<DrainTerms>,
+    ) -> Result<Written, Refusal> {
+        let span = Span::current();
+        self.ask(|answer| Command::Drain {
+            targets,
+            terms,
+            span,
+            answer,
+        })
+        .await
+    }
+
+    /// Gives every drain.
+    pub(crate) async fn drains(&self) -> Result<DrainList, Refusal> {
+        self.ask(|answer| Command::ListDrains { answer }).await
+    }
+
+    /// Lets a node do what it holds back. Gives up to which generation.
+    pub(crate) async fn release(&self, node: NodeName) -> Result<Generation, Refusal> {
+        self.ask(|answer| Command::Release { node, answer }).await
+    }
+
     /// Gives a resource.
     pub(crate) async fn get(&self, reference: ResourceRef) -> Result<Arc<Stored>, Refusal> {
         self.ask(|answer| Command::Get { reference, answer }).await
@@ -306,8 +406,8 @@ impl Cluster {
     }
 }
 
-fn list(refs: &[ResourceRef]) -> String {
-    let names: Vec<String> = refs.iter().map(ResourceRef::to_string).collect();
+fn list(named: &[impl ToString]) -> String {
+    let names: Vec<String> = named.iter().map(ToString::to_string).collect();
     names.join(", ")
 }
 

@@ -8,16 +8,19 @@ mod apply;
 mod args;
 mod connect;
 mod delete;
+mod drain;
 mod files;
 mod get;
 mod manifest;
 mod names;
+mod node;
 mod outcome;
 mod render;
 mod status;
 mod wait;
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
@@ -52,6 +55,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Apply(args) => apply::run(&to, &args).await,
         Command::Get(args) => get::run(&to, &args).await,
         Command::Delete(args) => delete::run(&to, &args).await,
+        Command::Drain(args) => drain::run(&to, &args).await,
+        Command::Undrain(args) => drain::undo(&to, &args).await,
+        Command::Node(args) => node::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
         Command::Version => print(&format!(
             "weirctl {} ({})\n",
@@ -59,4 +65,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             manifest::API_VERSION
         )),
     }
+}
+
+/// Gives the time in Unix milliseconds.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }

@@ -6,8 +6,10 @@
 
 mod abilities;
 mod compile;
+mod drains;
 mod feed;
 mod needs;
+mod prepare;
 mod progress;
 mod resources;
 #[cfg(test)]
@@ -21,14 +23,15 @@ use std::sync::Arc;
 use weir_proto::convert::FieldErrors;
 use weir_proto::digest::Digest;
 use weir_proto::model::{
-    Capability, Generation, Item, Kind, Node, NodeName, Resource, ResourceRef, Revision,
-    ServiceName,
+    AskedDrain, Capability, DrainTarget, DrainTerms, Generation, Item, Kind, Node, NodeName,
+    Resource, ResourceRef, Revision, ServiceName,
 };
 
 use abilities::Abilities;
-use compile::{Compiled, Part, compile, own_items, part};
+use compile::{Compiled, compile, own_items};
+pub(crate) use drains::{DrainBatch, Drained, Drains, ListedDrain};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
-pub(crate) use progress::{MOST_FAILURES, NodeProgress, NodeStatus};
+pub(crate) use progress::{MOST_FAILURES, MOST_REPAIRS, NodeProgress, NodeStatus, Tally};
 pub(crate) use resources::{Batch, Resources, Stored, reference};
 pub(crate) use validate::Places;
 use view::Prepared;
@@ -40,6 +43,7 @@ pub(crate) struct Desired {
     resources: Resources,
     compiled: BTreeMap<ServiceName, Compiled>,
     views: BTreeMap<NodeName, View>,
+    drains: Drains,
     abilities: Abilities,
     /// How many times a service was compiled, which tells what changes cost.
     compilations: u64,
@@ -61,10 +65,12 @@ pub(crate) struct Change {
     pub(crate) outcomes: BTreeMap<ResourceRef, Outcome>,
     /// The resources that do change; none: it goes.
     pub(crate) writes: Batch,
+    /// The drains that do change.
+    pub(crate) drains: DrainBatch,
     compiled: BTreeMap<ServiceName, Option<Compiled>>,
     views: BTreeMap<NodeName, NodeChange>,
     /// The nodes that hold a service of the batch that does not change, with their generation.
-    holders: BTreeMap<NodeName, Generation>,
+    pub(crate) holders: BTreeMap<NodeName, Generation>,
 }
 
 #[derive(Debug)]
@@ -76,12 +82,16 @@ enum NodeChange {
 }
 
 impl Desired {
-    /// Takes up a cluster where it was left: its resources, and the generation and digest of each node.
+    /// Takes up a cluster where it was left: its resources, its drains, and the generation and digest of each node.
     pub(crate) fn restore(
         resources: impl IntoIterator<Item = (Resource, Revision)>,
+        drains: Drains,
         left: &BTreeMap<NodeName, (Generation, Digest)>,
     ) -> Self {
-        let mut desired = Self::default();
+        let mut desired = Self {
+            drains,
+            ..Self::default()
+        };
         let mut services = BTreeSet::new();
         for (resource, revision) in resources {
             if let Resource::Service(service) = &resource {
@@ -91,11 +101,13 @@ impl Desired {
         }
         let nothing = Batch::new();
         let proposed = resources::Proposed::new(&desired.resources, &nothing);
+        let same = DrainBatch::new();
+        let drains = drains::ProposedDrains::new(&desired.drains, &same);
         let compiled: BTreeMap<_, _> = services
             .into_iter()
             .filter_map(|name| {
                 let service = proposed.service(&name)?;
-                let compiled = compile(service, proposed.sets_of(&name));
+                let compiled = compile(service, proposed.sets_of(&name), &drains.of(&name));
                 Some((name, compiled))
             })
             .collect();
@@ -103,7 +115,7 @@ impl Desired {
             .resources
             .nodes()
             .map(|node| {
-                let own = own_items(node);
+                let own = own_items(node, drains.node(&node.name));
                 let claims = claims_of(node, compiled.values()).chain(own.values());
                 let view = View::restore(claims, left.get(&node.name).copied());
                 (node.name.clone(), view)
@@ -168,6 +180,43 @@ impl Desired {
         }
     }
 
+    /// Makes a batch of drains that are asked for now, in Unix milliseconds; one that is there already counts from when it
+    /// was asked for first. Gives what is not there otherwise.
+    pub(crate) fn draining(
+        &self,
+        targets: Vec<DrainTarget>,
+        terms: DrainTerms,
+        now: u64,
+    ) -> Result<DrainBatch, Vec<DrainTarget>> {
+        let is_there = |target: &DrainTarget| match target {
+            DrainTarget::Backend(service, at) => self.resources.backend(service, at).is_some(),
+            DrainTarget::Node(name) => self.resources.node(name).is_some(),
+        };
+        let (there, missing): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_there);
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let asked = |target: DrainTarget| {
+            let before = self.drains.get(&target);
+            let at_unix_ms = before.map_or(now, |before| before.at_unix_ms);
+            (target, Some(AskedDrain { terms, at_unix_ms }))
+        };
+        Ok(there.into_iter().map(asked).collect())
+    }
+
+    /// Makes a batch of drains that end. Gives what is not drained otherwise.
+    pub(crate) fn undraining(
+        &self,
+        targets: Vec<DrainTarget>,
+    ) -> Result<DrainBatch, Vec<DrainTarget>> {
+        let is_drained = |target: &DrainTarget| self.drains.get(target).is_some();
+        let (drained, missing): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_drained);
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        Ok(drained.into_iter().map(|target| (target, None)).collect())
+    }
+
     /// Makes a batch of deletions; a service takes its backend sets with it. Gives what is not there
     /// otherwise.
     pub(crate) fn deletion(&self, refs: &[ResourceRef]) -> Result<Batch, Vec<ResourceRef>> {
@@ -191,38 +240,6 @@ impl Desired {
         Ok(batch)
     }
 
-    /// Works out what a batch changes.
-    pub(crate) fn prepare(&self, batch: Batch) -> Change {
-        let mut outcomes = BTreeMap::new();
-        let mut writes = Batch::new();
-        let mut kept = Vec::new();
-        for (reference, resource) in batch {
-            let old = self.resources.get(&reference).map(|old| &old.resource);
-            let outcome = match (&old, &resource) {
-                (None, Some(_)) => Outcome::Created,
-                (Some(old), Some(new)) if *old == new => Outcome::Unchanged,
-                (Some(_), Some(_)) => Outcome::Updated,
-                (_, None) => Outcome::Deleted,
-            };
-            outcomes.insert(reference.clone(), outcome);
-            if outcome == Outcome::Unchanged {
-                kept.extend(old.and_then(service_of));
-            } else {
-                writes.insert(reference, resource);
-            }
-        }
-        let compiled = self.compile_touched(&writes);
-        let views = self.prepare_views(&writes, &compiled);
-        let holders = self.holders_of(&kept);
-        Change {
-            outcomes,
-            writes,
-            compiled,
-            views,
-            holders,
-        }
-    }
-
     /// Makes a change that was prepared on this very state. Gives the resources written; none: it went.
     pub(crate) fn take(
         &mut self,
@@ -232,10 +249,14 @@ impl Desired {
         let Change {
             outcomes,
             writes,
+            drains,
             compiled,
             views,
             holders: _,
         } = change;
+        for (target, asked) in drains {
+            self.drains.set(target, asked);
+        }
         let mut written = Vec::with_capacity(writes.len());
         for (reference, resource) in writes {
             let stored = match resource {
@@ -273,166 +294,6 @@ impl Desired {
         }
         written
     }
-
-    fn compile_touched(&self, writes: &Batch) -> BTreeMap<ServiceName, Option<Compiled>> {
-        let proposed = resources::Proposed::new(&self.resources, writes);
-        let mut touched = BTreeSet::new();
-        for (reference, new) in writes {
-            let old = self.resources.get(reference).map(|old| &old.resource);
-            touched.extend(old.and_then(service_of));
-            touched.extend(new.as_ref().and_then(service_of));
-            if new.is_none() && reference.kind == Kind::Service {
-                touched.extend(ServiceName::new(&reference.name).ok());
-            }
-        }
-        touched
-            .into_iter()
-            .map(|name| {
-                let service = proposed.service(&name);
-                let compiled = service.map(|service| compile(service, proposed.sets_of(&name)));
-                (name, compiled)
-            })
-            .collect()
-    }
-
-    fn prepare_views(
-        &self,
-        writes: &Batch,
-        compiled: &BTreeMap<ServiceName, Option<Compiled>>,
-    ) -> BTreeMap<NodeName, NodeChange> {
-        let differences: Vec<_> = compiled
-            .iter()
-            .map(|(name, next)| {
-                let before = self.compiled.get(name);
-                let difference = before
-                    .zip(next.as_ref())
-                    .map(|(before, next)| before.difference(next));
-                (before, next.as_ref(), difference)
-            })
-            .collect();
-        let mut changes = BTreeMap::new();
-        let mut written = BTreeSet::new();
-        for (reference, resource) in writes {
-            let (Kind::Node, Ok(name)) = (reference.kind, NodeName::new(&reference.name)) else {
-                continue;
-            };
-            let Some(Resource::Node(node)) = resource else {
-                changes.insert(name, NodeChange::Gone);
-                continue;
-            };
-            let Some(old) = self.resources.node(&name) else {
-                let own = own_items(node);
-                let services = self.after(compiled).map(|(_, next)| next);
-                let claims = claims_of(node, services).chain(own.values());
-                changes.insert(name, NodeChange::New(View::restore(claims, None)));
-                continue;
-            };
-            if old != node {
-                let own = own_items(node);
-                let mut parts = self.relabel(old, node, compiled);
-                parts.push(part(&own_items(old), &own));
-                self.prepare_view(&name, &parts, &mut changes);
-                written.insert(name);
-            }
-        }
-        if differences.is_empty() {
-            return changes;
-        }
-        for node in self.resources.nodes() {
-            if changes.contains_key(&node.name) || written.contains(&node.name) {
-                continue;
-            }
-            let mut parts = Vec::new();
-            for (before, next, difference) in &differences {
-                let held = before.is_some_and(|before| before.selects(&node.labels));
-                let holds = next.is_some_and(|next| next.selects(&node.labels));
-                match (held, holds, difference) {
-                    (true, true, Some(difference)) => {
-                        parts.push(difference.everywhere.clone());
-                        parts.extend(difference.only_at.get(&node.name).cloned());
-                    }
-                    (false, false, Some(difference)) => {
-                        parts.extend(difference.behind.get(&node.name).cloned());
-                    }
-                    _ => parts.push(swap((node, *before), (node, *next))),
-                }
-            }
-            self.prepare_view(&node.name, &parts, &mut changes);
-        }
-        changes
-    }
-
-    fn prepare_view(
-        &self,
-        name: &NodeName,
-        parts: &[Part<'_>],
-        changes: &mut BTreeMap<NodeName, NodeChange>,
-    ) {
-        let prepared = self.views.get(name).and_then(|view| view.prepare(parts));
-        if let Some(prepared) = prepared {
-            changes.insert(name.clone(), NodeChange::Prepared(prepared));
-        }
-    }
-
-    /// Gives the services as a change leaves them.
-    fn after<'a>(
-        &'a self,
-        compiled: &'a BTreeMap<ServiceName, Option<Compiled>>,
-    ) -> impl Iterator<Item = (&'a ServiceName, &'a Compiled)> {
-        let kept = self.compiled.iter();
-        let kept = kept.filter(|(name, _)| !compiled.contains_key(*name));
-        let next = compiled.iter();
-        kept.chain(next.filter_map(|(name, next)| Some((name, next.as_ref()?))))
-    }
-
-    /// A node that is written looks at every service: with other labels any of them may select it now, or no longer.
-    fn relabel<'a>(
-        &'a self,
-        old: &Node,
-        new: &Node,
-        compiled: &'a BTreeMap<ServiceName, Option<Compiled>>,
-    ) -> Vec<Part<'a>> {
-        let mut pairs: BTreeMap<&ServiceName, (Option<&Compiled>, Option<&Compiled>)> =
-            BTreeMap::new();
-        for (name, service) in self.compiled.iter().filter(|(_, it)| it.concerns(old)) {
-            pairs.entry(name).or_default().0 = Some(service);
-        }
-        for (name, next) in self.after(compiled).filter(|(_, it)| it.concerns(new)) {
-            pairs.entry(name).or_default().1 = Some(next);
-        }
-        let stays = |name: &ServiceName, pair: &(Option<&Compiled>, Option<&Compiled>)| {
-            let kept = match *pair {
-                (Some(held), Some(holds)) => {
-                    held.selects(&old.labels) == holds.selects(&new.labels)
-                }
-                _ => false,
-            };
-            kept && !compiled.contains_key(name)
-        };
-        pairs
-            .into_iter()
-            .filter(|(name, pair)| !stays(name, pair))
-            .map(|(_, (held, holds))| swap((old, held), (new, holds)))
-            .collect()
-    }
-
-    fn holders_of(&self, services: &[ServiceName]) -> BTreeMap<NodeName, Generation> {
-        let kept: Vec<&Compiled> = services
-            .iter()
-            .filter_map(|name| self.compiled.get(name))
-            .collect();
-        if kept.is_empty() {
-            return BTreeMap::new();
-        }
-        self.resources
-            .nodes()
-            .filter(|node| kept.iter().any(|service| service.concerns(node)))
-            .filter_map(|node| {
-                let view = self.views.get(&node.name)?;
-                Some((node.name.clone(), view.generation()))
-            })
-            .collect()
-    }
 }
 
 impl Change {
@@ -467,40 +328,12 @@ impl Change {
     }
 }
 
-/// Gives the service that a resource is or belongs to.
-fn service_of(resource: &Resource) -> Option<ServiceName> {
-    match resource {
-        Resource::Node(_) => None,
-        Resource::Service(service) => Some(service.name.clone()),
-        Resource::BackendSet(set) => Some(set.service.clone()),
-    }
-}
-
 /// Gives what services want of a node.
 fn claims_of<'a>(
     node: &Node,
     services: impl Iterator<Item = &'a Compiled>,
 ) -> impl Iterator<Item = &'a Item> {
     services.flat_map(|service| service.items_for(node))
-}
-
-/// Lets go of what a node held and claims what it holds.
-fn swap<'a>(
-    (old, held): (&Node, Option<&Compiled>),
-    (new, holds): (&Node, Option<&'a Compiled>),
-) -> Part<'a> {
-    Part {
-        released: held
-            .into_iter()
-            .flat_map(|service| service.items_for(old))
-            .map(Item::key)
-            .collect(),
-        claimed: holds
-            .into_iter()
-            .flat_map(|service| service.items_for(new))
-            .collect(),
-        edited: Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use std::future::Future;
 
 pub(crate) use disk::DiskStore;
 use weir_proto::digest::Digest;
-use weir_proto::model::{Capability, Generation, NodeName, Resource, ResourceRef, Revision};
+use weir_proto::model::{
+    AskedDrain, Capability, DrainTarget, Generation, NodeName, Resource, ResourceRef, Revision,
+};
 
 /// Where the cluster is kept.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -33,17 +35,25 @@ pub(crate) struct Write {
     pub(crate) served: bool,
     /// What each node's kernel can do from here on; nothing: it is no longer known.
     pub(crate) capabilities: BTreeMap<NodeName, Vec<Capability>>,
+    /// What becomes of drains that operators asked for; none: they end.
+    pub(crate) drains: BTreeMap<DrainTarget, Option<AskedDrain>>,
+    /// Up to which generation an operator has confirmed that a node may take away what it must; none: the node goes.
+    pub(crate) confirmed: BTreeMap<NodeName, Option<Generation>>,
 }
 
 /// What was kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Saved {
+    /// Tells this cluster from every other: drawn by lot when the store was made, and never empty in one that was opened.
+    pub(crate) cluster: String,
     pub(crate) revision: Revision,
     /// Each with the revision of its last change.
     pub(crate) resources: Vec<(Resource, Revision)>,
     pub(crate) nodes: BTreeMap<NodeName, (Generation, Digest)>,
     pub(crate) served: bool,
     pub(crate) capabilities: BTreeMap<NodeName, Vec<Capability>>,
+    pub(crate) drains: BTreeMap<DrainTarget, AskedDrain>,
+    pub(crate) confirmed: BTreeMap<NodeName, Generation>,
 }
 
 /// The store did what it could not: the cause says what.

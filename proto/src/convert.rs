@@ -12,7 +12,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 pub use drain::{
-    degraded_from_wire, degraded_to_wire, drain_or, drain_to_wire, hold_from_wire, hold_to_wire,
+    asked_from_wire, asked_to_wire, backend_target_to_wire, degraded_from_wire, degraded_to_wire,
+    drain_or, drain_target_from_wire, drain_target_to_wire, drain_targets_from_wire,
+    drain_terms_from_wire, drain_terms_to_wire, drain_to_wire, hold_from_wire, hold_to_wire,
     progress_from_wire, progress_to_wire, repair_from_wire, repair_to_wire,
 };
 pub use item::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};

@@ -17,7 +17,10 @@ mod vip;
 
 pub use ability::Ability;
 pub use affinity::{Affinity, AffinityTimeout, PersistenceEngine, PrefixLength, SessionAffinity};
-pub use drain::{Degraded, Drain, DrainDeadline, DrainProgress, Hold, OnDeadline, Repair};
+pub use drain::{
+    AskedDrain, Degraded, Drain, DrainDeadline, DrainProgress, DrainTarget, DrainTerms, Hold,
+    OnDeadline, Repair,
+};
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{

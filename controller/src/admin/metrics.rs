@@ -1,5 +1,6 @@
 //! What the controller counts. Whoever holds a clone counts into the same numbers.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -8,6 +9,24 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use weir_proto::model::Revision;
+
+use crate::desired::Tally;
+
+/// What nodes repair, as Repair.kind says. What a node calls otherwise counts as "other": an agent does not decide how many
+/// numbers the controller keeps.
+const REPAIRED: [&str; 11] = [
+    "setting",
+    "link",
+    "loopback_set",
+    "loopback_rule",
+    "lockdown",
+    "guard",
+    "loopback_entry",
+    "virtual_service",
+    "backend",
+    "vip",
+    "sync_daemon",
+];
 
 type Level = Gauge<u64, AtomicU64>;
 
@@ -19,6 +38,10 @@ pub(crate) struct Metrics {
     backends: Level,
     nodes: Level,
     nodes_connected: Level,
+    nodes_held: Level,
+    nodes_degraded: Level,
+    drains: Level,
+    repairs: Family<RepairLabels, Counter>,
     compilations: Counter,
     applies: Family<ApplyLabels, Counter>,
     updates: Family<UpdateLabels, Counter>,
@@ -38,6 +61,11 @@ struct UpdateLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RejectionLabels {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RepairLabels {
+    kind: &'static str,
 }
 
 impl Metrics {
@@ -61,6 +89,26 @@ impl Metrics {
             "nodes_connected",
             "Nodes whose agent is connected",
             metrics.nodes_connected.clone(),
+        );
+        registry.register(
+            "nodes_held",
+            "Nodes that hold back what they were sent",
+            metrics.nodes_held.clone(),
+        );
+        registry.register(
+            "nodes_degraded",
+            "Nodes that can make nothing durable",
+            metrics.nodes_degraded.clone(),
+        );
+        registry.register(
+            "drains",
+            "Drains under way on nodes, of a backend one for each frontend",
+            metrics.drains.clone(),
+        );
+        registry.register(
+            "repairs",
+            "What nodes put right that somebody else had changed",
+            metrics.repairs.clone(),
         );
         registry.register(
             "service_compilations",
@@ -100,6 +148,28 @@ impl Metrics {
     /// Sets how many agents are connected.
     pub(crate) fn connected(&self, nodes: usize) {
         self.nodes_connected.set(nodes as u64);
+    }
+
+    /// Sets what the nodes tell of, taken together.
+    pub(crate) fn tally(&self, all: Tally) {
+        let Tally {
+            held,
+            degraded,
+            drains,
+        } = all;
+        self.nodes_held.set(held);
+        self.nodes_degraded.set(degraded);
+        self.drains.set(drains);
+    }
+
+    /// Counts what a node repaired, by kind.
+    pub(crate) fn repaired(&self, counts: &BTreeMap<String, u64>) {
+        for (said, count) in counts {
+            let known = REPAIRED.iter().find(|kind| *kind == said);
+            let kind = known.copied().unwrap_or("other");
+            let labels = RepairLabels { kind };
+            self.repairs.get_or_create(&labels).inc_by(*count);
+        }
     }
 
     /// Sets how many compilations there were in all.

@@ -1,17 +1,20 @@
 //! The agents' streams: who is connected, what each is sent, and what it said.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use weir_proto::convert::Hello;
-use weir_proto::model::{Node, NodeName};
+use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
 use super::owner::{Owner, now_unix_ms};
-use super::{Outgoing, Refusal, Said, Session, SessionId};
+use super::{Beside, Outgoing, Refusal, Said, Session, SessionId};
 use crate::desired::{Feed, NodeProgress, Rejected};
 use crate::store::Store;
 
-/// One update is under way at a time, and after it only why the stream ends can follow.
-const OUTBOX: usize = 2;
+/// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
+/// why the stream ends.
+const OUTBOX: usize = 4;
 
 /// What the task knows of a node beside what it must hold.
 #[derive(Debug, Default)]
@@ -21,6 +24,10 @@ pub(super) struct NodeEntry {
     pub(super) session: Option<Open>,
     /// Of the last change of what the node must hold.
     pub(super) traceparent: String,
+    /// Up to which generation an operator has confirmed that it may take away what it must.
+    pub(super) confirmed: Generation,
+    /// Up to which generation it was released on its stream.
+    pub(super) released: Generation,
 }
 
 /// A stream that is open.
@@ -31,6 +38,11 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Says whether there was room for something to be sent.
+    pub(super) fn send(&self, outgoing: Outgoing) -> bool {
+        self.outbox.try_send(outgoing).is_ok()
+    }
+
     /// Ends the stream, saying why.
     pub(super) fn end(self, why: Outgoing) {
         // who reads nothing more needs no reason: it sees the end
@@ -55,7 +67,10 @@ impl<S: Store> Owner<S> {
         if let Some(view) = self.desired.view_mut(&name) {
             entry.feed = Feed::hello(hello.held, view);
         }
+        let before = entry.progress.tally();
         entry.progress.hello(&hello, now_unix_ms());
+        entry.released = Generation(0);
+        self.tally = self.tally.without(before).with(entry.progress.tally());
         if let Some(earlier) = entry.session.replace(Open { id, outbox }) {
             warn!(
                 node = %name,
@@ -80,6 +95,7 @@ impl<S: Store> Owner<S> {
             return;
         }
         let now = now_unix_ms();
+        let before = entry.progress.tally();
         match said {
             Said::Accepted(generation) => {
                 if entry.feed.accepted(generation) {
@@ -111,6 +127,28 @@ impl<S: Store> Owner<S> {
                 }
                 self.metrics.rejected(reason);
             }
+            Said::Condition { hold, degraded } => {
+                if let Some(hold) = &hold {
+                    let Hold {
+                        generation,
+                        dropped,
+                        served,
+                        since_unix_ms: _,
+                        cause,
+                    } = hold;
+                    warn!(node = %name, %generation, dropped, served, cause, "node holds back");
+                }
+                if let Some(Degraded { reason, .. }) = &degraded {
+                    warn!(node = %name, reason, "node is degraded");
+                }
+                entry.progress.condition(hold, degraded, now);
+            }
+            Said::Drains { drains, count } => entry.progress.drains(drains, count, now),
+            Said::Repairs { repairs, counts } => {
+                info!(node = %name, ?counts, "node repaired");
+                entry.progress.repaired(repairs, &counts, now);
+                self.metrics.repaired(&counts);
+            }
             Said::Gone => {
                 info!(node = %name, "node disconnected");
                 entry.session = None;
@@ -120,12 +158,16 @@ impl<S: Store> Owner<S> {
                 self.measure();
             }
         }
+        let after = self.nodes.get(name).map(|entry| entry.progress.tally());
+        self.tally = self.tally.without(before).with(after.unwrap_or_default());
+        self.metrics.tally(self.tally);
         self.pump(name);
         self.ring();
     }
 
     /// Sends a node what it must have next, if it is connected and has taken what was sent before.
     pub(super) fn pump(&mut self, name: &NodeName) {
+        self.pump_release(name);
         if !self.served {
             return;
         }
@@ -143,18 +185,19 @@ impl<S: Store> Owner<S> {
             node = %name, generation = %update.generation, base = ?update.base,
             upserted = update.upserted.len(), removed = update.removed.len(), "update"
         );
-        let sent = session.outbox.try_send(Outgoing::Update {
-            update,
+        let allow_mass_delete = entry.feed.brings_confirmed(entry.confirmed, &update);
+        let beside = Beside {
             traceparent: entry.traceparent.clone(),
-        });
-        match sent {
-            Ok(()) => self.metrics.update_sent(whole),
+            cluster: Arc::clone(&self.cluster),
+            allow_mass_delete,
+        };
+        if session.send(Outgoing::Update { update, beside }) {
+            self.metrics.update_sent(whole);
+        } else {
             // it accepts what it has not read, or is on its way out: its stream ends, and it comes again
-            Err(_) => {
-                entry.session = None;
-                let now = now_unix_ms();
-                entry.progress.disconnected(view, &entry.feed, now);
-            }
+            entry.session = None;
+            let now = now_unix_ms();
+            entry.progress.disconnected(view, &entry.feed, now);
         }
     }
 

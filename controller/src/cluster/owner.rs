@@ -12,7 +12,7 @@ use super::log::{ChangeLog, Entry, as_created};
 use super::nodes::NodeEntry;
 use super::{Command, Page, Refusal, Statuses, Watching, WriteOptions, Written};
 use crate::admin::Metrics;
-use crate::desired::{Desired, NodeStatus, Outcome, Stored, reference};
+use crate::desired::{Desired, NodeStatus, Outcome, Stored, Tally, reference};
 use crate::store::{Saved, Store};
 
 /// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
@@ -33,6 +33,10 @@ pub(super) struct Owner<S> {
     /// Rings when the state of any node changes.
     pub(super) bell: watch::Sender<u64>,
     pub(super) sessions: u64,
+    /// Which cluster this is.
+    pub(super) cluster: Arc<str>,
+    /// The sum over all nodes, kept in step: nodes tell of their drains every second.
+    pub(super) tally: Tally,
     pub(super) metrics: Metrics,
 }
 
@@ -40,15 +44,24 @@ impl<S: Store> Owner<S> {
     /// Takes up the cluster where it was left.
     pub(super) fn new(store: S, saved: Saved, bell: watch::Sender<u64>, metrics: Metrics) -> Self {
         let Saved {
+            cluster,
             revision,
             resources,
             nodes,
             served,
             capabilities,
+            drains,
+            confirmed,
         } = saved;
-        let desired = Desired::restore(resources, &nodes).with_capabilities(capabilities);
-        let entries = desired.views().keys();
-        let entries = entries.map(|name| (name.clone(), NodeEntry::default()));
+        let drains = drains.into_iter().collect();
+        let desired = Desired::restore(resources, drains, &nodes).with_capabilities(capabilities);
+        let entries = desired.views().keys().map(|name| {
+            let entry = NodeEntry {
+                confirmed: confirmed.get(name).copied().unwrap_or_default(),
+                ..NodeEntry::default()
+            };
+            (name.clone(), entry)
+        });
         let owner = Self {
             store,
             revision,
@@ -59,6 +72,8 @@ impl<S: Store> Owner<S> {
             live: broadcast::channel(WATCH_DEPTH).0,
             bell,
             sessions: 0,
+            cluster: cluster.into(),
+            tally: Tally::default(),
             metrics,
         };
         owner.measure();
@@ -97,6 +112,22 @@ impl<S: Store> Owner<S> {
                 let written = written.instrument(span).await;
                 self.metrics.applied(how_it_ended(&written, options));
                 let _ = answer.send(written);
+            }
+            Command::Drain {
+                targets,
+                terms,
+                span,
+                answer,
+            } => {
+                let written = self.drain(targets, terms).instrument(span).await;
+                let _ = answer.send(written);
+            }
+            Command::ListDrains { answer } => {
+                let _ = answer.send(Ok(self.list_drains()));
+            }
+            Command::Release { node, answer } => {
+                let released = self.release(&node).await;
+                let _ = answer.send(released);
             }
             Command::Get { reference, answer } => {
                 let _ = answer.send(self.get(reference));
@@ -194,6 +225,7 @@ impl<S: Store> Owner<S> {
             self.desired.views().len(),
         );
         self.metrics.connected(connected.count());
+        self.metrics.tally(self.tally);
         self.metrics.compilations(self.desired.compilations());
     }
 }
@@ -214,6 +246,10 @@ fn how_it_ended(written: &Result<Written, Refusal>, options: WriteOptions) -> &'
             Refusal::Fields(_)
             | Refusal::Revision { .. }
             | Refusal::NotFound(_)
+            | Refusal::NothingToDrain(_)
+            | Refusal::NotDrained(_)
+            | Refusal::Away(_)
+            | Refusal::NothingHeld(_)
             | Refusal::OutOfRange { .. },
         ) => "refused",
     }

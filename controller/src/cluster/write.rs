@@ -10,7 +10,7 @@ use weir_proto::trace::traceparent;
 
 use super::log::{Entry, Event};
 use super::owner::Owner;
-use super::{Outgoing, Refusal, WriteOptions, Written};
+use super::{Outgoing, Refusal, WriteOptions, Written, release};
 use crate::desired::{Batch, Change, Outcome, Places};
 use crate::store::{Store, Write};
 
@@ -32,7 +32,8 @@ impl<S: Store> Owner<S> {
         self.desired
             .check(&batch, places)
             .map_err(Refusal::Fields)?;
-        let mut written = self.write(batch, options).await?;
+        let change = self.desired.prepare(batch);
+        let mut written = self.write(change, options).await?;
         let outcomes: BTreeMap<ResourceRef, Outcome> = written.changes.into_iter().collect();
         let in_order = order.into_iter().filter_map(|reference| {
             let outcome = *outcomes.get(&reference)?;
@@ -50,14 +51,16 @@ impl<S: Store> Owner<S> {
     ) -> Result<Written, Refusal> {
         self.expect(options)?;
         let batch = self.desired.deletion(refs).map_err(Refusal::NotFound)?;
-        self.write(batch, options).await
+        let change = self.desired.prepare(batch);
+        self.write(change, options).await
     }
 
     /// Writes a node that says hello.
     pub(super) async fn register(&mut self, node: Node) -> Result<(), Refusal> {
         let node = Resource::Node(node);
         let batch = Batch::from([(node.reference(), Some(node))]);
-        self.write(batch, WriteOptions::default()).await?;
+        let change = self.desired.prepare(batch);
+        self.write(change, WriteOptions::default()).await?;
         Ok(())
     }
 
@@ -82,7 +85,7 @@ impl<S: Store> Owner<S> {
         Ok(())
     }
 
-    async fn commit(&self, write: Write) -> Result<(), Refusal> {
+    pub(super) async fn commit(&self, write: Write) -> Result<(), Refusal> {
         let revision = write.revision;
         self.store.commit(write).await.map_err(|error| {
             error!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
@@ -100,8 +103,12 @@ impl<S: Store> Owner<S> {
         }
     }
 
-    async fn write(&mut self, batch: Batch, options: WriteOptions) -> Result<Written, Refusal> {
-        let change = self.desired.prepare(batch);
+    /// Makes a change durable and then true, and sends it on its way. What it confirms is durable with it.
+    pub(super) async fn write(
+        &mut self,
+        change: Change,
+        options: WriteOptions,
+    ) -> Result<Written, Refusal> {
         let changes = change.outcomes.iter();
         let changes = changes.map(|(reference, outcome)| (reference.clone(), *outcome));
         let mut written = Written {
@@ -109,7 +116,18 @@ impl<S: Store> Owner<S> {
             changes: changes.collect(),
             targets: change.targets().into_iter().collect(),
         };
-        if options.dry_run || change.writes.is_empty() {
+        if options.dry_run {
+            return Ok(written);
+        }
+        let confirmed = if options.allow_mass_delete {
+            self.confirmed_by(&change)
+        } else {
+            BTreeMap::new()
+        };
+        if change.writes.is_empty() && change.drains.is_empty() {
+            // what is asked for again may still be held back
+            self.confirm(confirmed.clone()).await?;
+            self.pump_all(confirmed.into_keys());
             return Ok(written);
         }
         let revision = self.revision.next();
@@ -120,12 +138,18 @@ impl<S: Store> Owner<S> {
             nodes: nodes.clone(),
             served: self.served || names_a_service(&change),
             capabilities: gone(&nodes).map(|name| (name, Vec::new())).collect(),
+            drains: change.drains.clone(),
+            confirmed: gone(&nodes)
+                .map(|name| (name, None))
+                .chain(release::written(&confirmed))
+                .collect(),
         };
         let served = write.served;
         self.commit(write).await?;
         self.revision = revision;
         written.revision = revision;
         self.publish(change);
+        self.take_confirmed(&confirmed);
         let first = served && !self.served;
         self.served = served;
         info!(%revision, changes = written.changes.len(), nodes = nodes.len(), "cluster written");
@@ -143,13 +167,18 @@ impl<S: Store> Owner<S> {
         if first {
             // the nodes that said hello before there was anything to say
             let names: Vec<NodeName> = self.nodes.keys().cloned().collect();
-            for name in names {
-                self.pump(&name);
-            }
+            self.pump_all(names);
         }
+        self.pump_all(confirmed.into_keys());
         self.measure();
         self.ring();
         Ok(written)
+    }
+
+    fn pump_all(&mut self, names: impl IntoIterator<Item = NodeName>) {
+        for name in names {
+            self.pump(&name);
+        }
     }
 
     fn publish(&mut self, change: Change) {
@@ -169,9 +198,11 @@ impl<S: Store> Owner<S> {
     }
 
     fn forget(&mut self, name: &NodeName) {
-        if let Some(entry) = self.nodes.remove(name)
-            && let Some(session) = entry.session
-        {
+        let Some(entry) = self.nodes.remove(name) else {
+            return;
+        };
+        self.tally = self.tally.without(entry.progress.tally());
+        if let Some(session) = entry.session {
             session.end(Outgoing::Deleted);
         }
     }

@@ -24,7 +24,7 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         resources: manifests.resources(),
         dry_run: args.write.dry_run,
         expected_revision: args.write.expected_revision,
-        ..Default::default()
+        allow_mass_delete: args.write.allow_mass_delete,
     };
     let size = request.encoded_len();
     if size > LARGEST {

@@ -1,10 +1,13 @@
 //! The command line: what can be asked, and the words of its help.
 
+mod drain;
+
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::render::parse_span;
+pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -47,6 +50,12 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Delete resources
     Delete(DeleteArgs),
+    /// Take backends and nodes out of the traffic without cutting a connection
+    Drain(DrainArgs),
+    /// Let what is drained take connections again
+    Undrain(UndrainArgs),
+    /// Act on nodes
+    Node(NodeArgs),
     /// Show how far each node is, and what is in its way
     Status(StatusArgs),
     /// Show the version of weirctl
@@ -89,6 +98,9 @@ pub(crate) struct Write {
     /// Only if this is still the cluster's revision
     #[arg(long, value_name = "N")]
     pub(crate) expected_revision: Option<u64>,
+    /// Nodes may take away more than half of what they serve, now and of what they hold back
+    #[arg(long)]
+    pub(crate) allow_mass_delete: bool,
     /// Return when every node that is touched has converged
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) wait: bool,
@@ -103,9 +115,11 @@ pub(crate) struct Write {
 )]
 #[command(after_help = "\
 Kinds:
-  services (svc), backends (be), backendsets (bs), nodes (no)
+  services (svc), backends (be), backendsets (bs), nodes (no), drains, repairs
 
-Backends are shown by service, whether it lists them itself or a backend set does.
+Backends are shown by service, whether it lists them itself or a backend set does. Drains are those
+that were asked for, and those of backends that were taken out. Repairs are what nodes put right
+that somebody else had changed, the last 100 of each node; names are those of nodes.
 
 Examples:
   # All services
@@ -118,7 +132,10 @@ Examples:
   weirctl get backends web
 
   # A service as a file that can be applied again
-  weirctl get service/web -o yaml > web.yaml")]
+  weirctl get service/web -o yaml > web.yaml
+
+  # What was repaired on a node
+  weirctl get repairs node-a")]
 pub(crate) struct GetArgs {
     /// A kind and names of it (none: all), or KIND/NAME
     #[arg(value_name = "KIND", required = true)]
@@ -180,10 +197,12 @@ pub(crate) struct DeleteArgs {
 Wanted, accepted and converged are generations of a node's state: what it must hold,
 what it has taken durably, and what its kernel has been brought to. A node is connected,
 gone (its agent was last heard of HEARD), or unheard: not since the controller started.
+HELD: it holds back what would take away too much, until weirctl node release NAME.
+DEGRADED: it can make nothing durable; it goes on serving and takes no further generation.
 
 Exit status:
   0  every node is connected and has converged
-  1  a node is not or has not, or the controller cannot be reached
+  1  a node is not or has not, is held or degraded, or the controller cannot be reached
   2  the command line is wrong
 
 Examples:

@@ -127,16 +127,24 @@ impl Controller {
 
     /// Gives the state of nodes as it is now; of all when none is named.
     pub(crate) async fn node_states(&self, names: Vec<String>) -> Result<Vec<wire::NodeState>> {
+        let states = self.attempt_node_states(names).await;
+        states.map_err(|error| self.refusal(&error))
+    }
+
+    /// As [`Self::node_states`], for callers that have words of their own for some refusals.
+    pub(crate) async fn attempt_node_states(
+        &self,
+        names: Vec<String>,
+    ) -> Result<Vec<wire::NodeState>, Status> {
         let mut client = self.client.clone();
         let request = wire::NodeStatusRequest {
             names,
             watch: false,
         };
-        let mut stream = self.answer(client.node_status(request)).await?;
+        let mut stream = self.attempt(client.node_status(request)).await?;
         let answer = self
             .attempt(async { stream.message().await.map(Response::new) })
-            .await
-            .map_err(|error| self.refusal(&error))?;
+            .await?;
         Ok(answer.map_or_else(Vec::new, |status| status.nodes))
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn run(to: &To, args: &DeleteArgs) -> Result<()> {
         refs,
         dry_run: args.write.dry_run,
         expected_revision: args.write.expected_revision,
-        ..Default::default()
+        allow_mass_delete: args.write.allow_mass_delete,
     };
     let mut client = controller.client.clone();
     let answer = controller.answer(client.delete(request)).await?;

@@ -7,8 +7,11 @@ use weir_proto::wire::resource::Kind;
 use super::args::{Form, GetArgs, To};
 use super::connect::{Controller, Found};
 use super::names::{View, view};
+use super::now;
 use super::outcome::{Trouble, print, tell};
-use super::render::{self, Listing, Table, backend_rows, node_rows, service_rows, set_rows};
+use super::render::{
+    self, Listing, Table, backend_rows, drain_rows, node_rows, repair_rows, service_rows, set_rows,
+};
 
 /// Shows the resources of one kind: all, or those that are named.
 pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
@@ -16,6 +19,9 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
     if view == View::Backends && args.output == Form::Name {
         let text = "a backend has no name of its own: get services or backendsets in this form";
         return Err(Trouble::Usage(text.to_owned()).into());
+    }
+    if matches!(view, View::Drains | View::Repairs) {
+        return told(to, args, view, names).await;
     }
     let controller = Controller::connect(to).await?;
     // Backends are shown by service.
@@ -55,6 +61,32 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
     }
 }
 
+/// Shows what nodes tell of, which is no resource.
+async fn told(to: &To, args: &GetArgs, view: View, names: Vec<String>) -> Result<()> {
+    let kind = view.plural();
+    if !matches!(args.output, Form::Table | Form::Wide) {
+        let text = format!("{kind} are shown as a table alone");
+        return Err(Trouble::Usage(text).into());
+    }
+    if view == View::Drains && !names.is_empty() {
+        let text = "drains have no names: get drains shows all";
+        return Err(Trouble::Usage(text.to_owned()).into());
+    }
+    let controller = Controller::connect(to).await?;
+    let table = if view == View::Drains {
+        let mut client = controller.client.clone();
+        let listed = client.list_drains(wire::ListDrainsRequest {});
+        drain_rows(&controller.answer(listed).await?.drains, now())
+    } else {
+        repair_rows(&controller.node_states(names).await?, now())
+    };
+    if table.rows.is_empty() {
+        tell(&format!("No {kind} found."));
+        return Ok(());
+    }
+    print(&render::table(&table))
+}
+
 async fn find(controller: &Controller, kind: wire::Kind, names: &[String]) -> Result<Found> {
     if names.is_empty() {
         return Ok(Found {
@@ -78,6 +110,11 @@ async fn rows(
 ) -> Result<Table> {
     let listing = listing(resources);
     match view {
+        // what nodes tell of is shown elsewhere
+        View::Drains | View::Repairs => Ok(Table {
+            header: Vec::new(),
+            rows: Vec::new(),
+        }),
         View::BackendSets => Ok(set_rows(&listing, wide)),
         View::Services => Ok(service_rows(&with_sets(controller, listing).await?, wide)),
         View::Backends => Ok(backend_rows(&with_sets(controller, listing).await?)),

@@ -15,7 +15,8 @@ use std::fmt;
 use weir_proto::{convert, wire};
 
 pub(crate) use object::{
-    API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, PROTOCOLS, ROLES, TUNNELS,
+    API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, ON_DEADLINES, PROTOCOLS, ROLES,
+    TUNNELS,
 };
 
 /// One file and what stands in it.

@@ -1,5 +1,7 @@
 //! Kinds and names as people type them: `services web`, `svc/web`. PURE.
 
+use std::net::SocketAddr;
+
 use weir_proto::wire;
 
 /// What `get` can show.
@@ -9,24 +11,28 @@ pub(crate) enum View {
     Backends,
     BackendSets,
     Nodes,
+    Drains,
+    Repairs,
 }
 
 /// Every word for each view; the first is the one weirctl uses itself.
-const WORDS: [(View, &[&str]); 4] = [
+const WORDS: [(View, &[&str]); 6] = [
     (View::Services, &["services", "service", "svc"]),
     (View::Backends, &["backends", "backend", "be"]),
     (View::BackendSets, &["backendsets", "backendset", "bs"]),
     (View::Nodes, &["nodes", "node", "no"]),
+    (View::Drains, &["drains", "drain"]),
+    (View::Repairs, &["repairs", "repair"]),
 ];
 
 impl View {
-    /// Gives the kind of resource that is shown; backends are part of others.
+    /// Gives the kind of resource that is shown; backends are part of others, and drains and repairs are none.
     pub(crate) fn kind(self) -> Option<wire::Kind> {
         match self {
             Self::Services => Some(wire::Kind::Service),
             Self::BackendSets => Some(wire::Kind::BackendSet),
             Self::Nodes => Some(wire::Kind::Node),
-            Self::Backends => None,
+            Self::Backends | Self::Drains | Self::Repairs => None,
         }
     }
 
@@ -37,6 +43,8 @@ impl View {
             Self::Backends => "backends",
             Self::BackendSets => "backendsets",
             Self::Nodes => "nodes",
+            Self::Drains => "drains",
+            Self::Repairs => "repairs",
         }
     }
 }
@@ -65,9 +73,11 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<wire::ResourceRef>, Str
     pairs(words)?
         .into_iter()
         .map(|(view, name)| {
-            let kind = view.kind().ok_or(
-                "a backend is part of its service or backend set: change that and apply it",
-            )?;
+            let kind = view.kind().ok_or(match view {
+                View::Drains => "a drain is ended by weirctl undrain",
+                View::Repairs => "repairs are told by nodes, and go by themselves",
+                _ => "a backend is part of its service or backend set: change that and apply it",
+            })?;
             let name = name.ok_or_else(|| format!("name the {} to delete", view.plural()))?;
             Ok(wire::ResourceRef {
                 kind: kind.into(),
@@ -75,6 +85,43 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<wire::ResourceRef>, Str
             })
         })
         .collect()
+}
+
+/// Reads what is to be drained, or no longer: `backend SERVICE ADDRESS:PORT...` or `node NAME...`.
+pub(crate) fn drain_targets(words: &[String]) -> Result<Vec<wire::DrainTarget>, String> {
+    use wire::drain_target::{Backend, Target};
+    let (kind, rest) = words.split_first().ok_or("name what is drained")?;
+    let targets: Vec<Target> = match kind_named(kind)? {
+        View::Backends => {
+            let (service, sockets) = rest.split_first().ok_or("name the service")?;
+            let backend = |socket: &String| {
+                let parsed: Result<SocketAddr, _> = socket.parse();
+                let at = parsed.map_err(|_| {
+                    format!("{socket:?} is not ADDRESS:PORT (10.0.0.11:8080, [fd00::11]:8080)")
+                })?;
+                Ok(Target::Backend(Backend {
+                    service: service.clone(),
+                    address: at.ip().to_string(),
+                    port: at.port().into(),
+                }))
+            };
+            sockets.iter().map(backend).collect::<Result<_, String>>()?
+        }
+        View::Nodes => rest.iter().cloned().map(Target::Node).collect(),
+        view => {
+            let kind = view.plural();
+            return Err(format!("{kind} are not drained: a backend or a node is"));
+        }
+    };
+    if targets.is_empty() {
+        return Err(match kind_named(kind)? {
+            View::Nodes => "name the node",
+            _ => "name the backend as ADDRESS:PORT",
+        }
+        .to_owned());
+    }
+    let targets = targets.into_iter().map(Some);
+    Ok(targets.map(|target| wire::DrainTarget { target }).collect())
 }
 
 /// Reads `KIND [NAME]...` or `KIND/NAME...`.
@@ -137,7 +184,7 @@ mod tests {
         assert_eq!(
             shown("pods"),
             Err(
-                "\"pods\" is not a kind (there is services, backends, backendsets, nodes)"
+                "\"pods\" is not a kind (there is services, backends, backendsets, nodes, drains, repairs)"
                     .to_owned()
             )
         );
@@ -156,6 +203,46 @@ mod tests {
             shown("service/web node/a"),
             Err("get shows one kind at a time, not services and nodes".to_owned())
         );
+    }
+
+    #[test]
+    fn what_is_drained_is_a_backend_or_a_node() {
+        use wire::drain_target::{Backend, Target};
+        let backend = |address: &str| {
+            let backend = Target::Backend(Backend {
+                service: "web".to_owned(),
+                address: address.to_owned(),
+                port: 8080,
+            });
+            wire::DrainTarget {
+                target: Some(backend),
+            }
+        };
+        let node = wire::DrainTarget {
+            target: Some(Target::Node("node-a".to_owned())),
+        };
+        let targets = |text: &str| drain_targets(&words(text));
+        assert_eq!(
+            targets("backend web 10.0.0.11:8080 [fd00::11]:8080"),
+            Ok(vec![backend("10.0.0.11"), backend("fd00::11")])
+        );
+        assert_eq!(targets("no node-a"), Ok(vec![node]));
+        for (text, why) in [
+            ("", "name what is drained"),
+            ("backend", "name the service"),
+            ("backend web", "name the backend as ADDRESS:PORT"),
+            ("node", "name the node"),
+            (
+                "backend web 10.0.0.11",
+                "\"10.0.0.11\" is not ADDRESS:PORT (10.0.0.11:8080, [fd00::11]:8080)",
+            ),
+            (
+                "service web",
+                "services are not drained: a backend or a node is",
+            ),
+        ] {
+            assert_eq!(targets(text), Err(why.to_owned()), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is shown: tables, file forms and sentences made of what the controller says. PURE.
 
 mod document;
+mod drains;
 mod failure;
 mod listing;
 mod page;
@@ -11,13 +12,15 @@ use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
 pub(crate) use document::{backends, json, yaml};
+pub(crate) use drains::{drain_rows, drain_target, repair_rows};
 pub(crate) use failure::{
-    absence, failure_text, is_unheard, lag, missing_capabilities, node_troubles, rejection, silence,
+    absence, failure_text, held, hold, is_unheard, lag, missing_capabilities, node_troubles,
+    rejection, silence,
 };
 pub(crate) use listing::Listing;
 pub(crate) use page::{is_well, status_page};
 pub(crate) use rows::{backend_rows, node_rows, service_rows, set_rows, status_rows};
-pub(crate) use span::{human, parse as parse_span};
+pub(crate) use span::{human, parse as parse_span, parse_seconds};
 
 /// A header and rows of the same width.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! `weirctl status`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Result, anyhow};
 use tonic::Response;
 use weir_proto::wire;
 
 use super::args::{StatusArgs, To};
 use super::connect::Controller;
+use super::now;
 use super::outcome::{Trouble, print};
 use super::render::{is_well, status_page};
 
@@ -48,11 +47,4 @@ pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
         first = false;
         next = stream.message().await;
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }

@@ -149,7 +149,7 @@ enum Ended {
 }
 
 /// Whether it may be better the next time: the controller restarts, or the way to it is cut.
-fn passes(status: &Status) -> bool {
+pub(crate) fn passes(status: &Status) -> bool {
     let transport = std::error::Error::source(status).is_some();
     transport || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
 }

@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 
 use weir_proto::model::{
-    Backend, BackendKey, BackendSet, Endpoint, Family, Forwarding, Frontend, Item, ItemKey, Labels,
-    LoopbackEntry, Node, NodeBackend, NodeName, Service, Tunnel, TunnelEnd, Vip, VirtualService,
+    Backend, BackendKey, BackendSet, Drain, Endpoint, Family, Forwarding, Frontend, Item, ItemKey,
+    Labels, LoopbackEntry, Node, NodeBackend, NodeName, Service, Tunnel, TunnelEnd, Vip,
+    VirtualService,
 };
+
+use super::drains::DrainsOf;
 
 /// Items by key.
 pub(crate) type Items = BTreeMap<ItemKey, Item>;
@@ -44,10 +47,11 @@ pub(crate) struct Difference<'a> {
 }
 
 /// Works out what a service and its backend sets want of the nodes that hold it. Where the service itself and
-/// a set name the same backend, the service's own counts.
+/// a set name the same backend, the service's own counts. A backend that is drained keeps its weight: the node takes 0.
 pub(crate) fn compile<'a>(
     service: &Service,
     sets: impl Iterator<Item = &'a BackendSet>,
+    drains: &DrainsOf<'_>,
 ) -> Compiled {
     let mut backends: BTreeMap<Endpoint, &Backend> = BTreeMap::new();
     for set in sets {
@@ -86,7 +90,8 @@ pub(crate) fn compile<'a>(
             }),
         );
         for backend in backends.values() {
-            compiled.add(service, *frontend, backend);
+            let drain = drains.drain(service, backend);
+            compiled.add(service, *frontend, backend, drain);
         }
     }
     compiled
@@ -115,7 +120,13 @@ fn put(items: &mut Items, item: Item) {
 }
 
 impl Compiled {
-    fn add(&mut self, service: &Service, frontend: Frontend, backend: &Backend) {
+    fn add(
+        &mut self,
+        service: &Service,
+        frontend: Frontend,
+        backend: &Backend,
+        drain: Option<Drain>,
+    ) {
         let Endpoint { address, port } = backend.endpoint;
         put(
             &mut self.everywhere,
@@ -127,7 +138,7 @@ impl Compiled {
                 weight: backend.weight,
                 forwarding: service.forwarding,
                 thresholds: backend.thresholds,
-                drain: None,
+                drain,
             }),
         );
         if let Some(node) = &backend.node {
@@ -188,9 +199,12 @@ impl Compiled {
     }
 }
 
-/// Gives what a node must have by what is set on itself.
-pub(crate) fn own_items(node: &Node) -> Items {
+/// Gives what a node must have by what is set on itself, and by its own drain.
+pub(crate) fn own_items(node: &Node, drain: Option<Drain>) -> Items {
     let mut items = Items::new();
+    if let Some(drain) = drain {
+        put(&mut items, Item::NodeDrain(drain));
+    }
     if node.strict_arp {
         put(&mut items, Item::StrictArp);
     }

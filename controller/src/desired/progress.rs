@@ -1,13 +1,21 @@
 //! How far one node is: what its agent said, rolled up. PURE
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
 use weir_proto::convert::Hello;
-use weir_proto::model::{Capability, Generation, ItemFailure, NodeName};
+use weir_proto::model::{
+    Capability, Degraded, DrainProgress, Generation, Hold, ItemFailure, NodeName, Repair,
+};
 
 use super::feed::{Feed, Rejected};
 use super::view::View;
 
 /// How many failures of a node are kept to be read: more is for a report, not for an answer.
 pub(crate) const MOST_FAILURES: usize = 100;
+
+/// How many repairs of a node are kept to be read, as NodeState says.
+pub(crate) const MOST_REPAIRS: usize = 100;
 
 /// What an agent said of its node, in its own generations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +30,25 @@ pub(crate) struct NodeProgress {
     /// What it had accepted and converged on when its agent went, in the controller's generations: a node
     /// that nobody hears from gets no further.
     parted: Option<(Generation, Generation)>,
+    hold: Option<Hold>,
+    degraded: Option<Degraded>,
+    drains: Vec<DrainProgress>,
+    /// How many drains there are, those that are over included and those that were not named.
+    drain_count: u64,
+    /// The oldest first; whoever reads a status holds a pointer to them.
+    repairs: Arc<VecDeque<Repair>>,
+    repair_counts: BTreeMap<String, u64>,
+}
+
+/// What of a node is counted over all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// 1 if it holds back what it was sent.
+    pub(crate) held: u64,
+    /// 1 if it can make nothing durable.
+    pub(crate) degraded: u64,
+    /// Drains under way.
+    pub(crate) drains: u64,
 }
 
 /// How far one node is, in the controller's generations.
@@ -39,10 +66,37 @@ pub(crate) struct NodeStatus {
     pub(crate) rejection: Option<String>,
     pub(crate) capabilities: Vec<Capability>,
     pub(crate) last_heard_unix_ms: u64,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) degraded: Option<Degraded>,
+    /// How many are under way.
+    pub(crate) drain_count: u64,
+    pub(crate) repairs: Arc<VecDeque<Repair>>,
+    pub(crate) repair_counts: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Gives the sum of two.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            held: self.held + other.held,
+            degraded: self.degraded + other.degraded,
+            drains: self.drains + other.drains,
+        }
+    }
+
+    /// Takes one away that was counted in.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self {
+            held: self.held.saturating_sub(other.held),
+            degraded: self.degraded.saturating_sub(other.degraded),
+            drains: self.drains.saturating_sub(other.drains),
+        }
+    }
 }
 
 impl NodeProgress {
-    /// Notes that the agent connected. What it said of convergence counts on while it holds the same.
+    /// Notes that the agent connected. What it said of convergence counts on while it holds the same; its condition and
+    /// its drains it tells again.
     pub(crate) fn hello(&mut self, hello: &Hello, now_unix_ms: u64) {
         let held = hello.held.map_or(Generation(0), |(held, _)| held);
         if self.converged != held {
@@ -54,7 +108,72 @@ impl NodeProgress {
         self.parted = None;
         self.agent_version.clone_from(&hello.agent_version);
         self.rejection = None;
+        self.hold = None;
+        self.degraded = None;
+        self.drains.clear();
+        self.drain_count = 0;
         self.last_heard_unix_ms = now_unix_ms;
+    }
+
+    /// Notes what keeps the node from doing as it is told.
+    pub(crate) fn condition(
+        &mut self,
+        hold: Option<Hold>,
+        degraded: Option<Degraded>,
+        now_unix_ms: u64,
+    ) {
+        self.hold = hold;
+        self.degraded = degraded;
+        self.last_heard_unix_ms = now_unix_ms;
+    }
+
+    /// Notes how far the node's drains are, of which there may be more than are named.
+    pub(crate) fn drains(&mut self, drains: Vec<DrainProgress>, count: u64, now_unix_ms: u64) {
+        self.drain_count = count.max(drains.len() as u64);
+        self.drains = drains;
+        self.last_heard_unix_ms = now_unix_ms;
+    }
+
+    /// Notes what the node repaired, and how many of each kind there were.
+    pub(crate) fn repaired(
+        &mut self,
+        repairs: Vec<Repair>,
+        counts: &BTreeMap<String, u64>,
+        now_unix_ms: u64,
+    ) {
+        let kept = Arc::make_mut(&mut self.repairs);
+        kept.extend(repairs);
+        let beyond = kept.len().saturating_sub(MOST_REPAIRS);
+        kept.drain(..beyond);
+        for (kind, count) in counts {
+            let counted = self.repair_counts.entry(kind.clone()).or_default();
+            *counted = counted.saturating_add(*count);
+        }
+        self.last_heard_unix_ms = now_unix_ms;
+    }
+
+    /// Gives what the node holds back, as it said last.
+    pub(crate) fn held_back(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// Gives how far the node's drains are, as it said last.
+    pub(crate) fn told_drains(&self) -> &[DrainProgress] {
+        &self.drains
+    }
+
+    /// Gives what of the node is counted.
+    pub(crate) fn tally(&self) -> Tally {
+        Tally {
+            held: self.hold.is_some().into(),
+            degraded: self.degraded.is_some().into(),
+            drains: self.under_way(),
+        }
+    }
+
+    fn under_way(&self) -> u64 {
+        let over = self.drains.iter().filter(|drain| drain.done).count();
+        self.drain_count.saturating_sub(over as u64)
     }
 
     /// Notes that a generation is durable on the node.
@@ -123,6 +242,11 @@ impl NodeProgress {
             rejection: self.rejection.clone(),
             capabilities: Vec::new(),
             last_heard_unix_ms: self.last_heard_unix_ms,
+            hold: self.hold.clone(),
+            degraded: self.degraded.clone(),
+            drain_count: self.under_way(),
+            repairs: Arc::clone(&self.repairs),
+            repair_counts: self.repair_counts.clone(),
         }
     }
 

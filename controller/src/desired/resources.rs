@@ -13,6 +13,9 @@ use weir_proto::model::{
     Protocol, Resource, ResourceRef, Revision, Service, ServiceName,
 };
 
+/// How many frontends that are of no service any more are kept: those of drains under way, and with each some 100 bytes.
+const MOST_DEPARTED: usize = 10_000;
+
 /// What a batch makes of each resource it names; none: it is deleted.
 pub(crate) type Batch = BTreeMap<ResourceRef, Option<Resource>>;
 
@@ -31,6 +34,10 @@ pub(crate) struct Resources {
     claims: BTreeMap<Frontend, ServiceName>,
     /// Which resources have a backend at an address.
     standing: BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
+    /// Which resources have a backend on a node.
+    running: BTreeMap<NodeName, BTreeSet<ResourceRef>>,
+    /// Which service a frontend was of that is of none now, so that a drain that goes on can be told.
+    departed: BTreeMap<Frontend, ServiceName>,
     /// Which nodes have an address.
     located: BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
     /// Of services and backend sets together; one that is in both counts twice.
@@ -115,6 +122,44 @@ impl Resources {
             .flatten()
     }
 
+    /// Gives a service.
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<&Service> {
+        match &self.get(&reference(Kind::Service, name.as_str()))?.resource {
+            Resource::Service(service) => Some(service),
+            Resource::Node(_) | Resource::BackendSet(_) => None,
+        }
+    }
+
+    /// Gives a backend of a service, its own or of one of its sets.
+    pub(crate) fn backend(&self, service: &ServiceName, at: &Endpoint) -> Option<&Backend> {
+        let own = self.service(service)?.backends.get(at);
+        own.or_else(|| {
+            let mut sets = self.sets_of.get(service)?.iter();
+            sets.find_map(|name| {
+                let reference = reference(Kind::BackendSet, name.as_str());
+                match &self.get(&reference)?.resource {
+                    Resource::BackendSet(set) => set.backends.get(at),
+                    Resource::Node(_) | Resource::Service(_) => None,
+                }
+            })
+        })
+    }
+
+    /// Gives the services that have a backend on a node.
+    pub(crate) fn services_on(&self, node: &NodeName) -> BTreeSet<ServiceName> {
+        let here = self.running.get(node).into_iter().flatten();
+        let resources = here.filter_map(|reference| self.get(reference));
+        resources
+            .filter_map(|stored| service_of(&stored.resource))
+            .collect()
+    }
+
+    /// Gives the service that a frontend is of, or was of last.
+    pub(crate) fn service_behind(&self, frontend: &Frontend) -> Option<&ServiceName> {
+        let now = self.claims.get(frontend);
+        now.or_else(|| self.departed.get(frontend))
+    }
+
     /// Counts the backends of services and backend sets.
     pub(crate) fn backends(&self) -> usize {
         self.backends
@@ -131,6 +176,7 @@ impl Resources {
             Resource::Service(service) => {
                 for frontend in service.frontends.keys() {
                     self.claims.insert(*frontend, service.name.clone());
+                    self.departed.remove(frontend);
                 }
                 self.stand(reference, &service.backends);
             }
@@ -146,7 +192,7 @@ impl Resources {
         match resource {
             Resource::Node(node) => {
                 for address in &node.addresses {
-                    forget(&mut self.located, *address, reference);
+                    forget(&mut self.located, address, reference);
                 }
             }
             Resource::Service(service) => {
@@ -154,6 +200,10 @@ impl Resources {
                     // in one batch a frontend may have moved to a service that was written before
                     if self.claims.get(frontend) == Some(&service.name) {
                         self.claims.remove(frontend);
+                        self.departed.insert(*frontend, service.name.clone());
+                        if self.departed.len() > MOST_DEPARTED {
+                            self.departed.pop_first();
+                        }
                     }
                 }
                 self.leave(reference, &service.backends);
@@ -172,16 +222,23 @@ impl Resources {
 
     fn stand(&mut self, reference: &ResourceRef, backends: &BTreeMap<Endpoint, Backend>) {
         self.backends += backends.len();
-        for endpoint in backends.keys() {
+        for (endpoint, backend) in backends {
             let here = self.standing.entry(endpoint.address).or_default();
             here.insert(reference.clone());
+            if let Some(node) = &backend.node {
+                let here = self.running.entry(node.clone()).or_default();
+                here.insert(reference.clone());
+            }
         }
     }
 
     fn leave(&mut self, reference: &ResourceRef, backends: &BTreeMap<Endpoint, Backend>) {
         self.backends -= backends.len();
-        for endpoint in backends.keys() {
-            forget(&mut self.standing, endpoint.address, reference);
+        for (endpoint, backend) in backends {
+            forget(&mut self.standing, &endpoint.address, reference);
+            if let Some(node) = &backend.node {
+                forget(&mut self.running, node, reference);
+            }
         }
     }
 }
@@ -281,6 +338,13 @@ impl<'a> Proposed<'a> {
         self.kept_sets_of(service).chain(new)
     }
 
+    /// Gives a backend of a service, its own or of one of its sets.
+    pub(crate) fn backend(&self, service: &ServiceName, at: &Endpoint) -> Option<&'a Backend> {
+        let own = self.service(service)?.backends.get(at);
+        let of_a_set = || self.sets_of(service).find_map(|set| set.backends.get(at));
+        own.or_else(of_a_set)
+    }
+
     /// Gives a service other than `except` that claims a frontend.
     pub(crate) fn other_claimant(
         &self,
@@ -340,17 +404,22 @@ impl<'a> Proposed<'a> {
     }
 }
 
-/// Takes a resource from those at an address.
-fn forget(
-    at: &mut BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
-    address: IpAddr,
-    reference: &ResourceRef,
-) {
-    if let Some(here) = at.get_mut(&address) {
+/// Takes a resource from those at an address, or on a node.
+fn forget<K: Ord>(at: &mut BTreeMap<K, BTreeSet<ResourceRef>>, place: &K, reference: &ResourceRef) {
+    if let Some(here) = at.get_mut(place) {
         here.remove(reference);
         if here.is_empty() {
-            at.remove(&address);
+            at.remove(place);
         }
+    }
+}
+
+/// Gives the service that a resource is or belongs to.
+pub(crate) fn service_of(resource: &Resource) -> Option<ServiceName> {
+    match resource {
+        Resource::Node(_) => None,
+        Resource::Service(service) => Some(service.name.clone()),
+        Resource::BackendSet(set) => Some(set.service.clone()),
     }
 }
 

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use weir_proto::model::{Forwarding, ItemKey, Tunnel, VipBinding};
+use weir_proto::model::{DrainDeadline, Forwarding, ItemKey, Node, Tunnel, VipBinding};
 use weir_proto::state::NodeState;
 
 use super::samples::{batch, endpoint, labels, node, node_name, service, service_name, set};
@@ -143,7 +143,7 @@ fn what_is_set_on_a_node_is_among_what_it_holds() {
     let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
     let all = desired.resources().all();
     let all = all.map(|stored| (stored.resource.clone(), stored.revision));
-    let restored = Desired::restore(all, &left.collect());
+    let restored = Desired::restore(all, Drains::default(), &left.collect());
     assert_eq!(generations(&restored), generations(&desired));
     write(&mut desired, batch(vec![strict(false)]), 3);
     assert_eq!(held(&desired), None);
@@ -185,7 +185,7 @@ fn a_cluster_goes_on_where_it_was_left() {
     let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
     let all = desired.resources().all();
     let all = all.map(|stored| (stored.resource.clone(), stored.revision));
-    let restored = Desired::restore(all, &left.collect());
+    let restored = Desired::restore(all, Drains::default(), &left.collect());
     assert_eq!(generations(&restored), [2, 2]);
     for (name, view) in desired.views() {
         let again = restored.view(name).expect("a view");
@@ -265,6 +265,24 @@ fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource>)> {
     })
 }
 
+/// A drain that an operator may ask for, or end; most are of nothing, and refused.
+fn draining() -> impl Strategy<Value = (DrainTarget, Option<DrainTerms>)> {
+    let at = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"].map(endpoint);
+    let backends = ["a", "b"]
+        .into_iter()
+        .flat_map(|name| at.map(|at| DrainTarget::Backend(service_name(name), at)));
+    let nodes = ["x", "y"].map(|name| DrainTarget::Node(node_name(name)));
+    let targets: Vec<DrainTarget> = backends.chain(nodes).collect();
+    let terms = proptest::option::of(proptest::option::of(0..3_u32));
+    (proptest::sample::select(targets), terms).prop_map(|(target, terms)| {
+        let terms = terms.map(|seconds| DrainTerms {
+            deadline: seconds.and_then(|seconds| DrainDeadline::new(seconds).ok()),
+            on_deadline: None,
+        });
+        (target, terms)
+    })
+}
+
 fn fold(state: &mut NodeState, catch_up: CatchUp) {
     match catch_up {
         CatchUp::Nothing => {}
@@ -284,13 +302,13 @@ proptest! {
     #[test]
     fn deltas_lead_where_a_full_compilation_does(
         batches in proptest::collection::vec(
-            (proptest::collection::vec(operation(), 1..4), any::<bool>()),
+            (proptest::collection::vec(operation(), 1..4), draining(), any::<bool>()),
             1..40,
         )
     ) {
         let mut desired = Desired::default();
         let mut nodes: BTreeMap<NodeName, NodeState> = BTreeMap::new();
-        for (revision, (operations, heard)) in (1..).zip(batches) {
+        for (revision, (operations, (target, terms), heard)) in (1..).zip(batches) {
             let (deletions, puts): (Batch, Batch) =
                 operations.into_iter().partition(|(_, resource)| resource.is_none());
             let mut refs: Vec<ResourceRef> = deletions.into_keys().collect();
@@ -300,6 +318,14 @@ proptest! {
             }
             if desired.check(&puts, &Places::default()).is_ok() {
                 write(&mut desired, puts, revision);
+            }
+            let drains = match terms {
+                Some(terms) => desired.draining(vec![target], terms, revision),
+                None => desired.undraining(vec![target]),
+            };
+            if let Ok(drains) = drains {
+                let change = desired.prepare_drains(drains);
+                desired.take(change, Revision(revision));
             }
             nodes.retain(|name, _| desired.view(name).is_some());
             for (name, view) in desired.views() {
@@ -312,7 +338,9 @@ proptest! {
         }
         let all = desired.resources().all();
         let all = all.map(|stored| (stored.resource.clone(), stored.revision));
-        let compiled = Desired::restore(all, &BTreeMap::new());
+        let drained = desired.drains.all().map(|(target, _)| target);
+        prop_assert!(desired.draining(drained.collect(), DrainTerms::default(), 0).is_ok());
+        let compiled = Desired::restore(all, desired.drains.clone(), &BTreeMap::new());
         prop_assert_eq!(&compiled.compiled, &desired.compiled);
         for (name, view) in desired.views() {
             let whole = compiled.view(name).expect("a view");

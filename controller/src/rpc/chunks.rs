@@ -6,11 +6,12 @@ use weir_proto::convert::{item_key_to_wire, item_to_wire};
 use weir_proto::model::{Generation, Item, ItemKey};
 use weir_proto::wire;
 
+use crate::cluster::Beside;
 use crate::desired::Update;
 
 /// What a chunk may take at most, as node.proto says.
 const LARGEST: usize = 1 << 20;
-/// What a chunk takes beside its items: counters, digest, trace context, and the envelope around it.
+/// What a chunk takes beside its items: counters, digest, trace context, the cluster's name, and the envelope around it.
 const BESIDE: usize = 256;
 
 /// The chunks of an update, made one after the other as they are sent.
@@ -21,7 +22,7 @@ pub(super) struct Chunks {
     upserted: std::vec::IntoIter<Item>,
     removed: std::vec::IntoIter<ItemKey>,
     digest: Vec<u8>,
-    traceparent: String,
+    beside: Beside,
     /// What did not fit into the chunk before.
     next: Option<Part>,
     chunk: u32,
@@ -36,7 +37,7 @@ enum Part {
 
 impl Chunks {
     /// Cuts up an update.
-    pub(super) fn new(update: Update, traceparent: String) -> Self {
+    pub(super) fn new(update: Update, beside: Beside) -> Self {
         let Update {
             generation,
             base,
@@ -50,7 +51,7 @@ impl Chunks {
             upserted: upserted.into_iter(),
             removed: removed.into_iter(),
             digest: digest.to_bytes().to_vec(),
-            traceparent,
+            beside,
             next: None,
             chunk: 0,
             done: false,
@@ -80,7 +81,9 @@ impl Iterator for Chunks {
             generation: self.generation.0,
             base_generation: self.base.0,
             chunk: self.chunk,
-            traceparent: self.traceparent.clone(),
+            traceparent: self.beside.traceparent.clone(),
+            cluster: self.beside.cluster.to_string(),
+            allow_mass_delete: self.beside.allow_mass_delete,
             ..wire::Update::default()
         };
         let mut bytes = BESIDE;
@@ -138,9 +141,19 @@ mod tests {
         }
     }
 
+    const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
+
+    fn beside(traceparent: &str) -> Beside {
+        Beside {
+            traceparent: traceparent.to_owned(),
+            cluster: CLUSTER.into(),
+            allow_mass_delete: true,
+        }
+    }
+
     #[test]
     fn a_small_update_is_one_chunk() {
-        let chunks: Vec<_> = Chunks::new(update(1, 1), "00-a".to_owned()).collect();
+        let chunks: Vec<_> = Chunks::new(update(1, 1), beside("00-a")).collect();
         assert_eq!(
             chunks,
             [wire::Update {
@@ -152,6 +165,8 @@ mod tests {
                 chunk: 0,
                 last: true,
                 traceparent: "00-a".to_owned(),
+                cluster: CLUSTER.to_owned(),
+                allow_mass_delete: true,
                 ..wire::Update::default()
             }]
         );
@@ -159,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_empty_update_is_one_chunk() {
-        let chunks: Vec<_> = Chunks::new(update(0, 0), String::new()).collect();
+        let chunks: Vec<_> = Chunks::new(update(0, 0), beside("")).collect();
         assert_eq!(chunks.len(), 1);
         assert!(chunks[0].last);
     }
@@ -167,11 +182,15 @@ mod tests {
     #[test]
     fn a_large_update_is_cut_and_nothing_is_lost() {
         let whole = update(100_000, 50_000);
-        let chunks: Vec<_> = Chunks::new(whole, "x".repeat(55)).collect();
+        let chunks: Vec<_> = Chunks::new(whole, beside(&"x".repeat(55))).collect();
         assert!(chunks.len() >= 2, "{} chunks", chunks.len());
         for (place, chunk) in chunks.iter().enumerate() {
             assert!(chunk.encoded_len() <= LARGEST, "{}", chunk.encoded_len());
             assert_eq!(chunk.chunk as usize, place);
+            assert_eq!(
+                (chunk.cluster.as_str(), chunk.allow_mass_delete),
+                (CLUSTER, true)
+            );
             assert_eq!(chunk.last, place + 1 == chunks.len());
             assert_eq!(chunk.digest.is_empty(), !chunk.last);
         }

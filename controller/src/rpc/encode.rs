@@ -1,13 +1,16 @@
 //! What the cluster answers, as it goes over the wire.
 
+use tonic::Response;
 use weir_proto::convert::{
-    capability_to_wire, failure_to_wire, reference_to_wire, resource_to_wire,
+    backend_target_to_wire, capability_to_wire, degraded_to_wire, drain_target_to_wire,
+    drain_to_wire, failure_to_wire, hold_to_wire, progress_to_wire, reference_to_wire,
+    repair_to_wire, resource_to_wire,
 };
-use weir_proto::model::{Generation, NodeName, ResourceRef};
+use weir_proto::model::{DrainTarget, Generation, NodeName, ResourceRef};
 use weir_proto::wire;
 
-use crate::cluster::{Entry, Event};
-use crate::desired::{NodeStatus, Outcome, Stored};
+use crate::cluster::{Entry, Event, Written};
+use crate::desired::{Drained, ListedDrain, NodeStatus, Outcome, Stored};
 
 pub(super) fn resource(stored: &Stored) -> wire::Resource {
     resource_to_wire(&stored.resource, stored.revision)
@@ -28,6 +31,13 @@ pub(super) fn targets(targets: Vec<(NodeName, Generation)>) -> Vec<wire::NodeTar
             generation: generation.0,
         })
         .collect()
+}
+
+pub(super) fn drained(written: Written) -> Response<wire::DrainResponse> {
+    Response::new(wire::DrainResponse {
+        revision: written.revision.0,
+        targets: targets(written.targets),
+    })
 }
 
 /// Gives the changes of a revision that a watcher of some kinds sees; none: it sees nothing of it.
@@ -57,6 +67,11 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         rejection,
         capabilities,
         last_heard_unix_ms,
+        hold,
+        degraded,
+        drain_count,
+        repairs,
+        repair_counts,
     } = status;
     wire::NodeState {
         name: name.to_string(),
@@ -71,7 +86,31 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         rejection: rejection.clone().unwrap_or_default(),
         capabilities: capabilities.iter().map(capability_to_wire).collect(),
         last_heard_unix_ms: *last_heard_unix_ms,
-        ..wire::NodeState::default()
+        hold: hold.as_ref().map(hold_to_wire),
+        degraded: degraded.as_ref().map(degraded_to_wire),
+        drain_count: *drain_count,
+        repairs: repairs.iter().map(repair_to_wire).collect(),
+        repair_counts: repair_counts.clone(),
+    }
+}
+
+pub(super) fn drain(drain: &ListedDrain) -> wire::DrainState {
+    let ListedDrain { of, asked, nodes } = drain;
+    let target = match of {
+        Drained::Backend(service, endpoint) => backend_target_to_wire(service.as_ref(), *endpoint),
+        Drained::Node(name) => drain_target_to_wire(&DrainTarget::Node(name.clone())),
+    };
+    let nodes = nodes.iter();
+    let nodes = nodes.map(|(node, progress)| wire::drain_state::OnNode {
+        node: node.to_string(),
+        progress: Some(progress_to_wire(progress)),
+    });
+    wire::DrainState {
+        target: Some(target),
+        asked: asked.is_some(),
+        drain: asked.map(|(drain, _)| drain_to_wire(drain)),
+        asked_unix_ms: asked.map_or(0, |(_, at_unix_ms)| at_unix_ms),
+        nodes: nodes.collect(),
     }
 }
 

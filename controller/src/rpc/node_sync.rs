@@ -1,28 +1,36 @@
 //! The agents' streams.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tracing::{Instrument as _, Span, warn};
-use weir_proto::convert::{Hello, digest_from_wire, failure_from_wire, hello_from_wire};
+use weir_proto::convert::{
+    Hello, degraded_from_wire, digest_from_wire, failure_from_wire, hello_from_wire,
+    hold_from_wire, progress_from_wire, repair_from_wire,
+};
 use weir_proto::model::{Generation, NodeName, Refused};
 use weir_proto::wire;
 use weir_proto::wire::node_sync_server::NodeSync;
 use weir_proto::wire::sync_request::Message;
+use weir_proto::wire::sync_response::Message as Response;
 
 use super::chunks::Chunks;
 use super::status::{invalid, refusal};
 use super::stopped;
 use crate::cluster::{Cluster, Outgoing, Said, SessionId};
-use crate::desired::{MOST_FAILURES, Rejected, RejectedReason};
+use crate::desired::{MOST_FAILURES, MOST_REPAIRS, Rejected, RejectedReason};
 
 /// Hello is the first thing an agent says; it has it ready when it connects.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// One chunk is on its way while the next is made.
 const CHUNKS: usize = 1;
+
+/// How many drains an agent names at most, as node.proto says.
+const MOST_DRAINS: usize = 1_000;
 
 /// Serves agents.
 #[derive(Debug)]
@@ -55,7 +63,7 @@ impl NodeSync for NodeSyncService {
     async fn sync(
         &self,
         request: Request<Streaming<wire::SyncRequest>>,
-    ) -> Result<Response<Self::SyncStream>, Status> {
+    ) -> Result<tonic::Response<Self::SyncStream>, Status> {
         let (answers, responses) = mpsc::channel(CHUNKS);
         let stream = Stream {
             cluster: self.cluster.clone(),
@@ -73,7 +81,7 @@ impl NodeSync for NodeSyncService {
             }
         };
         tokio::spawn(serving.instrument(Span::current()));
-        Ok(Response::new(ReceiverStream::new(responses)))
+        Ok(tonic::Response::new(ReceiverStream::new(responses)))
     }
 }
 
@@ -126,8 +134,14 @@ impl Stream {
                     }
                 }
                 outgoing = outbox.recv() => match outgoing {
-                    Some(Outgoing::Update { update, traceparent }) => {
-                        if !self.send(Chunks::new(update, traceparent)).await {
+                    Some(Outgoing::Update { update, beside }) => {
+                        if !self.send(Chunks::new(update, beside).map(Response::Update)).await {
+                            return Ok(());
+                        }
+                    }
+                    Some(Outgoing::Release(Generation(generation))) => {
+                        let release = wire::Release { generation };
+                        if !self.send([Response::Release(release)]).await {
                             return Ok(());
                         }
                     }
@@ -147,11 +161,10 @@ impl Stream {
     }
 
     /// Says whether the agent still reads.
-    async fn send(&self, chunks: Chunks) -> bool {
-        for update in chunks {
-            let response = wire::SyncResponse {
-                message: Some(wire::sync_response::Message::Update(update)),
-            };
+    async fn send(&self, messages: impl IntoIterator<Item = Response>) -> bool {
+        for message in messages {
+            let message = Some(message);
+            let response = wire::SyncResponse { message };
             if self.answers.send(Ok(response)).await.is_err() {
                 return false;
             }
@@ -167,9 +180,12 @@ fn said(request: wire::SyncRequest) -> Result<Said, Status> {
         }
         Some(Message::Converged(converged)) => Ok(read_converged(converged)),
         Some(Message::Rejected(rejected)) => read_rejected(rejected).map(Said::Rejected),
-        Some(Message::Condition(_) | Message::Drains(_) | Message::Repairs(_)) => {
-            Err(Status::unimplemented("not taken"))
-        }
+        Some(Message::Condition(wire::Condition { hold, degraded })) => Ok(Said::Condition {
+            hold: hold.map(hold_from_wire),
+            degraded: degraded.map(degraded_from_wire),
+        }),
+        Some(Message::Drains(drains)) => Ok(read_drains(&drains)),
+        Some(Message::Repairs(repairs)) => Ok(read_repairs(repairs)),
         Some(Message::Hello(_)) => Err(Status::invalid_argument("hello: it is said once")),
         None => Err(Status::invalid_argument("message: missing")),
     }
@@ -195,6 +211,45 @@ fn read_converged(converged: wire::Converged) -> Said {
         generation: Generation(generation),
         failures: read,
         failure_count,
+    }
+}
+
+/// Reads how far drains are. One that cannot be read still counts.
+fn read_drains(drains: &wire::Drains) -> Said {
+    let wire::Drains { drains, count } = drains;
+    let count = (*count).max(drains.len() as u64);
+    let mut read = Vec::with_capacity(drains.len().min(MOST_DRAINS));
+    for (place, drain) in drains.iter().take(MOST_DRAINS).enumerate() {
+        match progress_from_wire(drain, &format!("drains.drains[{place}]")) {
+            Ok(drain) => read.push(drain),
+            Err(errors) => warn!(%errors, "a drain cannot be read"),
+        }
+    }
+    Said::Drains {
+        drains: read,
+        count,
+    }
+}
+
+/// Reads what was repaired. A repair that is named counts, whether or not its kind says so.
+fn read_repairs(repairs: wire::Repairs) -> Said {
+    let wire::Repairs {
+        repairs,
+        mut counts,
+    } = repairs;
+    let mut named: BTreeMap<&str, u64> = BTreeMap::new();
+    for repair in &repairs {
+        *named.entry(&repair.kind).or_default() += 1;
+    }
+    for (kind, count) in named {
+        let counted = counts.entry(kind.to_owned()).or_default();
+        *counted = count.max(*counted);
+    }
+    let older = repairs.len().saturating_sub(MOST_REPAIRS);
+    let last = repairs.into_iter().skip(older);
+    Said::Repairs {
+        repairs: last.map(repair_from_wire).collect(),
+        counts,
     }
 }
 

@@ -6,7 +6,10 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use weir_proto::convert::{Problems, kind_from_wire, reference_from_wire, resources_from_wire};
+use weir_proto::convert::{
+    Problems, drain_targets_from_wire, drain_terms_from_wire, kind_from_wire, reference_from_wire,
+    resources_from_wire,
+};
 use weir_proto::model::{Kind, NodeName, Refused, Revision};
 use weir_proto::wire;
 use weir_proto::wire::operator_server::Operator;
@@ -54,11 +57,15 @@ impl Operator for OperatorService {
             resources,
             dry_run,
             expected_revision,
-            allow_mass_delete: _,
+            allow_mass_delete,
         } = request.into_inner();
         let places = places(&resources);
         let resources = resources_from_wire(resources).map_err(|errors| invalid(&errors))?;
-        let options = options(dry_run, expected_revision);
+        let options = WriteOptions {
+            dry_run,
+            expected: expected_revision.map(Revision),
+            allow_mass_delete,
+        };
         let applied = self.cluster.apply(resources, places, options).await;
         let written = applied.map_err(refusal)?;
         Ok(Response::new(wire::ApplyResponse {
@@ -126,7 +133,7 @@ impl Operator for OperatorService {
             refs,
             dry_run,
             expected_revision,
-            allow_mass_delete: _,
+            allow_mass_delete,
         } = request.into_inner();
         let mut problems = Problems::default();
         if refs.is_empty() {
@@ -144,7 +151,11 @@ impl Operator for OperatorService {
         }
         let refs = problems.finish(Some(read));
         let refs = refs.map_err(|errors| invalid(&errors))?;
-        let options = options(dry_run, expected_revision);
+        let options = WriteOptions {
+            dry_run,
+            expected: expected_revision.map(Revision),
+            allow_mass_delete,
+        };
         let deleted = self.cluster.delete(refs, options).await;
         let written = deleted.map_err(refusal)?;
         Ok(Response::new(wire::DeleteResponse {
@@ -205,37 +216,53 @@ impl Operator for OperatorService {
 
     async fn drain(
         &self,
-        _request: Request<wire::DrainRequest>,
+        request: Request<wire::DrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
-        Err(Status::unimplemented("drain"))
+        let wire::DrainRequest { targets, drain } = request.into_inner();
+        let mut problems = Problems::default();
+        let targets = drain_targets_from_wire(&targets, &mut problems);
+        let terms = drain_terms_from_wire(drain.as_ref(), "drain", &mut problems);
+        let terms = problems.finish(terms).map_err(|errors| invalid(&errors))?;
+        let drained = self.cluster.drain(targets, terms).await;
+        drained.map(encode::drained).map_err(refusal)
     }
 
     async fn undrain(
         &self,
-        _request: Request<wire::UndrainRequest>,
+        request: Request<wire::UndrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
-        Err(Status::unimplemented("undrain"))
+        let wire::UndrainRequest { targets } = request.into_inner();
+        let mut problems = Problems::default();
+        let targets = drain_targets_from_wire(&targets, &mut problems);
+        let targets = problems.finish(Some(targets));
+        let targets = targets.map_err(|errors| invalid(&errors))?;
+        let undrained = self.cluster.undrain(targets).await;
+        undrained.map(encode::drained).map_err(refusal)
     }
 
     async fn list_drains(
         &self,
-        _request: Request<wire::ListDrainsRequest>,
+        request: Request<wire::ListDrainsRequest>,
     ) -> Result<Response<wire::ListDrainsResponse>, Status> {
-        Err(Status::unimplemented("list_drains"))
+        let wire::ListDrainsRequest {} = request.into_inner();
+        let listed = self.cluster.drains().await.map_err(refusal)?;
+        Ok(Response::new(wire::ListDrainsResponse {
+            drains: listed.drains.iter().map(encode::drain).collect(),
+            revision: listed.revision.0,
+        }))
     }
 
     async fn release_node(
         &self,
-        _request: Request<wire::ReleaseNodeRequest>,
+        request: Request<wire::ReleaseNodeRequest>,
     ) -> Result<Response<wire::ReleaseNodeResponse>, Status> {
-        Err(Status::unimplemented("release_node"))
-    }
-}
-
-fn options(dry_run: bool, expected: Option<u64>) -> WriteOptions {
-    WriteOptions {
-        dry_run,
-        expected: expected.map(Revision),
+        let wire::ReleaseNodeRequest { name } = request.into_inner();
+        let mut problems = Problems::default();
+        let name = problems.take("name", NodeName::new(&name));
+        let name = problems.finish(name);
+        let name = name.map_err(|errors| invalid(&errors))?;
+        let generation = self.cluster.release(name).await.map_err(refusal)?.0;
+        Ok(Response::new(wire::ReleaseNodeResponse { generation }))
     }
 }
 

@@ -17,7 +17,10 @@ pub(super) fn refusal(refusal: Refusal) -> Status {
     match refusal {
         Refusal::Fields(errors) => invalid(&errors),
         Refusal::Revision { .. } => Status::aborted(message),
-        Refusal::NotFound(_) => Status::not_found(message),
+        Refusal::NotFound(_) | Refusal::NothingToDrain(_) | Refusal::NotDrained(_) => {
+            Status::not_found(message)
+        }
+        Refusal::Away(_) | Refusal::NothingHeld(_) => Status::failed_precondition(message),
         Refusal::OutOfRange { .. } => Status::out_of_range(message),
         Refusal::Store(_) => Status::unavailable(message),
         Refusal::Stopped(_) => Status::unavailable(message),

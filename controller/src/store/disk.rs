@@ -3,16 +3,20 @@
 //! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision included;
 //! `meta/revision` is the cluster's revision (8 bytes, big-endian); `meta/served` is there once there was a
 //! service; `node/<name>` is the generation and digest of a node's state (8 and 16 bytes, big-endian);
-//! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else.
+//! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else; `meta/cluster` is the
+//! cluster's identity as text; `drain/<what>` is a drain that an operator asked for, as a `DrainState` that says nothing of
+//! nodes; `confirmed/<name>` is the generation up to which a node may take away what it must (8 bytes, big-endian).
 
 use std::error::Error;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::task::spawn_blocking;
 use weir_proto::convert::{
-    capability_from_wire, capability_to_wire, resource_from_wire, resource_to_wire,
+    asked_from_wire, asked_to_wire, capability_from_wire, capability_to_wire, resource_from_wire,
+    resource_to_wire,
 };
 use weir_proto::digest::Digest;
 use weir_proto::disk::{Batch, Disk, Records};
@@ -25,9 +29,12 @@ use super::{Saved, Store, StoreError, Write};
 const SCHEMA: u8 = 1;
 const REVISION: &[u8] = b"meta/revision";
 const SERVED: &[u8] = b"meta/served";
+const CLUSTER: &[u8] = b"meta/cluster";
 const RESOURCE: &str = "resource/";
 const NODE: &str = "node/";
 const CAPABILITIES: &str = "capabilities/";
+const DRAIN: &str = "drain/";
+const CONFIRMED: &str = "confirmed/";
 
 /// The store in a directory.
 #[derive(Debug, Clone)]
@@ -36,25 +43,43 @@ pub(crate) struct DiskStore(Arc<Disk>);
 type Cause = Box<dyn Error + Send + Sync>;
 
 impl DiskStore {
-    /// Opens the store in a directory, made if it is not there, and gives what was kept in it.
+    /// Opens the store in a directory, made if it is not there, and gives what was kept in it. One that has no identity
+    /// gets one for good.
     pub(crate) async fn open(directory: PathBuf) -> Result<(Self, Saved), StoreError> {
         let opened = spawn_blocking(move || Disk::open(&directory, SCHEMA)).await;
         let (disk, records) = opened
             .map_err(|error| StoreError::Open(error.into()))?
             .map_err(|error| StoreError::Open(error.into()))?;
-        Ok((Self(Arc::new(disk)), read(&records)?))
+        let store = Self(Arc::new(disk));
+        let mut saved = read(&records)?;
+        if saved.cluster.is_empty() {
+            saved.cluster = identity();
+            let mut batch = Batch::default();
+            batch.put(CLUSTER.to_vec(), saved.cluster.clone().into_bytes());
+            store.put(batch).await?;
+        }
+        Ok((store, saved))
     }
-}
 
-impl Store for DiskStore {
-    async fn commit(&self, write: Write) -> Result<(), StoreError> {
+    async fn put(&self, batch: Batch) -> Result<(), StoreError> {
         let disk = self.0.clone();
-        let batch = batch(write);
         spawn_blocking(move || disk.commit(&batch))
             .await
             .map_err(|error| StoreError::Commit(error.into()))?
             .map_err(|error| StoreError::Commit(error.into()))
     }
+}
+
+impl Store for DiskStore {
+    async fn commit(&self, write: Write) -> Result<(), StoreError> {
+        self.put(batch(write)).await
+    }
+}
+
+/// Draws 128 bits by lot: the keys that the standard library seeds its hashes with come from the system's generator.
+fn identity() -> String {
+    let half = || RandomState::new().hash_one(());
+    format!("{:016x}{:016x}", half(), half())
 }
 
 fn batch(write: Write) -> Batch {
@@ -64,6 +89,8 @@ fn batch(write: Write) -> Batch {
         nodes,
         served,
         capabilities,
+        drains,
+        confirmed,
     } = write;
     let mut batch = Batch::default();
     batch.put(REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
@@ -100,6 +127,20 @@ fn batch(write: Write) -> Batch {
                 ..wire::Hello::default()
             };
             batch.put(key, said.encode_to_vec());
+        }
+    }
+    for (target, asked) in drains {
+        let key = format!("{DRAIN}{target}").into_bytes();
+        match asked {
+            Some(asked) => batch.put(key, asked_to_wire(&target, asked).encode_to_vec()),
+            None => batch.delete(key),
+        }
+    }
+    for (name, generation) in confirmed {
+        let key = format!("{CONFIRMED}{name}").into_bytes();
+        match generation {
+            Some(generation) => batch.put(key, generation.0.to_be_bytes().to_vec()),
+            None => batch.delete(key),
         }
     }
     batch
@@ -145,6 +186,14 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
             NodeName::new(name)?,
             said.map(capability_from_wire).collect(),
         );
+    } else if key.as_bytes() == CLUSTER {
+        saved.cluster = String::from_utf8(payload.to_vec())?;
+    } else if key.starts_with(DRAIN) {
+        let (target, asked) = asked_from_wire(&wire::DrainState::decode(payload)?)?;
+        saved.drains.insert(target, asked);
+    } else if let Some(name) = key.strip_prefix(CONFIRMED) {
+        let generation = Generation(u64::from_be_bytes(payload.try_into()?));
+        saved.confirmed.insert(NodeName::new(name)?, generation);
     } else {
         return Err("no record has such a key".into());
     }

@@ -46,6 +46,18 @@ impl Store for MemoryStore {
                 None => saved.nodes.remove(&name),
             };
         }
+        for (target, asked) in write.drains {
+            match asked {
+                Some(asked) => saved.drains.insert(target, asked),
+                None => saved.drains.remove(&target),
+            };
+        }
+        for (name, generation) in write.confirmed {
+            match generation {
+                Some(generation) => saved.confirmed.insert(name, generation),
+                None => saved.confirmed.remove(&name),
+            };
+        }
         for (name, capabilities) in write.capabilities {
             if capabilities.is_empty() {
                 saved.capabilities.remove(&name);

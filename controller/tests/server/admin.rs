@@ -13,7 +13,7 @@ use weir_proto::wire::node_reports_client::NodeReportsClient;
 
 use crate::rig::{Rig, web};
 
-async fn page(address: SocketAddr, path: &str) -> String {
+pub(crate) async fn page(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     let request = format!("GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n");
     stream

@@ -3,6 +3,8 @@
 mod abilities;
 mod admin;
 mod agents;
+mod brakes;
+mod drains;
 mod operators;
 mod rig;
 mod trace;

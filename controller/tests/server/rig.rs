@@ -15,6 +15,7 @@ use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
 use weir_proto::wire::operator_client::OperatorClient;
 use weir_proto::wire::sync_request::Message;
+use weir_proto::wire::sync_response::Message as Heard;
 
 /// What takes longer than this does not happen: a busy machine is slow, not this slow.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,8 +58,17 @@ impl Rig {
     }
 
     pub(crate) async fn apply(&self, resources: Vec<wire::Resource>) -> wire::ApplyResponse {
+        self.apply_with(resources, false).await
+    }
+
+    pub(crate) async fn apply_with(
+        &self,
+        resources: Vec<wire::Resource>,
+        allow_mass_delete: bool,
+    ) -> wire::ApplyResponse {
         let request = wire::ApplyRequest {
             resources,
+            allow_mass_delete,
             ..wire::ApplyRequest::default()
         };
         let applied = self.operator().await.apply(request).await;
@@ -130,12 +140,24 @@ impl Agent {
 
     /// Gives the next chunk, or how the stream ended.
     pub(crate) async fn hear(&mut self) -> Result<wire::Update, Status> {
-        let heard = timeout(PATIENCE, self.hears.message()).await;
-        let heard = heard.expect("something is said in time")?;
-        match heard.and_then(|response| response.message) {
-            Some(wire::sync_response::Message::Update(update)) => Ok(update),
+        match self.hear_anything().await? {
+            Some(Heard::Update(update)) => Ok(update),
             heard => panic!("neither an update nor a status: {heard:?}"),
         }
+    }
+
+    /// Gives the generation up to which the node is released, which is said next.
+    pub(crate) async fn release(&mut self) -> u64 {
+        match self.hear_anything().await {
+            Ok(Some(Heard::Release(release))) => release.generation,
+            heard => panic!("not a release: {heard:?}"),
+        }
+    }
+
+    async fn hear_anything(&mut self) -> Result<Option<Heard>, Status> {
+        let heard = timeout(PATIENCE, self.hears.message()).await;
+        let heard = heard.expect("something is said in time")?;
+        Ok(heard.and_then(|response| response.message))
     }
 
     /// Gives an update of one chunk.

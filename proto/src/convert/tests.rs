@@ -440,3 +440,59 @@ fn a_drain_says_how_long_and_what_then_within_its_limits() {
         )
     );
 }
+
+#[test]
+fn what_is_to_be_drained_comes_back_and_every_bad_field_of_it_is_named() {
+    use crate::model::{DrainTarget, DrainTerms};
+    use wire::drain_target::{Backend, Target};
+    let backend = |service: &str, port: u32| wire::DrainTarget {
+        target: Some(Target::Backend(Backend {
+            service: service.to_owned(),
+            address: "fd00::1".to_owned(),
+            port,
+        })),
+    };
+    let node = |name: &str| wire::DrainTarget {
+        target: Some(Target::Node(name.to_owned())),
+    };
+    let read = |targets: &[wire::DrainTarget]| {
+        let mut problems = Problems::default();
+        let read = drain_targets_from_wire(targets, &mut problems);
+        problems
+            .finish(Some(read))
+            .map_err(|errors| errors.to_string())
+    };
+    let asked = [backend("web", 80), node("a")];
+    let targets = read(&asked).expect("targets");
+    let names: Vec<String> = targets.iter().map(DrainTarget::to_string).collect();
+    assert_eq!(names, ["services[web].backends[[fd00::1]:80]", "nodes[a]"]);
+    let written: Vec<_> = targets.iter().map(drain_target_to_wire).collect();
+    assert_eq!(written, asked);
+
+    assert_eq!(read(&[]), Err("targets: missing".to_owned()));
+    let bad = [
+        wire::DrainTarget::default(),
+        backend("web", 0),
+        node("a"),
+        node("a"),
+    ];
+    assert_eq!(
+        read(&bad),
+        Err("targets[0]: missing; \
+             targets[1].backend.port: 0 is not a port (1-65535); \
+             targets[3]: nodes[a] is named twice"
+            .to_owned())
+    );
+    for terms in [
+        DrainTerms::default(),
+        DrainTerms {
+            deadline: Some(crate::model::DrainDeadline::default()),
+            on_deadline: Some(crate::model::OnDeadline::Reset),
+        },
+    ] {
+        let wire = drain_terms_to_wire(terms);
+        let mut problems = Problems::default();
+        let read = drain_terms_from_wire(Some(&wire), "drain", &mut problems);
+        assert_eq!(problems.finish(read), Ok(terms));
+    }
+}

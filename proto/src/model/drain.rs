@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Generation, ItemKey, Refused};
+use super::{Endpoint, Generation, ItemKey, NodeName, Refused, ServiceName};
 
 /// How a backend ends: it gets no new connection, and goes when it has none left or its time is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +57,55 @@ impl fmt::Display for OnDeadline {
             Self::Keep => "KEEP",
             Self::Reset => "RESET",
         })
+    }
+}
+
+/// What an operator says of how something ends; what is not said is as elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DrainTerms {
+    /// How long connections are waited for.
+    pub deadline: Option<DrainDeadline>,
+    /// What becomes of those that are left then.
+    pub on_deadline: Option<OnDeadline>,
+}
+
+impl DrainTerms {
+    /// Fills in what is not said.
+    pub fn or(self, default: Drain) -> Drain {
+        Drain {
+            deadline: self.deadline.unwrap_or(default.deadline),
+            on_deadline: self.on_deadline.unwrap_or(default.on_deadline),
+        }
+    }
+}
+
+/// What operators drain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DrainTarget {
+    /// A backend of a service, at all of its frontends.
+    Backend(ServiceName, Endpoint),
+    /// Every backend that runs on a node, and the VIPs on the node itself.
+    Node(NodeName),
+}
+
+/// A drain that an operator asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedDrain {
+    /// What was said of it.
+    pub terms: DrainTerms,
+    /// When it was asked for first, in Unix milliseconds.
+    pub at_unix_ms: u64,
+}
+
+/// As resources are named: "services\[web\].backends\[10.0.0.1:80\]".
+impl fmt::Display for DrainTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(service, endpoint) => {
+                write!(f, "services[{service}].backends[{endpoint}]")
+            }
+            Self::Node(name) => write!(f, "nodes[{name}]"),
+        }
     }
 }
 

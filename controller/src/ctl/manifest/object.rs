@@ -59,6 +59,12 @@ pub(crate) const BINDINGS: [(&str, wire::VipBinding); 2] = [
     ("ROUTE", wire::VipBinding::Route),
 ];
 
+/// What becomes of connections when the time of a drain is over, as files name it.
+pub(crate) const ON_DEADLINES: [(&str, wire::OnDeadline); 2] = [
+    ("KEEP", wire::OnDeadline::Keep),
+    ("RESET", wire::OnDeadline::Reset),
+];
+
 /// The ends of synchronisation as files name them.
 pub(crate) const ROLES: [(&str, wire::SyncRole); 2] = [
     ("MASTER", wire::SyncRole::Master),
@@ -219,6 +225,7 @@ fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wi
             "sessionAffinity",
             "vipBinding",
             "lockdown",
+            "drain",
             "nodeSelector",
             "backends",
         ],
@@ -249,6 +256,9 @@ fn service(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wi
         .word(spec, ("vipBinding", "vip_binding"), &BINDINGS)
         .map(Into::into);
     service.lockdown = fields.flag(spec, "lockdown", "lockdown");
+    service.drain = fields
+        .object(spec, "drain", "drain")
+        .map(|it| drain(&it, fields));
     service.node_selector = fields.labels(spec, "nodeSelector", "node_selector");
     service.backends = backends(spec, fields);
     service
@@ -282,6 +292,16 @@ fn affinity(affinity: &Object<'_>, fields: &mut Fields) -> wire::SessionAffinity
         persistence_engine: fields
             .text(affinity, "persistenceEngine", "persistence_engine")
             .unwrap_or_default(),
+    }
+}
+
+fn drain(drain: &Object<'_>, fields: &mut Fields) -> wire::Drain {
+    fields.only(drain, &["deadlineSeconds", "onDeadline"]);
+    wire::Drain {
+        deadline_seconds: fields.number(drain, "deadlineSeconds", "deadline_seconds"),
+        on_deadline: fields
+            .word(drain, ("onDeadline", "on_deadline"), &ON_DEADLINES)
+            .map_or(0, Into::into),
     }
 }
 

@@ -10,7 +10,8 @@ use weir_proto::wire;
 
 use super::listing::Listing;
 use crate::ctl::manifest::{
-    API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, PROTOCOLS, ROLES, TUNNELS,
+    API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, ON_DEADLINES, PROTOCOLS, ROLES,
+    TUNNELS,
 };
 
 /// Writes one resource as YAML; several, or none, as a `List`.
@@ -132,10 +133,21 @@ struct ServiceSpec {
     vip_binding: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lockdown: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<Drain>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     node_selector: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     backends: Vec<Backend>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Drain {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_deadline: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -327,13 +339,21 @@ fn service_spec(service: &wire::Service) -> ServiceSpec {
             }),
         vip_binding: service.vip_binding.map(|binding| word(&BINDINGS, binding)),
         lockdown: service.lockdown,
+        drain: service.drain.map(|drain| Drain {
+            deadline_seconds: drain.deadline_seconds,
+            on_deadline: named(drain.on_deadline).map(|end| word(&ON_DEADLINES, end)),
+        }),
         node_selector: service.node_selector.clone(),
         backends: service.backends.iter().map(backend).collect(),
     }
 }
 
+/// Gives a number of the wire that says something.
+fn named(number: i32) -> Option<i32> {
+    (number != 0).then_some(number)
+}
+
 fn frontend(frontend: &wire::Frontend) -> Frontend {
-    let named = |number: i32| (number != 0).then_some(number);
     Frontend {
         address: frontend.address.clone(),
         port: frontend.port,

@@ -100,6 +100,34 @@ pub(crate) fn node_troubles(node: &wire::NodeState) -> Vec<String> {
     lines
 }
 
+/// Says what a node holds back, for how long, and how it is let go; none: nothing. `now` is in Unix milliseconds.
+pub(crate) fn held(node: &wire::NodeState, now: u64) -> Option<String> {
+    let since = span(node.hold.as_ref()?.since_unix_ms, now);
+    Some(format!("HELD for {since}: {}", hold(node)))
+}
+
+/// Says what a node holds back, and how it is let go.
+pub(crate) fn hold(node: &wire::NodeState) -> String {
+    let hold = node.hold.clone().unwrap_or_default();
+    let why = match hold.cause.as_str() {
+        "" => String::new(),
+        cause => format!(" ({cause})"),
+    };
+    let (dropped, served, name) = (hold.dropped, hold.served, &node.name);
+    format!("would drop {dropped} of {served} services{why}; weirctl node release {name}")
+}
+
+/// Says why a node can make nothing durable; none: it can. `now` is in Unix milliseconds.
+pub(crate) fn degraded(node: &wire::NodeState, now: u64) -> Option<String> {
+    let degraded = node.degraded.as_ref()?;
+    let since = span(degraded.since_unix_ms, now);
+    Some(format!("DEGRADED for {since}: {}", degraded.reason))
+}
+
+fn span(since: u64, now: u64) -> String {
+    human(Duration::from_secs(now.saturating_sub(since) / 1_000))
+}
+
 /// Says why a node takes no further generation.
 pub(crate) fn rejection(node: &wire::NodeState) -> String {
     format!("takes no further generation: {}", node.rejection)

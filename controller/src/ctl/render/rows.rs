@@ -1,24 +1,27 @@
 //! The rows of each table. PURE.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use weir_proto::model::{AffinityTimeout, Forwarding, Scheduler, VipBinding};
+use weir_proto::model::{
+    AffinityTimeout, DrainDeadline, Forwarding, OnDeadline, Scheduler, VipBinding,
+};
 use weir_proto::wire;
 
 use super::document::word;
 use super::listing::Listing;
 use super::{Table, human, is_unheard, missing_capabilities, silence};
-use crate::ctl::manifest::{BINDINGS, FAMILIES, FORWARDINGS, PROTOCOLS};
+use crate::ctl::manifest::{BINDINGS, FAMILIES, FORWARDINGS, ON_DEADLINES, PROTOCOLS};
 
 /// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
 /// with endpoints.
 const SHOWN: usize = 3;
 
 /// What stands where there is nothing.
-const NONE: &str = "<none>";
+pub(super) const NONE: &str = "<none>";
 
 /// What stands where nothing is known, or nothing is to be said.
-const UNKNOWN: &str = "-";
+pub(super) const UNKNOWN: &str = "-";
 
 /// What stands where nothing means each node.
 const ALL: &str = "<all>";
@@ -35,7 +38,7 @@ pub(crate) fn service_rows(listing: &Listing, wide: bool) -> Table {
     ];
     if wide {
         header.extend([
-            "AFFINITY", "HAIRPIN", "BINDING", "LOCKDOWN", "SELECTOR", "LABELS",
+            "AFFINITY", "HAIRPIN", "BINDING", "LOCKDOWN", "DRAIN", "SELECTOR", "LABELS",
         ]);
     }
     let rows = listing.services.iter().map(|(service, revision)| {
@@ -61,6 +64,7 @@ pub(crate) fn service_rows(listing: &Listing, wide: bool) -> Table {
                     |binding| word(&BINDINGS, binding).to_owned(),
                 ),
                 service.lockdown.unwrap_or(true).to_string(),
+                drain(service),
                 labels(&service.node_selector, ALL),
                 labels(&service.labels, NONE),
             ]);
@@ -182,6 +186,8 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
             reached(state, state.converged_generation),
             state.wanted_items.to_string(),
             state.failure_count.to_string(),
+            state.drain_count.to_string(),
+            state.repair_counts.values().sum::<u64>().to_string(),
             heard,
         ]
     });
@@ -194,6 +200,8 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
             "CONVERGED",
             "ITEMS",
             "FAILED",
+            "DRAINS",
+            "REPAIRS",
             "HEARD",
         ],
         rows: rows.collect(),
@@ -202,6 +210,8 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
 
 fn state_word(state: &wire::NodeState) -> &'static str {
     match (state.connected, is_unheard(state)) {
+        (true, _) if state.hold.is_some() => "HELD",
+        (true, _) if state.degraded.is_some() => "DEGRADED",
         (true, _) => "connected",
         (false, true) => "unheard",
         (false, false) => "gone",
@@ -225,7 +235,7 @@ fn frontend(frontend: &wire::Frontend) -> String {
     format!("{socket}/{}", word(&PROTOCOLS, frontend.protocol))
 }
 
-fn socket(address: &str, port: u32) -> String {
+pub(super) fn socket(address: &str, port: u32) -> String {
     if address.contains(':') {
         format!("[{address}]:{port}")
     } else {
@@ -241,6 +251,18 @@ fn affinity(service: &wire::Service) -> String {
             format!("{}s", affinity.timeout_seconds.unwrap_or(default))
         },
     )
+}
+
+fn drain(service: &wire::Service) -> String {
+    let drain = service.drain.unwrap_or_default();
+    let default = DrainDeadline::default().seconds();
+    let seconds = drain.deadline_seconds.unwrap_or(default);
+    let end = match drain.on_deadline {
+        0 => OnDeadline::default().to_string(),
+        end => word(&ON_DEADLINES, end).to_owned(),
+    };
+    let deadline = human(Duration::from_secs(seconds.into()));
+    format!("{deadline},{end}")
 }
 
 fn labels(labels: &BTreeMap<String, String>, empty: &str) -> String {

@@ -13,26 +13,41 @@ const UNITS: [(&str, u64); 5] = [
 
 /// Reads "10s", "500ms", "1m30s". It must be longer than nothing.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let complaint = || format!("{text:?} is not a time; write it like 500ms, 10s or 1m30s");
+    match total(text) {
+        Some(total @ 1..) => Ok(Duration::from_millis(total)),
+        _ => Err(format!(
+            "{text:?} is not a time; write it like 500ms, 10s or 1m30s"
+        )),
+    }
+}
+
+/// Reads "0s", "90s", "10m": whole seconds, none of them included.
+pub(crate) fn parse_seconds(text: &str) -> Result<u32, String> {
+    let total = total(text).filter(|total| total % 1_000 == 0);
+    let seconds = total.and_then(|total| u32::try_from(total / 1_000).ok());
+    seconds.ok_or_else(|| {
+        format!("{text:?} is not a time in whole seconds; write it like 0s, 90s or 10m")
+    })
+}
+
+/// Adds up what is written, in milliseconds; none: it is no time.
+fn total(text: &str) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
     let mut total: u64 = 0;
     let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let number: u64 = rest[..digits].parse().map_err(|_| complaint())?;
+        let number: u64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
         let letters = rest.len() - rest.trim_start_matches(|c: char| c.is_alphabetic()).len();
         let unit = UNITS.iter().find(|(unit, _)| *unit == &rest[..letters]);
-        let (_, worth) = unit.ok_or_else(complaint)?;
-        total = number
-            .checked_mul(*worth)
-            .and_then(|more| total.checked_add(more))
-            .ok_or_else(complaint)?;
+        let (_, worth) = unit?;
+        total = total.checked_add(number.checked_mul(*worth)?)?;
         rest = &rest[letters..];
     }
-    if total == 0 {
-        return Err(complaint());
-    }
-    Ok(Duration::from_millis(total))
+    Some(total)
 }
 
 /// Writes a span short: milliseconds below a second, else its largest unit, and the next one while that says much ("45s", "3m12s", "5h3m",
@@ -92,6 +107,21 @@ mod tests {
                 parse(text),
                 Err(format!(
                     "{text:?} is not a time; write it like 500ms, 10s or 1m30s"
+                ))
+            );
+        }
+    }
+
+    #[test]
+    fn whole_seconds_may_be_none() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("10m", 600), ("7d", 604_800)] {
+            assert_eq!(parse_seconds(text), Ok(seconds));
+        }
+        for text in ["", "10", "500ms", "-1s", "99999999d"] {
+            assert_eq!(
+                parse_seconds(text),
+                Err(format!(
+                    "{text:?} is not a time in whole seconds; write it like 0s, 90s or 10m"
                 ))
             );
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weir_proto::wire;
 
 use super::about::About;
-use crate::ctl::render::{counted, failure_text, lag, rejection};
+use crate::ctl::render::{counted, failure_text, hold, lag, rejection};
 
 /// How many nodes a line names.
 const NAMED: usize = 3;
@@ -84,6 +84,9 @@ impl Wait {
                 Some(_) if rejects(state, *target) => {
                     let line = format!("{node}: {}", rejection(state));
                     progress.rejecting.push(line);
+                }
+                Some(_) if state.connected && state.hold.is_some() => {
+                    progress.rejecting.push(format!("{node}: {}", hold(state)));
                 }
                 Some(lag) => progress.waiting.push(Missing {
                     absent: !state.connected,

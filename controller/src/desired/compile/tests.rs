@@ -1,3 +1,4 @@
+use super::super::drains::{DrainBatch, Drains, ProposedDrains};
 use super::super::samples::{
     backend, entry, labels, node as node_called, node_name, service, set, vip, virtual_service,
 };
@@ -9,6 +10,13 @@ fn items(compiled: &Compiled, node: &str) -> Vec<Item> {
     let mut items: Vec<Item> = compiled.items_for(&node).cloned().collect();
     items.sort_by_key(Item::key);
     items
+}
+
+/// Compiles a service of which nothing is drained.
+fn compile<'a>(service: &Service, sets: impl Iterator<Item = &'a BackendSet>) -> Compiled {
+    let (drains, same) = (Drains::default(), DrainBatch::new());
+    let drains = ProposedDrains::new(&drains, &same);
+    super::compile(service, sets, &drains.of(&service.name))
 }
 
 #[test]

@@ -68,6 +68,11 @@ fn a_node_is_followed_from_hello_to_convergence() {
             rejection: None,
             capabilities: Vec::new(),
             last_heard_unix_ms: 300,
+            hold: None,
+            degraded: None,
+            drain_count: 0,
+            repairs: Arc::default(),
+            repair_counts: BTreeMap::new(),
         }
     );
 }
@@ -145,4 +150,76 @@ fn a_rejection_is_told_until_something_is_accepted() {
     assert_eq!(told(&progress).as_deref(), Some(text));
     progress.accepted(10);
     assert_eq!(told(&progress), None);
+}
+
+fn drain(done: bool) -> DrainProgress {
+    DrainProgress {
+        key: weir_proto::model::ItemKey::NodeDrain,
+        active: 1,
+        inactive: 0,
+        started_unix_ms: 1,
+        deadline_unix_ms: 2,
+        on_deadline: weir_proto::model::OnDeadline::Keep,
+        done,
+    }
+}
+
+fn repair(number: u64) -> Repair {
+    Repair {
+        object: format!("vip 10.1.0.{number}"),
+        kind: "vip".to_owned(),
+        found: String::new(),
+        expected: "bound".to_owned(),
+        at_unix_ms: number,
+    }
+}
+
+#[test]
+fn what_a_node_tells_of_itself_is_shown_and_counted_until_its_agent_comes_anew() {
+    let (view, feed) = (view(), Feed::default());
+    let mut progress = NodeProgress::default();
+    progress.hello(&hello(None), 1);
+    let hold = Hold {
+        generation: Generation(5),
+        dropped: 12,
+        served: 20,
+        since_unix_ms: 4,
+        cause: "more than half".to_owned(),
+    };
+    let degraded = Degraded {
+        reason: "the disk is full".to_owned(),
+        since_unix_ms: 3,
+    };
+    progress.condition(Some(hold.clone()), Some(degraded.clone()), 10);
+    // three that it did not name
+    progress.drains(vec![drain(false), drain(true)], 5, 11);
+    let told = status(&progress, &view, &feed);
+    assert_eq!((told.hold, told.degraded), (Some(hold), Some(degraded)));
+    assert_eq!((told.drain_count, told.last_heard_unix_ms), (4, 11));
+    let tally = Tally {
+        held: 1,
+        degraded: 1,
+        drains: 4,
+    };
+    assert_eq!(progress.tally(), tally);
+    assert_eq!(tally.with(tally).without(tally), tally);
+    progress.disconnected(&view, &feed, 12);
+    assert_eq!(progress.tally(), tally, "as it said last");
+    progress.hello(&hello(None), 13);
+    assert_eq!(progress.tally(), Tally::default());
+}
+
+#[test]
+fn the_last_repairs_are_kept_and_all_are_counted() {
+    let (view, feed) = (view(), Feed::default());
+    let mut progress = NodeProgress::default();
+    let counts = |vip: u64| BTreeMap::from([("vip".to_owned(), vip)]);
+    progress.repaired((0..60).map(repair).collect(), &counts(1_000), 1);
+    progress.repaired((60..150).map(repair).collect(), &counts(90), 2);
+    // they are of the controller's time, not of a stream
+    progress.hello(&hello(None), 3);
+    let told = status(&progress, &view, &feed);
+    let last: VecDeque<Repair> = (50..150).map(repair).collect();
+    assert_eq!(*told.repairs, last);
+    assert_eq!(told.repair_counts, counts(1_090));
 }

@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 
-use weir_proto::model::{Capability, Kind, Resource};
+use weir_proto::model::{
+    AskedDrain, Capability, DrainTarget, DrainTerms, Kind, OnDeadline, Resource,
+};
 
 use super::*;
 use crate::desired::reference;
-use crate::desired::samples::{capability, node, node_name, service, set};
+use crate::desired::samples::{capability, endpoint, node, node_name, service, service_name, set};
 
 fn resources() -> Vec<Resource> {
     vec![
@@ -26,9 +28,25 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let open = || DiskStore::open(directory.path().to_owned());
     let digest = Digest::from_bytes([7; 16]);
+    let cluster;
+    let drained = |name| DrainTarget::Node(node_name(name));
+    let asked = AskedDrain {
+        terms: DrainTerms {
+            deadline: None,
+            on_deadline: Some(OnDeadline::Reset),
+        },
+        at_unix_ms: 77,
+    };
+    let backend = DrainTarget::Backend(service_name("web"), endpoint("10.0.0.1:80"));
     {
         let (store, saved) = open().await.expect("a store");
-        assert_eq!(saved, Saved::default());
+        assert_eq!(saved.cluster.len(), 32, "{:?}", saved.cluster);
+        let nothing = Saved {
+            cluster: saved.cluster.clone(),
+            ..Saved::default()
+        };
+        assert_eq!(saved, nothing);
+        cluster = saved.cluster;
         let resources = resources().into_iter();
         let write = Write {
             revision: Revision(4),
@@ -41,6 +59,11 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             ]),
             served: true,
             capabilities: ["a", "b"].map(|name| (node_name(name), known())).into(),
+            drains: BTreeMap::from([(backend.clone(), Some(asked)), (drained("b"), Some(asked))]),
+            confirmed: BTreeMap::from([
+                (node_name("a"), Some(Generation(8))),
+                (node_name("b"), Some(Generation(1))),
+            ]),
         };
         store.commit(write).await.expect("durable");
         let write = Write {
@@ -49,6 +72,8 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             nodes: BTreeMap::from([(node_name("b"), None)]),
             served: true,
             capabilities: BTreeMap::from([(node_name("b"), Vec::new())]),
+            drains: BTreeMap::from([(drained("b"), None)]),
+            confirmed: BTreeMap::from([(node_name("b"), None)]),
         };
         store.commit(write).await.expect("durable");
     }
@@ -63,13 +88,29 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
     assert_eq!(
         saved,
         Saved {
+            cluster,
             revision: Revision(5),
             resources: kept.collect(),
             nodes: BTreeMap::from([(node_name("a"), (Generation(9), digest))]),
             served: true,
             capabilities: BTreeMap::from([(node_name("a"), known())]),
+            drains: BTreeMap::from([(backend, asked)]),
+            confirmed: BTreeMap::from([(node_name("a"), Generation(8))]),
         }
     );
+}
+
+#[tokio::test]
+async fn every_store_is_another_cluster() {
+    let mut clusters = Vec::new();
+    for _ in 0..2 {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (_, saved) = DiskStore::open(directory.path().to_owned())
+            .await
+            .expect("a store");
+        clusters.push(saved.cluster);
+    }
+    assert_ne!(clusters[0], clusters[1]);
 }
 
 #[test]
@@ -79,6 +120,10 @@ fn a_record_that_cannot_be_read_is_named() {
         ("node/a", b"short"),
         ("node/A B", &[0; 24]),
         ("capabilities/a", b"\xff\xff"),
+        ("meta/cluster", b"\xff\xff"),
+        ("drain/nodes[a]", b"\xff\xff"),
+        ("drain/nodes[a]", b""),
+        ("confirmed/a", b"short"),
         ("resource/services/web", b"\xff\xff"),
         ("something/else", b""),
     ] {

@@ -1,0 +1,119 @@
+//! What operators confirm: that nodes may take away much of what they serve.
+//!
+//! One number for each node says up to which of its generations an operator has confirmed whatever goes. It is durable,
+//! so that a node that is away, or a controller that restarts, loses no word: an update that leads past it says that much
+//! may go, and a node that says that it holds back nothing later is released.
+
+use std::collections::BTreeMap;
+
+use tracing::info;
+use weir_proto::model::{Generation, Kind, NodeName};
+
+use super::owner::Owner;
+use super::{Outgoing, Refusal};
+use crate::desired::{Change, reference};
+use crate::store::{Store, Write};
+
+impl<S: Store> Owner<S> {
+    /// Lets a node do what it holds back. Gives up to which generation.
+    pub(super) async fn release(&mut self, name: &NodeName) -> Result<Generation, Refusal> {
+        let Some(entry) = self.nodes.get(name) else {
+            let missing = reference(Kind::Node, name.as_str());
+            return Err(Refusal::NotFound(vec![missing]));
+        };
+        if entry.session.is_none() {
+            return Err(Refusal::Away(name.clone()));
+        }
+        let Some(hold) = entry.progress.held_back() else {
+            return Err(Refusal::NothingHeld(name.clone()));
+        };
+        let generation = hold.generation;
+        if entry.confirmed < generation {
+            let confirmed = BTreeMap::from([(name.clone(), generation)]);
+            self.confirm(confirmed).await?;
+        }
+        info!(node = %name, %generation, "node released");
+        self.pump(name);
+        self.ring();
+        Ok(generation)
+    }
+
+    /// Makes durable what an operator has confirmed, which is no change of the cluster.
+    pub(super) async fn confirm(
+        &mut self,
+        confirmed: BTreeMap<NodeName, Generation>,
+    ) -> Result<(), Refusal> {
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        let write = Write {
+            revision: self.revision,
+            served: self.served,
+            confirmed: written(&confirmed),
+            ..Write::default()
+        };
+        self.commit(write).await?;
+        self.take_confirmed(&confirmed);
+        Ok(())
+    }
+
+    /// Notes what is durable now.
+    pub(super) fn take_confirmed(&mut self, confirmed: &BTreeMap<NodeName, Generation>) {
+        for (name, generation) in confirmed {
+            let entry = self.nodes.entry(name.clone()).or_default();
+            entry.confirmed = *generation;
+        }
+    }
+
+    /// Gives what a change confirms that nodes may take away much: on nodes that see it, on those that hold what it leaves
+    /// as it is, and on all that hold something back, each up to the generation that it must hold after the change.
+    pub(super) fn confirmed_by(&self, change: &Change) -> BTreeMap<NodeName, Generation> {
+        let mut confirmed = BTreeMap::new();
+        for (name, entry) in &self.nodes {
+            if entry.progress.held_back().is_some() {
+                let view = self.desired.view(name);
+                confirmed.extend(view.map(|view| (name.clone(), view.generation())));
+            }
+        }
+        // these say the later generation where there is one
+        confirmed.extend(change.targets());
+        confirmed.retain(|name, generation| {
+            let entry = self.nodes.get(name);
+            entry.is_none_or(|entry| entry.confirmed < *generation)
+        });
+        for (name, node) in change.nodes() {
+            if node.is_none() {
+                confirmed.remove(&name);
+            }
+        }
+        confirmed
+    }
+
+    /// Releases a node that says it holds back what is confirmed, once on each stream: it may not have heard of it.
+    pub(super) fn pump_release(&mut self, name: &NodeName) {
+        let Some(entry) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let (Some(session), Some(hold)) = (&entry.session, entry.progress.held_back()) else {
+            return;
+        };
+        let confirmed = entry.confirmed;
+        if hold.generation > confirmed || hold.generation <= entry.released {
+            return;
+        }
+        // one that reads nothing now is told when it says something next
+        if session.send(Outgoing::Release(confirmed)) {
+            entry.released = confirmed;
+        }
+    }
+}
+
+/// Gives what is confirmed as it is written.
+pub(super) fn written(
+    confirmed: &BTreeMap<NodeName, Generation>,
+) -> BTreeMap<NodeName, Option<Generation>> {
+    let confirmed = confirmed.iter();
+    confirmed
+        .map(|(name, generation)| (name.clone(), Some(*generation)))
+        .collect()
+}
