@@ -1,10 +1,10 @@
 # The groups of tests, from the cheapest up.
 # shellcheck shell=bash
 
-groups=(lint unit cluster grpc nft kernel)
+groups=(lint unit cluster grpc nft kernel drift drain)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
-privileged=(--test 'kernel_*' --test scenarios --test grpc)
+privileged=(--test 'kernel_*' --test scenarios --test drift --test drain --test grpc)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
@@ -87,4 +87,15 @@ group_kernel() {
   one_test weir-agent kernel_counts in_kernel
   one_test weir-agent kernel_vips in_kernel
   one_test weir-integration scenarios in_kernel
+}
+
+group_drift() { group_of_scenarios drift; }
+
+group_drain() { group_of_scenarios drain; }
+
+# Scenarios that are a group of their own. group_of_scenarios TARGET
+group_of_scenarios() {
+  need_kernel || { fail "$1" "no kernel with ip_vs to be had"; return; }
+  cargo build --workspace --bins || { fail "$1" "does not build"; return; }
+  one_test weir-integration "$1" in_kernel
 }

@@ -60,6 +60,7 @@ impl Rig {
         let agent = AgentProgram {
             name: program,
             environment: vec![("WEIR_FAULT".to_owned(), order)],
+            ..AgentProgram::default()
         };
         let weir = Weir::start_with(&topology, dir.path(), listen, agent)?;
         let churn = Churn::start(&node.netns, format!("http://{listen}"), seed)?;
