@@ -3,10 +3,11 @@
 
 # Asked for: longer runs, where a group has one.
 long=''
-groups=(lint unit cluster grpc damage power nft kernel crash)
+groups=(lint unit cluster grpc damage power nft kernel drift drain crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
-privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage --test crash --test planted)
+privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
+privileged+=(--test drift --test drain --test crash --test planted)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
@@ -138,4 +139,15 @@ group_crash() {
     local -x WEIR_CRASH_ROUNDS=1000
   fi
   one_test weir-integration crash in_kernel
+}
+
+group_drift() { group_of_scenarios drift; }
+
+group_drain() { group_of_scenarios drain; }
+
+# Scenarios that are a group of their own. group_of_scenarios TARGET
+group_of_scenarios() {
+  need_kernel || { fail "$1" "no kernel with ip_vs to be had"; return; }
+  cargo build --workspace --bins || { fail "$1" "does not build"; return; }
+  one_test weir-integration "$1" in_kernel
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::str::FromStr;
 use std::time::Duration;
 
-use nix::sys::socket::{SockaddrStorage, connect};
+use nix::libc::linger;
+use nix::sys::socket::{SockaddrStorage, connect, setsockopt, sockopt};
 use serde::Serialize;
 
 use crate::farm;
@@ -89,10 +90,27 @@ impl fmt::Display for Outcome {
 /// Makes one request from where the calling thread is. Each step of it has `patience` of its own.
 pub fn request(proto: Proto, target: SocketAddr, patience: Duration) -> io::Result<Answer> {
     let text = match proto {
-        Proto::Tcp => get(target, patience)?,
+        Proto::Tcp => page(target, "/", patience)?,
         Proto::Udp => ask(any(target), target, patience)?,
     };
     parse(&text).ok_or_else(|| io::Error::other(format!("not a pod's answer: {text:?}")))
+}
+
+/// Asks an HTTP server for a page, from where the calling thread is. Each step of it has `patience` of its own.
+pub fn page(target: SocketAddr, path: &str, patience: Duration) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&target, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
+    if !head.starts_with("HTTP/1.1 200 ") {
+        return Err(io::Error::other(format!("not a page: {response:?}")));
+    }
+    Ok(body.into())
 }
 
 /// Makes `count` requests, one after the other.
@@ -109,7 +127,59 @@ pub fn requests(proto: Proto, target: SocketAddr, count: usize, patience: Durati
 pub struct Held {
     /// Who greeted it.
     pub answer: Answer,
-    _stream: TcpStream,
+    stream: BufReader<TcpStream>,
+}
+
+impl Held {
+    /// Says a line, and fails unless the one who greeted it says it back.
+    pub fn talks(&mut self, line: &str) -> io::Result<()> {
+        let answer = self.say(line)?;
+        let expected = format!("{} {line}", self.answer.pod);
+        if answer.trim_end() != expected {
+            let told = format!("not {expected:?}: {answer:?}");
+            return Err(io::Error::other(told));
+        }
+        Ok(())
+    }
+
+    /// Has the server close its side, and keeps its own open: IPVS forgets such a connection after its time-out for
+    /// closing ones, while one that both have closed is remembered for two minutes (`tcp_timeouts` in
+    /// `net/netfilter/ipvs/ip_vs_proto_tcp.c`).
+    pub fn finish(&mut self) -> io::Result<()> {
+        match self.say(farm::FAREWELL)?.as_str() {
+            "" => Ok(()),
+            answer => Err(io::Error::other(format!("not an end: {answer:?}"))),
+        }
+    }
+
+    /// Fails unless it is cut from the other side by now.
+    pub fn is_cut(&mut self) -> io::Result<()> {
+        match self.say("is anybody there?") {
+            Ok(answer) if answer.is_empty() => Ok(()),
+            Ok(answer) => Err(io::Error::other(format!("somebody is: {answer:?}"))),
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Cuts it from this side, and gives who had greeted it. IPVS forgets it ten seconds later.
+    pub fn reset(self) -> io::Result<Answer> {
+        let linger = linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(self.stream.get_ref(), sockopt::Linger, &linger)?;
+        Ok(self.answer)
+    }
+
+    fn say(&mut self, line: &str) -> io::Result<String> {
+        writeln!(self.stream.get_mut(), "{line}")?;
+        let mut answer = String::new();
+        self.stream.read_line(&mut answer)?;
+        Ok(answer)
+    }
 }
 
 /// Opens a connection from where the calling thread is, and holds it once it was greeted. Each step has `patience` of
@@ -127,16 +197,14 @@ pub fn associate(from: IpAddr, target: SocketAddr, patience: Duration) -> io::Re
     greeted(stream, patience)
 }
 
-fn greeted(mut stream: TcpStream, patience: Duration) -> io::Result<Held> {
+fn greeted(stream: TcpStream, patience: Duration) -> io::Result<Held> {
     stream.set_read_timeout(Some(patience))?;
+    let mut stream = BufReader::new(stream);
     let mut greeting = String::new();
-    BufReader::new(&mut stream).read_line(&mut greeting)?;
+    stream.read_line(&mut greeting)?;
     let answer = parse(&greeting)
         .ok_or_else(|| io::Error::other(format!("not a greeting: {greeting:?}")))?;
-    Ok(Held {
-        answer,
-        _stream: stream,
-    })
+    Ok(Held { answer, stream })
 }
 
 /// Sends one datagram from one of the namespace's own addresses, with a port of its own, and gives what came back.
@@ -147,33 +215,33 @@ pub fn datagram(from: IpAddr, target: SocketAddr, patience: Duration) -> io::Res
 
 /// Sends datagrams from one port, one after the other, and gives what came back to each, from whatever address.
 pub fn datagrams(target: SocketAddr, count: usize, patience: Duration) -> io::Result<Vec<Answer>> {
-    let socket = UdpSocket::bind((any(target), 0))?;
-    socket.set_read_timeout(Some(patience))?;
-    let mut answers = Vec::with_capacity(count);
-    for _ in 0..count {
-        socket.send_to(b"who?", target)?;
-        let mut buffer = [0; 1500];
-        let length = socket.recv(&mut buffer)?;
-        let text = String::from_utf8_lossy(&buffer[..length]);
-        let answer = parse(&text).ok_or_else(|| io::Error::other(text.clone().into_owned()))?;
-        answers.push(answer);
-    }
-    Ok(answers)
+    let asker = Asker::open(target, patience)?;
+    (0..count).map(|_| asker.ask()).collect()
 }
 
-fn get(target: SocketAddr, patience: Duration) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&target, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {target}\r\n\r\n")?;
-    let mut response = String::new();
-    stream.read_to_string(&mut response)?;
-    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
-    if !head.starts_with("HTTP/1.1 200 ") {
-        return Err(io::Error::other(format!(
-            "not a pod's answer: {response:?}"
-        )));
+/// Somebody who sends datagrams from one port to one address.
+#[derive(Debug)]
+pub struct Asker {
+    socket: UdpSocket,
+    target: SocketAddr,
+}
+
+impl Asker {
+    /// Takes a port where the calling thread is.
+    pub fn open(target: SocketAddr, patience: Duration) -> io::Result<Asker> {
+        let socket = UdpSocket::bind((any(target), 0))?;
+        socket.set_read_timeout(Some(patience))?;
+        Ok(Asker { socket, target })
     }
-    Ok(body.into())
+
+    /// Sends one, and gives what came back, from whatever address.
+    pub fn ask(&self) -> io::Result<Answer> {
+        self.socket.send_to(b"who?", self.target)?;
+        let mut buffer = [0; 1500];
+        let length = self.socket.recv(&mut buffer)?;
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        parse(&text).ok_or_else(|| io::Error::other(text.clone().into_owned()))
+    }
 }
 
 fn any(target: SocketAddr) -> IpAddr {

@@ -1,8 +1,9 @@
 //! Many servers in one namespace: at each of its addresses one that says that address, for scenarios that ask which of
-//! many backends was picked. A connection is greeted at once and held for as long as the client holds it.
+//! many backends was picked. A connection is greeted at once and held for as long as the client holds it; each line that
+//! comes over it is said back.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
@@ -15,6 +16,9 @@ use nix::sys::socket::{
 pub const HOLD_PORT: u16 = 9080;
 /// Where it answers datagrams.
 pub const UDP_PORT: u16 = 9053;
+
+/// The line at which a server closes its side of a connection, and waits for the client to close the other.
+pub const FAREWELL: &str = "farewell";
 
 /// Serves at each address until a socket fails: `ADDRESS CLIENT` to each connection, and to each datagram.
 pub fn serve(addresses: &[IpAddr]) -> io::Result<()> {
@@ -62,7 +66,16 @@ fn greet(listener: &TcpListener, address: IpAddr) -> io::Result<()> {
 
 fn hold(mut stream: TcpStream, address: IpAddr, client: SocketAddr) -> io::Result<()> {
     writeln!(stream, "{address} {}", client.ip())?;
-    while stream.read(&mut [0; 64])? > 0 {}
+    let mut lines = BufReader::new(stream);
+    let mut line = String::new();
+    while lines.read_line(&mut line)? > 0 {
+        let stream = lines.get_mut();
+        match line.trim_end() {
+            FAREWELL => stream.shutdown(Shutdown::Write)?,
+            line => writeln!(stream, "{address} {line}")?,
+        }
+        line.clear();
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::netns::Netns;
 use crate::program;
@@ -86,6 +86,16 @@ impl KernelState {
             rules,
             sysctls,
         })
+    }
+
+    /// Fails, with the difference, unless the same is there as in `earlier`, in whatever order it was made.
+    pub fn is_like(&self, earlier: &KernelState) -> Result<()> {
+        let (lost, new) = (self.lost_since(earlier), self.new_since(earlier));
+        ensure!(
+            lost.is_empty() && new.is_empty(),
+            "lost: {lost:#?}\nnew: {new:#?}"
+        );
+        Ok(())
     }
 
     /// What was in `earlier` and is not here, one line each.

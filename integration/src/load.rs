@@ -1,5 +1,6 @@
 //! A client that does not stop asking while a test does something to the node under it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::client::{self, Outcome, Proto};
+use crate::client::{self, Answer, Outcome, Proto};
 use crate::eventually::eventually;
 use crate::netns::Netns;
 
@@ -40,13 +41,22 @@ impl Load {
         target: SocketAddr,
         patience: Duration,
     ) -> Result<Load> {
+        Load::begin(netns, move || client::request(proto, target, patience))
+    }
+
+    /// Starts to open connections to one of a [`crate::farm`]'s servers at `target`, each cut once it was greeted.
+    pub fn greet(netns: &Netns, target: SocketAddr) -> Result<Load> {
+        Load::begin(netns, move || client::hold(target, PATIENCE)?.reset())
+    }
+
+    fn begin(netns: &Netns, ask: impl Fn() -> io::Result<Answer> + Send + 'static) -> Result<Load> {
         let stop = Arc::new(AtomicBool::new(false));
         let made = Arc::new(AtomicUsize::new(0));
         let (told, counter) = (Arc::clone(&stop), Arc::clone(&made));
         let thread = netns.spawn(move || {
             let mut outcome = Outcome::default();
             while !told.load(Ordering::Relaxed) {
-                outcome.count(client::request(proto, target, patience));
+                outcome.count(ask());
                 counter.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(EVERY);
             }

@@ -1,13 +1,14 @@
 //! weir itself on a topology: one controller, an agent on each node, and the operator's command.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::client;
 use crate::daemon::Daemon;
 use crate::program;
 use crate::topology::{Node, Topology};
@@ -18,7 +19,11 @@ const START: Duration = Duration::from_secs(20);
 const END: Duration = Duration::from_secs(10);
 
 /// What a scenario takes out of a kernel stays out until it has looked: no audit puts it back meanwhile.
-const AUDIT_SECONDS: &str = "3600";
+const AUDIT_SECONDS: u64 = 3_600;
+/// Where an agent tells how it is, in its own namespace.
+const AGENT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7422);
+/// A page of an agent takes milliseconds.
+const PAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The programs, running. What they keep lies in the directory given, which outlives them.
 #[derive(Debug)]
@@ -37,14 +42,17 @@ pub struct AgentProgram {
     pub name: &'static str,
     /// What it finds in its environment beside what the test has in its own.
     pub environment: Vec<(String, String)>,
+    /// The seconds between two of its audits.
+    pub audit_seconds: u64,
 }
 
 impl Default for AgentProgram {
-    /// The agent as it is shipped.
+    /// The agent as it is shipped, which audits so seldom that a scenario sees one audit at most: the first.
     fn default() -> Self {
         Self {
             name: "weir-agent",
             environment: Vec::new(),
+            audit_seconds: AUDIT_SECONDS,
         }
     }
 }
@@ -92,7 +100,9 @@ impl Weir {
             command.arg("--insecure");
         }
         let mut daemon = Daemon::start("weir-controller", command, &self.dir)?;
-        daemon.ready(START, || self.weirctl(topology, &["status"], "").map(drop))?;
+        daemon.ready(START, || {
+            self.weirctl(topology, &["get", "nodes"], "").map(drop)
+        })?;
         self.controller = Some(daemon);
         Ok(())
     }
@@ -142,6 +152,29 @@ impl Weir {
         self.take_agent(node)?.ended(deadline)
     }
 
+    /// Fails unless a node's agent has brought the kernel to its journal since it was started.
+    pub fn agent_is_ready(&self, topology: &Topology, node: &str) -> Result<()> {
+        let page = || client::page(AGENT_ADMIN, "/readyz", PAGE_PATIENCE);
+        topology.node(node)?.netns.enter(page)??;
+        Ok(())
+    }
+
+    /// A number that a node's agent tells, the sum of them where it is told by kind.
+    pub fn agent_counts(&self, topology: &Topology, node: &str, name: &str) -> Result<u64> {
+        let page = || client::page(AGENT_ADMIN, "/metrics", PAGE_PATIENCE);
+        let page = topology.node(node)?.netns.enter(page)??;
+        let told = page.lines().filter_map(|line| {
+            let (key, value) = line.rsplit_once(' ')?;
+            let metric = key.split_once('{').map_or(key, |(metric, _)| metric);
+            (metric == name).then_some(value)
+        });
+        let told: Vec<&str> = told.collect();
+        ensure!(!told.is_empty(), "no {name} in:\n{page}");
+        let told = told.into_iter().map(str::parse::<u64>);
+        let told: Vec<u64> = told.collect::<Result<_, _>>().context(name.to_owned())?;
+        Ok(told.into_iter().sum())
+    }
+
     /// Takes away all that weir holds in a node's kernel. Its agent must have ended.
     pub fn cleanup(&self, topology: &Topology, node: &str) -> Result<String> {
         self.once(topology, node, &["cleanup"])
@@ -157,6 +190,12 @@ impl Weir {
             .arg("--data-dir")
             .arg(self.agent_dir(node));
         program::run(&mut command, "")
+    }
+
+    /// Deletes what the controller keeps. It must have ended.
+    pub fn lose_store(&self) -> Result<()> {
+        let dir = self.dir.join("controller");
+        std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))
     }
 
     /// Deletes what a node's agent keeps. The agent must have ended.
@@ -198,7 +237,8 @@ impl Weir {
         command
             .envs(environment.map(|(name, value)| (name, value)))
             .args(["--node", &node.name, "--controller", &self.url()])
-            .args(["--audit-interval", AUDIT_SECONDS])
+            .args(["--audit-interval", &self.agent.audit_seconds.to_string()])
+            .args(["--admin-listen", &AGENT_ADMIN.to_string()])
             .arg("--data-dir")
             .arg(self.agent_dir(node));
         Daemon::start(&format!("weir-agent-{}", node.name), command, &self.dir)

@@ -77,6 +77,7 @@ impl Rig {
                 // to look up the names for one takes longer than all else in the guest
                 ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
             ],
+            ..AgentProgram::default()
         };
         let weir = Weir::start_with(&topology, dir.path(), listen, agent)?;
         let churn = Churn::start(&node.netns, format!("http://{listen}"), seed)?;

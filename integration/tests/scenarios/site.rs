@@ -1,6 +1,7 @@
 //! What each scenario starts from: a topology of its own with weir running on it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use weir_integration::eventually::eventually;
 use weir_integration::kernel_state::KernelState;
 use weir_integration::netns::Netns;
 use weir_integration::topology::{Node, Topology};
-use weir_integration::weir::Weir;
+use weir_integration::weir::{AgentProgram, Weir};
 
 /// Two requests a backend for up to three backends, and round robin comes out even.
 pub(crate) const REQUESTS: usize = 6;
@@ -45,7 +46,16 @@ pub(crate) fn on_two_nodes(scenario: impl FnOnce(&mut Site) -> Result<()>) -> Re
 
 /// Runs a scenario on a topology of its own.
 pub(crate) fn on(
-    build: impl FnOnce(&str, &std::path::Path) -> Result<Topology>,
+    build: impl FnOnce(&str, &Path) -> Result<Topology>,
+    scenario: impl FnOnce(&mut Site) -> Result<()>,
+) -> Result<()> {
+    on_with(AgentProgram::default(), build, scenario)
+}
+
+/// The same with another program as the agent.
+pub(crate) fn on_with(
+    agent: AgentProgram,
+    build: impl FnOnce(&str, &Path) -> Result<Topology>,
     scenario: impl FnOnce(&mut Site) -> Result<()>,
 ) -> Result<()> {
     // Scenarios may run side by side: each has names of its own.
@@ -54,7 +64,7 @@ pub(crate) fn on(
     let dir = tempfile::tempdir()?;
     let topology = build(&format!("s{number}-"), dir.path())?;
     let listen = SocketAddr::from((topology.node("node-a")?.fabric, 7420));
-    let weir = Weir::start(&topology, dir.path(), listen)?;
+    let weir = Weir::start_with(&topology, dir.path(), listen, agent)?;
     let mut site = Site {
         topology,
         weir,
