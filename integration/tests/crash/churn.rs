@@ -48,8 +48,6 @@ pub(crate) struct Told {
     pub(crate) target: u64,
     /// The node as the controller tells of it.
     pub(crate) node: NodeState,
-    /// Accepted generations that went back: from, to.
-    pub(crate) lost: Vec<(u64, u64)>,
 }
 
 impl Churn {
@@ -212,10 +210,6 @@ async fn watch(shared: Arc<Shared>, mut operator: OperatorClient<Channel>) -> Re
             continue;
         };
         let mut told = shared.told();
-        let (before, now) = (told.node.accepted_generation, node.accepted_generation);
-        if now < before {
-            told.lost.push((before, now));
-        }
         told.node = node;
     }
     Ok(())
