@@ -109,11 +109,6 @@ impl Rig {
         self.weir.kill_agent(NODE)
     }
 
-    /// Asks the agent to end.
-    pub(crate) fn terminate(&mut self) -> Result<ExitStatus> {
-        self.weir.terminate_agent(NODE)
-    }
-
     /// Starts an agent that takes up what the last one left.
     pub(crate) fn start_agent(&mut self) -> Result<()> {
         let said = self.said()?;
