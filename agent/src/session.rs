@@ -218,7 +218,7 @@ impl Session {
                     if let Err(fault) = faults::reach(Point::StreamUpdate).await {
                         return fault.into();
                     }
-                    let hold = self.keeping.hold.clone();
+                    let before = self.condition();
                     let answer = match update {
                         Some(wire::sync_response::Message::Update(update)) => {
                             self.update(update, &mut assembly).await
@@ -230,8 +230,10 @@ impl Session {
                         // of a kind that this version does not know: it says nothing to it
                         None => None,
                     };
-                    let news = self.keeping.hold != hold;
-                    let condition = news.then(|| request(Message::Condition(self.condition())));
+                    // that the journal fails or works again is told by its own watch
+                    let after = self.condition();
+                    let news = after.hold != before.hold;
+                    let condition = news.then(|| request(Message::Condition(after)));
                     if let Err(fault) = faults::reach(Point::StreamAccept).await {
                         return fault.into();
                     }
