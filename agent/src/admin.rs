@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use weir_proto::model::Degraded;
 
 use crate::reconciler::{Counts, Status};
 use crate::session::Link;
@@ -23,6 +24,8 @@ pub struct Sources {
     pub status: watch::Receiver<Status>,
     /// Whether there is a stream.
     pub link: watch::Receiver<Link>,
+    /// Whether anything can be accepted.
+    pub degraded: watch::Receiver<Option<Degraded>>,
 }
 
 /// Gives `/livez`, `/readyz` and `/metrics`.
@@ -34,15 +37,17 @@ pub fn router(sources: Sources) -> Router {
         .with_state(sources)
 }
 
-/// Ready is an agent whose kernel was brought to what its journal holds; the controller may be away.
-async fn ready(State(sources): State<Sources>) -> (StatusCode, &'static str) {
-    if sources.status.borrow().settled {
-        (StatusCode::OK, "ready\n")
+/// Ready is an agent whose kernel was brought to what its journal holds, and that can take what comes next; the controller
+/// may be away.
+async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
+    if let Some(degraded) = &*sources.degraded.borrow() {
+        let reason = format!("degraded: {}\n", degraded.reason);
+        (StatusCode::SERVICE_UNAVAILABLE, reason)
+    } else if sources.status.borrow().settled {
+        (StatusCode::OK, "ready\n".to_owned())
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the kernel has not been read yet\n",
-        )
+        let reason = "the kernel has not been read yet\n".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 }
 
@@ -64,6 +69,7 @@ impl Collector for Sources {
             report,
             counts,
             rejected,
+            repaired,
         } = self.status.borrow().clone();
         let Link {
             connected,
@@ -76,7 +82,8 @@ impl Collector for Sources {
             failed_passes,
             steps,
             refused_steps,
-            repairs,
+            // the sum of those by kind
+            repairs: _,
         } = counts;
         for (name, help, value) in [
             (
@@ -93,6 +100,11 @@ impl Collector for Sources {
                 "weir_agent_converged_generation",
                 "Newest generation the kernel was brought to",
                 converged.0,
+            ),
+            (
+                "weir_agent_degraded",
+                "1 while nothing can be accepted, since it could not be remembered",
+                u64::from(self.degraded.borrow().is_some()),
             ),
             (
                 "weir_agent_held_back",
@@ -127,11 +139,6 @@ impl Collector for Sources {
                 "Changes the kernel refused",
                 refused_steps,
             ),
-            (
-                "weir_agent_repairs",
-                "Changes that an audit found somebody else had made, and undid",
-                repairs,
-            ),
         ] {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(
@@ -141,18 +148,31 @@ impl Collector for Sources {
                 counter.metric_type(),
             )?)?;
         }
-        let rejected: Vec<_> = rejected
-            .into_iter()
-            .map(|(family, packets)| ([("family", family.to_string())], packets))
-            .collect();
-        let mut family = encoder.encode_descriptor(
-            "weir_lockdown_rejected_packets",
-            "Packets that a lockdown rejected, as of the last audit",
-            None,
-            MetricType::Counter,
-        )?;
-        for (label, packets) in rejected {
-            ConstCounter::new(packets).encode(family.encode_family(&label)?)?;
+        let repaired = repaired.into_iter();
+        let rejected = rejected.into_iter();
+        for (name, help, label, counts) in [
+            (
+                "weir_agent_repairs",
+                "Changes that an audit found somebody else had made, and undid",
+                "kind",
+                repaired
+                    .map(|(kind, count)| (kind.to_owned(), count))
+                    .collect::<Vec<_>>(),
+            ),
+            (
+                "weir_lockdown_rejected_packets",
+                "Packets that a lockdown rejected, as of the last audit",
+                "family",
+                rejected
+                    .map(|(family, packets)| (family.to_string(), packets))
+                    .collect(),
+            ),
+        ] {
+            let mut each = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (value, count) in counts {
+                let label = [(label, value)];
+                ConstCounter::new(count).encode(each.encode_family(&label)?)?;
+            }
         }
         Ok(())
     }
@@ -169,6 +189,7 @@ mod tests {
         Sources {
             status: watch::channel(status).1,
             link: watch::channel(link).1,
+            degraded: watch::channel(None).1,
         }
     }
 
@@ -202,6 +223,7 @@ mod tests {
                 repairs: 9,
             },
             rejected: [(Family::V4, 11), (Family::V6, 0)].into(),
+            repaired: [("backend", 7), ("vip", 2)].into(),
         };
         let link = Link {
             connected: true,
@@ -219,6 +241,7 @@ mod tests {
                 "weir_agent_connected 1",
                 "weir_agent_accepted_generation 10",
                 "weir_agent_converged_generation 7",
+                "weir_agent_degraded 0",
                 "weir_agent_held_back 0",
                 "weir_agent_failed_items 2",
                 "weir_agent_passes_total 3",
@@ -226,7 +249,8 @@ mod tests {
                 "weir_agent_failed_passes_total 5",
                 "weir_agent_steps_total 6",
                 "weir_agent_refused_steps_total 8",
-                "weir_agent_repairs_total 9",
+                "weir_agent_repairs_total{kind=\"backend\"} 7",
+                "weir_agent_repairs_total{kind=\"vip\"} 2",
                 "weir_lockdown_rejected_packets_total{family=\"IPv4\"} 11",
                 "weir_lockdown_rejected_packets_total{family=\"IPv6\"} 0",
             ]

@@ -1,5 +1,8 @@
 //! The composition root: the only place that names the concrete parts together.
 
+mod commands;
+mod waiting;
+
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,15 +15,17 @@ use tracing::{error, info, warn};
 use weir_proto::disk::DiskError;
 use weir_proto::model::Node;
 
+use self::waiting::{Waiting, may_pass};
 use crate::admin;
-use crate::cleanup::{self, Outcome};
-use crate::config::{Config, LoopbackEngine, Storage};
+use crate::config::{Config, LoopbackEngine};
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
 use crate::session::{self, Identity, Link, Session};
+
+pub use commands::{Said, once};
 
 /// Accepted changes that may wait for the kernel: a pass takes all that wait, so a few are enough.
 const CHANGES: usize = 16;
@@ -56,13 +61,8 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         loopback = ?config.loopback,
         "starting"
     );
-    let wanted = match config.loopback {
-        LoopbackEngine::Auto => Wanted::Auto,
-        LoopbackEngine::Ipset => Wanted::Ipset,
-        LoopbackEngine::Nftables => Wanted::Nftables,
-    };
     let needed = controller_addresses(&config.controller).await;
-    let (mut kernel, capabilities) = Linux::open_with(needed, wanted).await;
+    let (mut kernel, capabilities) = Linux::open_with(needed, wanted_engine(config.loopback)).await;
     let missing = || {
         capabilities
             .iter()
@@ -104,21 +104,6 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
     run(settings, kernel, signalled()).await
 }
 
-/// Takes everything that is ours out of this machine's kernel.
-pub async fn clean_up(storage: Storage) -> anyhow::Result<Outcome> {
-    let path = journal_in(&storage.data_dir);
-    // one that is made here knows of nothing that could be cleaned up
-    anyhow::ensure!(
-        path.is_dir(),
-        "there is no journal in {}: name the agent's own --data-dir",
-        storage.data_dir.display()
-    );
-    let (journal, remembered) = open_journal(&path).await?;
-    let (mut kernel, _) = Linux::open(Vec::new()).await;
-    let outcome = cleanup::cleanup(&mut kernel, &journal, remembered).await?;
-    Ok(outcome)
-}
-
 /// Runs an agent on any kernel until `stop` is over.
 pub async fn run<K: Kernel>(
     settings: Settings,
@@ -134,7 +119,23 @@ pub async fn run<K: Kernel>(
     } = settings;
     let controller =
         session::endpoint(&controller).with_context(|| format!("cannot use {controller}"))?;
-    let (journal, remembered) = open_journal(&journal).await?;
+    tokio::pin!(stop);
+    let opened = match open_journal(&journal).await {
+        Err(error) if may_pass(&error) => {
+            let waiting = Waiting {
+                controller: controller.clone(),
+                identity: identity.clone(),
+                journal: &journal,
+                admin_listen,
+            };
+            tokio::select! {
+                opened = waiting.until_opened(error) => opened?,
+                () = &mut stop => return Ok(()),
+            }
+        }
+        opened => opened?,
+    };
+    let (journal, remembered) = opened;
     info!(
         generation = %remembered.keeping.accepted.generation,
         items = remembered.keeping.accepted.state.items().len(),
@@ -144,33 +145,40 @@ pub async fn run<K: Kernel>(
     let keeping = remembered.keeping.clone();
     let (reconciler, status) = Reconciler::new(kernel, journal.clone(), remembered);
     let (changes, queue) = mpsc::channel(CHANGES);
-    let drains = reconciler.drains();
+    // one who asks waits for the answer
+    let (asks, asked) = mpsc::channel(1);
+    let reconciler = reconciler.asked(asked);
     let (link, link_watch) = watch::channel(Link {
         connected: false,
         accepted: keeping.accepted.generation,
         hold: keeping.hold.as_ref().map(|hold| hold.told.clone()),
     });
+    let sources = admin::Sources {
+        status: status.clone(),
+        link: link_watch,
+        degraded: journal.degraded(),
+    };
     let admin = match admin_listen {
-        Some(address) => Some(serve_admin(address, status.clone(), link_watch).await?),
+        Some(address) => Some(serve_admin(address, sources).await?),
         None => None,
     };
+    let session = Session {
+        controller,
+        identity,
+        journal,
+        keeping,
+        changes,
+        status,
+        drains: reconciler.drains(),
+        repairs: reconciler.repairs_to_tell(),
+        asks,
+        link,
+    };
     let mut reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
-    let mut session = tokio::spawn(
-        Session {
-            controller,
-            identity,
-            journal,
-            keeping,
-            changes,
-            status,
-            drains,
-            link,
-        }
-        .run(),
-    );
+    let mut session = tokio::spawn(session.run());
     // neither ends by itself: an agent that lost one must not look alive
     let lost = tokio::select! {
-        () = stop => None,
+        () = &mut stop => None,
         ended = &mut reconciling => Some(("the reconciler", ended)),
         ended = &mut session => Some(("the session", ended)),
     };
@@ -194,17 +202,27 @@ pub async fn run<K: Kernel>(
 }
 
 async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
-    let owned = path.to_owned();
-    let boot =
-        std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
-    tokio::task::spawn_blocking(move || Journal::open(&owned, boot.trim_end()))
+    let (owned, boot) = (path.to_owned(), boot()?);
+    tokio::task::spawn_blocking(move || Journal::open(&owned, &boot))
         .await
         .context("the journal could not be opened")?
-        .map_err(|error| match advice(&error) {
-            Some(advice) => anyhow::Error::new(error).context(advice),
-            None => error.into(),
-        })
+        .map_err(advised)
         .with_context(|| format!("cannot open the journal in {}", path.display()))
+}
+
+/// Gives the name of this boot.
+fn boot() -> anyhow::Result<String> {
+    let boot =
+        std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
+    Ok(boot.trim_end().to_owned())
+}
+
+fn wanted_engine(engine: LoopbackEngine) -> Wanted {
+    match engine {
+        LoopbackEngine::Auto => Wanted::Auto,
+        LoopbackEngine::Ipset => Wanted::Ipset,
+        LoopbackEngine::Nftables => Wanted::Nftables,
+    }
 }
 
 /// Finds the addresses behind the controller's URL, as far as they can be known now.
@@ -223,27 +241,32 @@ async fn controller_addresses(url: &str) -> Vec<IpAddr> {
     }
 }
 
-/// Says what to do about a journal that cannot be opened.
+/// Adds what to do about a journal that cannot be opened.
+fn advised(error: JournalError) -> anyhow::Error {
+    match advice(&error) {
+        Some(advice) => anyhow::Error::new(error).context(advice),
+        None => error.into(),
+    }
+}
+
 fn advice(error: &JournalError) -> Option<&'static str> {
     match error {
         JournalError::Disk(DiskError::Held { .. }) => Some("weir-agent runs: stop it first"),
-        JournalError::Disk(DiskError::Damaged { .. } | DiskError::RolledBack { .. })
-        | JournalError::Record { .. } => Some(
+        JournalError::Record { .. } => Some(
             "move it aside and start the agent: it takes over what hangs on weir0, and asks the controller for the rest",
         ),
-        JournalError::Disk(_) | JournalError::Abandoned => None,
+        JournalError::Disk(_) | JournalError::Closed | JournalError::Abandoned => None,
     }
 }
 
 async fn serve_admin(
     address: SocketAddr,
-    status: watch::Receiver<crate::reconciler::Status>,
-    link: watch::Receiver<Link>,
+    sources: admin::Sources,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let router = admin::router(admin::Sources { status, link });
+    let router = admin::router(sources);
     Ok(tokio::spawn(async move {
         if let Err(cause) = axum::serve(listener, router).await {
             error!(

@@ -34,16 +34,63 @@ pub struct Cli {
 }
 
 /// What can be done beside running.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Takes everything that is ours out of the kernel, and nothing else, and puts settings back.
     ///
-    /// The agent must not be running. Connections through the VIPs end.
-    Cleanup(Storage),
+    /// The agent must not be running. Connections through the VIPs end, and those of backends that are being drained with
+    /// them. What was accepted is forgotten.
+    Cleanup {
+        /// Where the journal is.
+        #[command(flatten)]
+        storage: Storage,
+        /// Only say what would be removed, and what would be left and why; changes neither the kernel nor the journal
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Forgets everything that is ours and leaves the kernel as it is: it goes on serving, and nobody looks after it.
+    ///
+    /// The agent must not be running. What was accepted, what is ours and what settings were before is forgotten, and told.
+    /// An agent that starts afterwards finds somebody else's objects in its way: it reports them, and takes nothing over
+    /// until `weir-agent adopt` does. No kernel is opened.
+    Release(Storage),
+    /// Takes what is in the kernel for ours where the accepted state wants it, in place: weights and connections are kept.
+    ///
+    /// The agent must have heard from the controller, and must not be running now. Taken are IPVS services with their
+    /// backends, sync daemons, weir0 and the VIPs on it, and sets, rules and lockdowns by our names. Nothing in the
+    /// kernel changes until the agent starts: it then edits what differs, drains backends that are not wanted, and
+    /// `weir-agent cleanup` removes all of it.
+    Adopt {
+        /// Where the journal is.
+        #[command(flatten)]
+        storage: Storage,
+        /// What holds the loopback sets: as the agent is told
+        #[arg(
+            long,
+            value_name = "ENGINE",
+            env = "WEIR_AGENT_LOOPBACK",
+            default_value = "auto"
+        )]
+        loopback: LoopbackEngine,
+        /// Only say what would be taken, and what would be left and why
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+impl Command {
+    /// Gives where the journal is.
+    pub fn storage(&self) -> &Storage {
+        match self {
+            Self::Cleanup { storage, .. }
+            | Self::Release(storage)
+            | Self::Adopt { storage, .. } => storage,
+        }
+    }
 }
 
 /// Where the agent keeps what it must not forget.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Storage {
     /// The directory of the journal; not on FUSE or NFS
     #[arg(
@@ -224,14 +271,40 @@ mod tests {
     }
 
     #[test]
-    fn clean_up_needs_no_name() {
-        let cli = parse("cleanup --data-dir d").expect("parsed");
-        assert!(matches!(cli.command, Some(Command::Cleanup(_))));
-        let cli = parse("cleanup").expect("parsed");
-        let Some(Command::Cleanup(storage)) = cli.command else {
-            panic!("{cli:?}");
+    fn what_ends_by_itself_needs_no_name() {
+        let storage = |dir: &str| Storage {
+            data_dir: PathBuf::from(dir),
+            log_format: LogFormat::Text,
         };
-        assert_eq!(storage.data_dir, PathBuf::from(DATA_DIR));
+        for (line, command) in [
+            (
+                "cleanup",
+                Command::Cleanup {
+                    storage: storage(DATA_DIR),
+                    dry_run: false,
+                },
+            ),
+            (
+                "cleanup --data-dir d --dry-run",
+                Command::Cleanup {
+                    storage: storage("d"),
+                    dry_run: true,
+                },
+            ),
+            ("release --data-dir d", Command::Release(storage("d"))),
+            (
+                "adopt --data-dir d --loopback nftables --dry-run",
+                Command::Adopt {
+                    storage: storage("d"),
+                    loopback: LoopbackEngine::Nftables,
+                    dry_run: true,
+                },
+            ),
+        ] {
+            assert_eq!(parse(line).expect(line).command, Some(command));
+        }
+        let error = parse("release --dry-run").expect_err("no such flag");
+        assert!(error.contains("--dry-run"), "{error}");
     }
 
     #[test]

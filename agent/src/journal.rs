@@ -1,16 +1,23 @@
 //! What a node must not forget: the state it accepted, and which objects of the kernel it made.
 //!
 //! A record is durable when the call that writes it returns, so that it can be written before it is acknowledged
-//! and before the kernel is touched.
+//! and before the kernel is touched. A journal that failed takes nothing more, and says so, until it is made anew from
+//! what its owners have in memory.
 
 mod record;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use weir_proto::disk::{Batch, Disk, DiskError, Records};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tracing::{error, warn};
+use weir_proto::disk::{self, Batch, Disk, DiskError, Records, Recovered, Writer};
 use weir_proto::faults::{self, Bug};
+use weir_proto::model::Degraded;
+use weir_proto::trace::chain;
 
+use crate::clock::now_unix_ms;
 use crate::plan::{Begun, DrainId, Keeping, Ledger, LedgerChange, Taking};
 
 /// The layout of the records below. A change of it comes with a migration.
@@ -18,8 +25,15 @@ const SCHEMA: u8 = 1;
 
 /// The journal of one node. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Journal {
-    disk: Arc<Disk>,
+pub struct Journal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    boot: String,
+    /// None: it could not be opened.
+    writer: Mutex<Option<Writer>>,
+    degraded: watch::Sender<Option<Degraded>>,
 }
 
 /// What the journal remembers.
@@ -47,6 +61,9 @@ pub enum JournalError {
         /// Why not.
         why: String,
     },
+    /// It could not be opened, and was not since.
+    #[error("the journal is not open")]
+    Closed,
     /// The thread that writes was lost.
     #[error("the write to the journal was abandoned")]
     Abandoned,
@@ -62,6 +79,18 @@ impl Remembered {
         Ok(remembered)
     }
 
+    /// Reads records in a kernel that is `boot`, and says whether that is another one than they were written in.
+    fn of_boot(records: &Records, boot: &str) -> Result<(Self, bool), JournalError> {
+        let mut remembered = Self::from_records(records)?;
+        let booted = records.get(record::BOOT).map(Vec::as_slice) != Some(boot.as_bytes());
+        let booted = booted && !faults::planted(Bug::BootIgnored);
+        if booted {
+            remembered.ledger = remembered.ledger.emptied();
+            remembered.drains.clear();
+        }
+        Ok((remembered, booted))
+    }
+
     /// Writes the records of a journal that remembers just this.
     pub fn to_records(&self) -> Records {
         let settings = self.ledger.settings();
@@ -75,29 +104,105 @@ impl Remembered {
         let mut records = Records::new();
         record::of_remembered(self).write_into(&mut records);
         record::of_ledger(&ours).write_into(&mut records);
+        if self.ledger.is_released() {
+            record::of_release(std::iter::empty()).write_into(&mut records);
+        }
         records
     }
 }
 
 impl Journal {
     /// Opens the journal in `path`, made if it is not there, and gives what it remembers. Of the kernel that was
-    /// `boot` it remembers what is ours; another one never held anything that we made. Blocks.
+    /// `boot` it remembers what is ours; another one never held anything that we made. A damaged one is set aside and made
+    /// anew from what is left of it; unless nothing is lost by that, it is degraded until something is accepted, and what it
+    /// remembers is unsure: nothing that was made is known to be ours. Blocks.
     pub fn open(path: &Path, boot: &str) -> Result<(Self, Remembered), JournalError> {
-        let (disk, records) = Disk::open(path, SCHEMA)?;
-        let mut remembered = Remembered::from_records(&records)?;
-        let here = records.get(record::BOOT).map(Vec::as_slice) == Some(boot.as_bytes());
-        if !here && !faults::planted(Bug::BootIgnored) {
-            remembered.ledger = Ledger::default();
-            remembered.drains.clear();
+        let (disk, records, recovered) = disk::recover(path, SCHEMA)?;
+        let (mut remembered, booted) = Remembered::of_boot(&records, boot)?;
+        if booted {
             disk.commit(&record::of_boot(boot, records.keys()))?;
         }
-        let disk = Arc::new(disk);
-        Ok((Self { disk }, remembered))
+        let mut degraded = None;
+        if let Some(recovered) = recovered {
+            degraded = told(&recovered);
+            if degraded.is_some() {
+                remembered.ledger = remembered.ledger.emptied();
+                disk.commit(&record::of_doubt(records.keys()))?;
+            }
+        }
+        if records.contains_key(record::DOUBT) && degraded.is_none() {
+            degraded = Some(said(
+                "what was accepted last is not known since the journal was damaged",
+            ));
+        }
+        remembered.keeping.unsure = degraded.is_some();
+        let journal = Self::new(path, boot, Some(Writer::new(disk)), degraded);
+        Ok((journal, remembered))
+    }
+
+    /// Gives a journal that could not be opened, and takes nothing.
+    pub fn closed(path: &Path, boot: &str, why: &str) -> Self {
+        Self::new(path, boot, None, Some(said(why)))
+    }
+
+    fn new(path: &Path, boot: &str, writer: Option<Writer>, degraded: Option<Degraded>) -> Self {
+        Self(Arc::new(Shared {
+            path: path.to_owned(),
+            boot: boot.to_owned(),
+            writer: Mutex::new(writer),
+            degraded: watch::Sender::new(degraded),
+        }))
+    }
+
+    /// Gives where to watch whether it takes anything.
+    pub fn degraded(&self) -> watch::Receiver<Option<Degraded>> {
+        self.0.degraded.subscribe()
+    }
+
+    /// Says whether it takes nothing since a write to it failed.
+    pub fn has_failed(&self) -> bool {
+        let writer = self.0.writer.lock();
+        let writer = writer.unwrap_or_else(|held| held.into_inner());
+        writer.as_ref().is_some_and(Writer::has_failed)
+    }
+
+    /// Makes it anew from what is in memory; what it was is set aside. It takes changes again when this is done.
+    pub async fn rebuild(&self, remembered: &Remembered) -> Result<(), JournalError> {
+        let mut records = remembered.to_records();
+        record::of_boot(&self.0.boot, std::iter::empty()).write_into(&mut records);
+        let path = self.0.path.clone();
+        let made = spawn_blocking(move || disk::rebuild(&path, SCHEMA, &records)).await;
+        let disk = made.map_err(|_| JournalError::Abandoned)??;
+        let mut writer = self
+            .0
+            .writer
+            .lock()
+            .unwrap_or_else(|held| held.into_inner());
+        *writer = Some(Writer::new(disk));
+        if !remembered.keeping.unsure {
+            self.0.degraded.send_replace(None);
+        }
+        Ok(())
+    }
+
+    /// Gives what [`Self::open`] would give, and writes nothing. Blocks.
+    pub fn look(path: &Path, boot: &str) -> Result<Remembered, JournalError> {
+        let (_, records) = Disk::open(path, SCHEMA)?;
+        Ok(Remembered::of_boot(&records, boot)?.0)
     }
 
     /// Makes durable what is accepted or released, one record for each item in it, with the drains that begin by it.
     pub async fn accept(&self, taking: &Taking, begun: &[Begun]) -> Result<(), JournalError> {
-        self.commit(record::of_taking(taking, begun)).await
+        self.commit(record::of_taking(taking, begun)).await?;
+        if taking.sure {
+            self.0.degraded.send_replace(None);
+        }
+        Ok(())
+    }
+
+    /// Notes that drains begin which nothing that is accepted says.
+    pub async fn begin(&self, begun: &[Begun]) -> Result<(), JournalError> {
+        self.commit(record::of_begun(begun)).await
     }
 
     /// Notes that drains are over.
@@ -115,15 +220,67 @@ impl Journal {
         self.commit(record::of_nothing(remembered)).await
     }
 
+    /// Forgets all that is remembered, and that anything in the kernel is ours: from now on what hangs on `weir0` is not
+    /// claimed either.
+    pub async fn release(&self, remembered: &Remembered) -> Result<(), JournalError> {
+        let records = remembered.to_records();
+        self.commit(record::of_release(records.keys())).await
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), JournalError> {
         if batch.is_empty() {
             return Ok(());
         }
-        let disk = Arc::clone(&self.disk);
-        tokio::task::spawn_blocking(move || disk.commit(&batch))
-            .await
-            .map_err(|_| JournalError::Abandoned)?
-            .map_err(JournalError::from)
+        let writer = {
+            let writer = self.0.writer.lock();
+            writer.unwrap_or_else(|held| held.into_inner()).clone()
+        };
+        let writer = writer.ok_or(JournalError::Closed)?;
+        let written = writer.commit(batch).await.map_err(JournalError::from);
+        if let Err(cause) = &written {
+            self.0.degraded.send_if_modified(|degraded| {
+                let news = degraded.is_none();
+                if news {
+                    error!(
+                        error = cause as &dyn std::error::Error,
+                        "degraded: nothing more is accepted; the kernel goes on serving"
+                    );
+                    *degraded = Some(said(&chain(cause)));
+                }
+                news
+            });
+        }
+        written
+    }
+}
+
+/// Tells of a journal that was damaged; gives that it is degraded where something is lost.
+fn told(recovered: &Recovered) -> Option<Degraded> {
+    let Recovered {
+        why,
+        aside,
+        commit,
+        complete,
+    } = recovered;
+    let aside = aside.display();
+    if *complete {
+        warn!(why, %aside, "the journal was damaged, and nothing is lost: a snapshot had all of it");
+        return None;
+    }
+    let left = match commit {
+        Some(_) => "what it held at an earlier time is left",
+        None => "nothing is left of it",
+    };
+    error!(why, %aside, left, "the journal was damaged: waiting for the controller");
+    Some(said(&format!(
+        "{why}; {left}, and the rest waits for the controller"
+    )))
+}
+
+fn said(reason: &str) -> Degraded {
+    Degraded {
+        reason: reason.to_owned(),
+        since_unix_ms: now_unix_ms(),
     }
 }
 

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use weir_agent::app;
-use weir_agent::config::{Cli, Command, LogFormat, Storage};
+use weir_agent::config::{Cli, Command, LogFormat};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match (cli.command, cli.run) {
-        (Some(Command::Cleanup(storage)), _) => clean_up(storage).await,
+        (Some(command), _) => once(command).await,
         (None, Some(config)) => run(config).await,
         (None, None) => {
             // nothing was asked for: say what can be
@@ -31,11 +31,11 @@ async fn run(config: weir_agent::config::Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn clean_up(storage: Storage) -> anyhow::Result<ExitCode> {
-    let _telling = tell(storage.log_format)?;
-    let outcome = app::clean_up(storage).await?;
-    println!("{outcome}");
-    Ok(if outcome.left.is_empty() {
+async fn once(command: Command) -> anyhow::Result<ExitCode> {
+    let _telling = tell(command.storage().log_format)?;
+    let said = app::once(command).await?;
+    println!("{}", said.text);
+    Ok(if said.complete {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -4,6 +4,7 @@
 //! the held state, [`wanted`] turns the held state into a table, [`plan`] gives the steps from one table to
 //! another, and [`Ledger`] knows which objects are ours to change.
 
+mod adopt;
 mod diff;
 mod drain;
 mod flows;
@@ -11,18 +12,21 @@ mod fold;
 mod guard;
 mod hold;
 mod ledger;
+mod repair;
 mod report;
 mod setting;
 mod table;
 mod wanted;
 
+pub use adopt::{Adoption, adopt};
 pub use diff::{Conflict, Plan, Step, plan};
-pub use drain::{Begun, DrainId, Drained, Drains, Over, begun};
+pub use drain::{Begun, DrainId, Drained, Drains, Over, begun, unwanted};
 pub use flows::Connections;
 pub use fold::{Change, Held, Refusal, Update, fold};
 pub use guard::{Guard, guards};
 pub use hold::{Hold, HoldChange, Keeping, Taking};
 pub use ledger::{Ledger, LedgerChange};
+pub use repair::{Repairs, repair};
 pub(crate) use report::shortened;
 pub use report::{Problem, Report, report};
 pub use setting::{Place, Setting};

@@ -3,15 +3,19 @@
 
 mod assembly;
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, Span, error, info, info_span, warn};
-use weir_proto::convert::{Hello, failure_to_wire, hello_to_wire, hold_to_wire, progress_to_wire};
+use weir_proto::convert::{
+    Hello, degraded_to_wire, failure_to_wire, hello_to_wire, hold_to_wire, progress_to_wire,
+    repair_to_wire,
+};
 use weir_proto::faults::{self, Bug, Injected, Point};
 use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node};
 use weir_proto::trace::{chain, set_parent};
@@ -20,9 +24,10 @@ use weir_proto::wire::node_sync_client::NodeSyncClient;
 use weir_proto::wire::sync_request::Message;
 
 use self::assembly::{Assembled, Assembly, AssemblyError};
-use crate::journal::{Journal, JournalError};
-use crate::plan::{Held, Keeping, Refusal, Taking, begun, shortened};
-use crate::reconciler::{Accepted, Status, now_unix_ms};
+use crate::clock::now_unix_ms;
+use crate::journal::{Journal, JournalError, Remembered};
+use crate::plan::{Held, Keeping, Refusal, Repairs, Taking, begun, shortened};
+use crate::reconciler::{Accepted, Ask, Status};
 
 /// Waits between attempts to connect: the first short, since a controller's restart takes a second, the longest
 /// short enough that a fleet is back soon after a long outage.
@@ -40,6 +45,9 @@ const LONGEST_REASON: usize = 2_000;
 const OUTGOING: usize = 16;
 /// How many drains are told of at most; the rest is only counted. A thousand are some 100 KiB on the wire.
 const MOST_DRAINS: usize = 1_000;
+/// How often a journal that failed is tried to be made anew. What keeps it from being written, a full disk say, takes
+/// somebody minutes to find.
+const MEND_EVERY: Duration = Duration::from_secs(5);
 
 /// What an agent says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +86,10 @@ pub struct Session {
     pub status: watch::Receiver<Status>,
     /// How far drains are.
     pub drains: watch::Receiver<Vec<DrainProgress>>,
+    /// The repairs that were not told yet.
+    pub repairs: watch::Sender<Repairs>,
+    /// Where to ask what is to be remembered beside what is accepted.
+    pub asks: mpsc::Sender<Ask>,
     /// Where to tell whether there is a stream.
     pub link: watch::Sender<Link>,
 }
@@ -93,6 +105,8 @@ enum StreamEnd {
     Broken(#[source] Box<tonic::Status>),
     #[error("the reconciler is gone")]
     Stopped,
+    #[error("the journal takes changes again")]
+    Mended,
     #[error("the stream broke")]
     Fault(#[from] Injected),
 }
@@ -126,6 +140,11 @@ impl Session {
             let begun = Instant::now();
             let end = self.stream().await;
             self.link.send_replace(self.now(false));
+            if matches!(end, StreamEnd::Mended) {
+                // what was refused meanwhile is asked for by another hello
+                continue;
+            }
+            self.mend().await;
             // a controller that ends every stream at once is not to be asked without pause
             if begun.elapsed() > LONGEST_BACKOFF {
                 backoff = FIRST_BACKOFF;
@@ -179,6 +198,11 @@ impl Session {
             return fault.into();
         }
         let mut assembly = Assembly::default();
+        let mut degraded = self.journal.degraded();
+        let mut repairs = self.repairs.subscribe();
+        repairs.mark_changed();
+        let mut mending = interval(MEND_EVERY);
+        mending.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.status.mark_changed();
         if !self.drains.borrow().is_empty() {
             self.drains.mark_changed();
@@ -234,6 +258,25 @@ impl Session {
                         return StreamEnd::Closed;
                     }
                 }
+                _ = mending.tick() => {
+                    if self.mend().await {
+                        return StreamEnd::Mended;
+                    }
+                }
+                Ok(()) = degraded.changed() => {
+                    let condition = request(Message::Condition(self.condition()));
+                    if outgoing.send(condition).await.is_err() {
+                        return StreamEnd::Closed;
+                    }
+                }
+                Ok(()) = repairs.changed() => {
+                    let told = self.untold();
+                    if !told.repairs.is_empty()
+                        && outgoing.send(request(Message::Repairs(told))).await.is_err()
+                    {
+                        return StreamEnd::Closed;
+                    }
+                }
                 changed = self.drains.changed() => {
                     if changed.is_err() {
                         return StreamEnd::Stopped;
@@ -249,10 +292,11 @@ impl Session {
 
     fn hello(&self) -> wire::Hello {
         let Held { generation, state } = &self.keeping.accepted;
+        let known = generation.0 > 0 && !self.keeping.unsure;
         hello_to_wire(&Hello {
             node: self.identity.node.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            held: (generation.0 > 0).then(|| (*generation, state.digest())),
+            held: known.then(|| (*generation, state.digest())),
             capabilities: self.identity.capabilities.clone(),
         })
     }
@@ -348,9 +392,60 @@ impl Session {
 
     fn condition(&self) -> wire::Condition {
         let hold = self.keeping.hold.as_ref();
+        let degraded = self.journal.degraded();
         wire::Condition {
             hold: hold.map(|hold| hold_to_wire(&hold.told)),
-            degraded: None,
+            degraded: degraded.borrow().as_ref().map(degraded_to_wire),
+        }
+    }
+
+    /// Takes the repairs that were not told yet.
+    fn untold(&self) -> wire::Repairs {
+        let mut untold = Vec::new();
+        self.repairs.send_if_modified(|repairs| {
+            untold = repairs.take();
+            false
+        });
+        let mut counts = BTreeMap::<String, u64>::new();
+        for repair in &untold {
+            *counts.entry(repair.kind.clone()).or_default() += 1;
+        }
+        wire::Repairs {
+            repairs: untold.iter().map(repair_to_wire).collect(),
+            counts: counts.into_iter().collect(),
+        }
+    }
+
+    /// Makes a journal that failed anew. Says whether it takes changes again.
+    async fn mend(&mut self) -> bool {
+        let degraded = self.journal.degraded().borrow().is_some();
+        if !degraded || !self.journal.has_failed() {
+            return false;
+        }
+        let (reply, told) = oneshot::channel();
+        if self.asks.send(reply).await.is_err() {
+            return false;
+        }
+        let Ok((ledger, drains)) = told.await else {
+            return false;
+        };
+        let remembered = Remembered {
+            keeping: self.keeping.clone(),
+            ledger,
+            drains,
+        };
+        match self.journal.rebuild(&remembered).await {
+            Ok(()) => {
+                info!("the journal was made anew, and takes changes again");
+                true
+            }
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the journal cannot be made anew yet"
+                );
+                false
+            }
         }
     }
 

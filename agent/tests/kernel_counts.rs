@@ -4,16 +4,24 @@
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
-use weir_agent::kernel::Kernel;
+use tokio::sync::mpsc;
+use tracing::Span;
+use weir_agent::journal::Journal;
 use weir_agent::kernel::linux::Linux;
 use weir_agent::kernel::linux::netlink::Counts;
+use weir_agent::kernel::{Kernel, KernelError, Verdict};
 use weir_agent::plan::{
-    BackendSpec, Key, Ledger, LedgerChange, Object, Scope, ServiceSpec, Step, Table, Unit, plan,
+    BackendSpec, Change, Key, Ledger, LedgerChange, Object, Scope, ServiceSpec, Step, Table, Unit,
+    plan,
 };
+use weir_agent::reconciler::{Accepted, Reconciler, Status};
 use weir_proto::model::{
-    BackendKey, Endpoint, Forwarding, Frontend, ItemKey, Listener, Port, Protocol,
+    BackendKey, Endpoint, Forwarding, Frontend, Generation, Item, ItemKey, Listener, LoopbackEntry,
+    NodeBackend, Port, Protocol, ServiceName, Vip, VirtualService,
 };
 
 const BACKENDS: u16 = 10;
@@ -203,5 +211,137 @@ fn what_was_refused_is_told_by_its_place_however_many_sends_it_takes() {
         let cost = since(&kernel, before);
         assert_eq!(cost.messages, backends.len() as u64);
         assert!(cost.sends > 1, "{cost:?}");
+    });
+}
+
+/// A kernel of which is told, to whoever holds the other end, what was asked of it.
+struct Watched {
+    kernel: Linux,
+    asked: Arc<Mutex<Asked>>,
+}
+
+/// What was asked of a kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Asked {
+    reads: Vec<Scope>,
+    applies: usize,
+    said: Vec<(u64, u64)>,
+}
+
+impl Watched {
+    fn note(&self, change: impl FnOnce(&mut Asked)) {
+        let mut asked = self.asked.lock().expect("nobody panicked");
+        change(&mut asked);
+        asked.said = said(&self.kernel);
+    }
+}
+
+impl Kernel for Watched {
+    async fn read(&mut self, scope: &Scope) -> Result<Table, KernelError> {
+        let table = self.kernel.read(scope).await;
+        self.note(|asked| asked.reads.push(scope.clone()));
+        table
+    }
+
+    async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
+        let verdicts = self.kernel.apply(steps).await;
+        self.note(|asked| asked.applies += 1);
+        verdicts
+    }
+}
+
+/// Messages and dumps through each door that counts.
+fn said(kernel: &Linux) -> Vec<(u64, u64)> {
+    let [ipset, nftables] = kernel.loopback_counts();
+    [kernel.ipvs_counts(), kernel.vip_counts(), ipset, nftables]
+        .map(|counts| (counts.messages, counts.dumps))
+        .to_vec()
+}
+
+/// Services as the controller would send them, with VIPs, and loopback entries of some backends.
+fn items(services: u16) -> Vec<Item> {
+    let name = ServiceName::new("web").expect("a name");
+    let mut items = Vec::new();
+    for number in 0..services {
+        let frontend = frontend(number);
+        items.push(Item::Vip(Vip::new(frontend.vip().expect("an address"))));
+        items.push(Item::VirtualService(VirtualService::new(
+            frontend,
+            name.clone(),
+        )));
+        for place in 0..BACKENDS {
+            if let Key::Item(ItemKey::Backend(key)) = backend(number, place) {
+                items.push(Item::Backend(NodeBackend::new(key)));
+            }
+        }
+        items.push(Item::LoopbackEntry(LoopbackEntry {
+            address: Ipv4Addr::new(10, 0, 0, 1).into(),
+            protocol: Protocol::Tcp,
+            port: port(20_000 + number),
+            source: Ipv4Addr::new(10, 0, 0, 1).into(),
+        }));
+    }
+    items
+}
+
+/// Runs a reconciler until it is settled at a generation, and gives what it asked of the kernel.
+async fn settled(
+    kernel: Linux,
+    dir: &std::path::Path,
+    change: Option<Change>,
+    generation: u64,
+) -> (Asked, Status) {
+    let asked = Arc::new(Mutex::new(Asked::default()));
+    let watched = Watched {
+        kernel,
+        asked: Arc::clone(&asked),
+    };
+    let (journal, remembered) = Journal::open(dir, "boot").expect("a journal");
+    let (reconciler, mut status) = Reconciler::new(watched, journal, remembered);
+    let (changes, queue) = mpsc::channel(1);
+    let task = tokio::spawn(reconciler.run(queue, Duration::from_secs(3600)));
+    if let Some(change) = change {
+        let span = Span::none();
+        let accepted = Accepted { change, span };
+        changes.send(accepted).await.expect("it runs");
+    }
+    let there = |status: &Status| status.settled && status.converged == Generation(generation);
+    let waited = tokio::time::timeout(Duration::from_secs(60), status.wait_for(there)).await;
+    let status = waited.expect("in time").expect("it runs").clone();
+    drop(changes);
+    task.await.expect("it ended");
+    let asked = asked.lock().expect("nobody panicked").clone();
+    (asked, status)
+}
+
+#[test]
+fn a_restart_with_nothing_changed_says_no_more_than_one_look_at_everything() {
+    in_new_netns(|kernel| async move {
+        let dir = tempfile::tempdir().expect("a directory");
+        let change = Change {
+            generation: Generation(1),
+            upserted: items(200),
+            removed: Vec::new(),
+        };
+        let (asked, status) = settled(kernel, dir.path(), Some(change.clone()), 1).await;
+        assert!(asked.applies > 0);
+        assert_eq!(status.report.failures, []);
+        let (journal, _) = Journal::open(dir.path(), "boot").expect("a journal");
+        journal.accept(&change).await.expect("accepted");
+        drop(journal);
+        let written = std::fs::read(dir.path().join("watermark")).expect("a watermark");
+        let (kernel, _) = Linux::open(Vec::new()).await;
+        let (asked, status) = settled(kernel, dir.path(), None, 1).await;
+        assert_eq!(status.report.failures, []);
+        let (mut looker, _) = Linux::open(Vec::new()).await;
+        looker.read(&Scope::All).await.expect("everything");
+        let only_looked = Asked {
+            reads: vec![Scope::All],
+            applies: 0,
+            said: said(&looker),
+        };
+        assert_eq!(asked, only_looked);
+        let now = std::fs::read(dir.path().join("watermark")).expect("a watermark");
+        assert_eq!(now, written, "nothing went to the journal");
     });
 }

@@ -62,7 +62,7 @@ pub(crate) enum Refusal {
     NothingToDrain(Vec<DrainTarget>),
     #[error("not drained: {}", list(.0))]
     NotDrained(Vec<DrainTarget>),
-    #[error("node {0} is not connected: it is released when it is")]
+    #[error("node {0} is not connected: release it when it is back")]
     Away(NodeName),
     #[error("node {0} holds nothing back")]
     NothingHeld(NodeName),

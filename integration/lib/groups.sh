@@ -1,10 +1,13 @@
 # The groups of tests, from the cheapest up.
 # shellcheck shell=bash
 
-groups=(lint unit cluster grpc nft kernel drift drain)
+# Asked for: longer runs, where a group has one.
+long=''
+groups=(lint unit cluster grpc damage power nft kernel drift drain crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
-privileged=(--test 'kernel_*' --test scenarios --test drift --test drain --test grpc)
+privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
+privileged+=(--test drift --test drain --test crash --test planted)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
@@ -37,6 +40,7 @@ group_lint() {
   check "rustfmt, fuzz targets" rustfmt --edition 2024 --check integration/fuzz/fuzz_targets/*.rs
   check clippy cargo clippy --workspace --all-targets -- -D warnings
   check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
+  check "clippy, faults" cargo clippy --workspace --all-targets --features weir-integration/faults -- -D warnings
   check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native,qemu}
   one_test weir-integration layers
 }
@@ -60,13 +64,27 @@ group_grpc() {
   WEIR_GRPCURL=$grpcurl one_test weir-integration grpc
 }
 
+# A program that writes a journal runs under strace, which records its calls or lets them fail.
+group_power() {
+  need strace=strace || { fail power "no strace"; return; }
+  cargo build --workspace --bins || { fail power "does not build"; return; }
+  one_test weir-integration power
+}
+
+group_damage() {
+  need strace=strace || { fail damage "no strace"; return; }
+  cargo build --workspace --bins || { fail damage "does not build"; return; }
+  # root of its own mount namespace: it makes small file systems, and some that are read-only
+  one_test weir-integration damage "$top/integration/kernel/native"
+}
+
 # The rule that the agent writes through nf_tables, tried with the programs that do the same.
 nft_probe='
   ipset create probe hash:ip,port,ip &&
   iptables-nft -t nat -A POSTROUTING -m set --match-set probe dst,dst,src -j MASQUERADE'
 
 group_nft() {
-  need ip=iproute2 ipset=ipset iptables-nft=iptables nft=nftables || { fail nft "programs are missing"; return; }
+  need ip=iproute2 ipset=ipset iptables-nft=iptables nft=nftables conntrack=conntrack || { fail nft "programs are missing"; return; }
   local reason
   reason=$(integration/kernel/native sh -c "$nft_probe" 2>&1) || {
     fail nft "this machine's kernel lacks nf_tables for ip, ip_set or xt_set: ${reason//$'\n'/; }"
@@ -74,6 +92,7 @@ group_nft() {
   }
   one_test weir-agent kernel_nft "$top/integration/kernel/native"
   one_test weir-agent kernel_lockdown "$top/integration/kernel/native"
+  one_test weir-agent kernel_conntrack "$top/integration/kernel/native"
 }
 
 group_kernel() {
@@ -86,7 +105,40 @@ group_kernel() {
   one_test weir-agent kernel_lockdown in_kernel
   one_test weir-agent kernel_counts in_kernel
   one_test weir-agent kernel_vips in_kernel
+  one_test weir-agent kernel_flows in_kernel
+  one_test weir-agent kernel_conntrack in_kernel
   one_test weir-integration scenarios in_kernel
+}
+
+# Builds the agent that can be made to fail and puts it aside; the programs as they are shipped stay in their place.
+faulty_agent() {
+  local programs status
+  programs=$(target_directory)/debug
+  cargo build --workspace --bins --features weir-integration/faults &&
+    install -m 755 "$programs/weir-agent" "$programs/weir-agent-faults"
+  status=$?
+  cargo build --workspace --bins && return "$status"
+}
+
+group_crash() {
+  need_kernel || { fail crash "no kernel with ip_vs to be had"; return; }
+  faulty_agent || { fail crash "does not build"; return; }
+  local crate directory executable tests=()
+  for crate in proto agent; do
+    IFS=$'\t' read -r _ _ directory executable < <(executables test -p "weir-$crate" --lib --features faults)
+    [ -n "$executable" ] || { fail crash "the tests of weir-$crate do not build with faults"; return; }
+    tests+=("WEIR_TESTS_${crate^^}=$executable")
+    # how faults are ordered: the group unit builds without them
+    if [ "$crate" = proto ]; then rust_tests lib "weir_proto, faults" "$directory" "$executable" faults::; fi
+  done
+  one_test weir-integration planted env "${tests[@]}"
+  # some five minutes where nothing else runs
+  local guest_seconds=2400
+  if [ -n "$long" ]; then
+    guest_seconds=$long_seconds
+    local -x WEIR_CRASH_ROUNDS=1000
+  fi
+  one_test weir-integration crash in_kernel
 }
 
 group_drift() { group_of_scenarios drift; }

@@ -5,6 +5,8 @@
 guest_seconds=1200
 # Six times as long, for benches: under QEMU ipvsadm alone takes half an hour for its five times three tables.
 qemu_seconds=7200
+# A thousand kills take three seconds each, and twice that on a busy machine.
+long_seconds=7200
 kernel=''
 
 # A bit of each thing that the topology and the agent need of a kernel.
@@ -18,7 +20,7 @@ kernel_probe='
 need_kernel() {
   [ -z "$kernel" ] || return 0
   need ip=iproute2 ipvsadm=ipvsadm ipset=ipset iptables=iptables modprobe=kmod sysctl=procps \
-    conntrack=conntrack || return 1
+    conntrack=conntrack nft=nftables || return 1
   if integration/kernel/native sh -c "$kernel_probe" >/dev/null 2>&1; then
     kernel=native
   else

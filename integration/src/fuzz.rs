@@ -5,6 +5,7 @@
 //! that for a given time. Each panics when what must hold does not: what was decoded and encoded decodes to the
 //! same, an unknown attribute is kept or changes nothing, and decoding ends.
 
+mod conntrack;
 mod disk;
 mod ipset;
 mod ipvs;
@@ -43,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     target("rtm_address", rtm::address, seeds::rtm_addresses),
     target("rtm_route", rtm::route, seeds::rtm_routes),
     target("rtm_link", rtm::link, seeds::rtm_links),
+    target("rtm_notice", rtm::notice, seeds::rtm_notices),
+    target("conntrack_flow", conntrack::flow, seeds::flows),
     target("ipvs_service", ipvs::service, seeds::services),
     target("ipvs_dest", ipvs::dest, seeds::dests),
     target("ipvs_daemon", ipvs::daemon, seeds::daemons),
@@ -60,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     target("wire_failure", wire::failure, seeds::failures),
     target("journal_records", disk::journal, seeds::journals),
     target("disk_envelope", disk::envelope, seeds::envelopes),
+    target("disk_snapshot", disk::snapshot, seeds::snapshots),
 ];
 
 const fn target(

@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod client;
 pub mod daemon;
+pub mod dump;
 pub mod eventually;
 pub mod farm;
 pub mod fuzz;
@@ -13,6 +14,7 @@ pub mod load;
 pub mod netns;
 pub mod program;
 pub mod random;
+pub mod scribe;
 pub mod server;
 pub mod topology;
 pub mod weir;

@@ -31,7 +31,17 @@ pub struct Load {
 impl Load {
     /// Starts asking `target` from inside `netns`.
     pub fn start(netns: &Netns, proto: Proto, target: SocketAddr) -> Result<Load> {
-        Load::begin(netns, move || client::request(proto, target, PATIENCE))
+        Load::start_patient(netns, proto, target, PATIENCE)
+    }
+
+    /// Starts asking like that, with another patience for each step of a request.
+    pub fn start_patient(
+        netns: &Netns,
+        proto: Proto,
+        target: SocketAddr,
+        patience: Duration,
+    ) -> Result<Load> {
+        Load::begin(netns, move || client::request(proto, target, patience))
     }
 
     /// Starts to open connections to one of a [`crate::farm`]'s servers at `target`, each cut once it was greeted.

@@ -177,10 +177,17 @@ impl Weir {
 
     /// Takes away all that weir holds in a node's kernel. Its agent must have ended.
     pub fn cleanup(&self, topology: &Topology, node: &str) -> Result<String> {
+        self.once(topology, node, &["cleanup"])
+    }
+
+    /// Runs one of the agent's commands that end by themselves on a node, and gives what it printed. The agent must have
+    /// ended.
+    pub fn once(&self, topology: &Topology, node: &str, words: &[&str]) -> Result<String> {
         let node = topology.node(node)?;
         let mut command = node.netns.command(program::ours("weir-agent")?);
         command
-            .args(["cleanup", "--data-dir"])
+            .args(words)
+            .arg("--data-dir")
             .arg(self.agent_dir(node));
         program::run(&mut command, "")
     }

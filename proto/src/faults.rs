@@ -113,6 +113,14 @@ pub enum Bug {
     SnapshotKeepsRest,
     /// A kernel is judged by a state that nobody has sent yet.
     PruneBeforeKnown,
+    /// A drain does not outlive the process.
+    DrainForgotten,
+    /// One look at its connections is enough to let a backend go.
+    OneCountEnough,
+    /// Whatever an update takes away is taken away.
+    HoldIgnored,
+    /// What is left of a damaged journal is taken for what was accepted last.
+    DoubtIgnored,
 }
 
 /// A fault that was asked for.
@@ -187,7 +195,7 @@ impl Action {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::LostDelete,
         Self::AckBeforeJournal,
         Self::PruneOnPartialDump,
@@ -206,6 +214,10 @@ impl Bug {
         Self::RetryForgotten,
         Self::SnapshotKeepsRest,
         Self::PruneBeforeKnown,
+        Self::DrainForgotten,
+        Self::OneCountEnough,
+        Self::HoldIgnored,
+        Self::DoubtIgnored,
     ];
 
     /// Gives the name it is planted by.
@@ -229,6 +241,10 @@ impl Bug {
             Self::RetryForgotten => "retry-forgotten",
             Self::SnapshotKeepsRest => "snapshot-keeps-rest",
             Self::PruneBeforeKnown => "prune-before-known",
+            Self::DrainForgotten => "drain-forgotten",
+            Self::OneCountEnough => "one-count-enough",
+            Self::HoldIgnored => "hold-ignored",
+            Self::DoubtIgnored => "doubt-ignored",
         }
     }
 }

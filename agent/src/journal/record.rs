@@ -12,6 +12,8 @@
 //! | `k` + ItemKey | the Item that is served while something is held back; empty: none is |
 //! | `o` + object | nothing: the object is ours |
 //! | `s` + dotted name | the value the setting had before us |
+//! | `u` | nothing: what is remembered may be older than what was accepted last |
+//! | `r` | nothing: what was ours was released, and what hangs on `weir0` is not to be claimed |
 //!
 //! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule), `d4` `d6` (a lockdown) or `i` + ItemKey.
 
@@ -36,6 +38,8 @@ const HELD_CLUSTER: &[u8] = b"hc";
 /// Of the generation, the beginning and the deadline of a drain.
 const NUMBER: usize = size_of::<u64>();
 pub(super) const BOOT: &[u8] = b"b";
+const RELEASED: &[u8] = b"r";
+pub(super) const DOUBT: &[u8] = b"u";
 
 /// Takes one record into what is remembered.
 pub(super) fn remember(
@@ -79,6 +83,7 @@ pub(super) fn remember(
         Some((b'd', name)) => into.drains.push(drain(name, payload).map_err(bad)?),
         // the ledger's, and compared by whoever opens
         Some((b'b', [])) => {}
+        Some((b'u', [])) => into.keeping.unsure = true,
         Some((b'o', object)) => {
             let object = object_from_bytes(object).map_err(bad)?;
             into.ledger.apply(&LedgerChange {
@@ -96,6 +101,7 @@ pub(super) fn remember(
                 ..LedgerChange::default()
             });
         }
+        Some((b'r', [])) => into.ledger.release(),
         _ => return Err(bad("no such kind of record".to_owned())),
     }
     Ok(())
@@ -126,8 +132,12 @@ pub(super) fn of_taking(taking: &Taking, begun: &[Begun]) -> Batch {
         served: _,
         hold,
         cluster,
+        sure,
     } = taking;
     let mut batch = accepted.as_ref().map(of_change).unwrap_or_default();
+    if *sure {
+        batch.delete(DOUBT.to_vec());
+    }
     match hold {
         HoldChange::None => {}
         HoldChange::Held(hold) => of_hold(hold, &mut batch),
@@ -142,6 +152,13 @@ pub(super) fn of_taking(taking: &Taking, begun: &[Begun]) -> Batch {
     if let Some(cluster) = cluster {
         batch.put(CLUSTER.to_vec(), cluster.clone().into_bytes());
     }
+    batch.extend(of_begun(begun));
+    batch
+}
+
+/// Writes that drains begin.
+pub(super) fn of_begun(begun: &[Begun]) -> Batch {
+    let mut batch = Batch::default();
     for begun in begun {
         of_drain(begun, &mut batch);
     }
@@ -167,8 +184,23 @@ pub(super) fn of_remembered(remembered: &Remembered) -> Batch {
             .clone()
             .map_or(HoldChange::None, HoldChange::Held),
         cluster: (!keeping.cluster.is_empty()).then(|| keeping.cluster.clone()),
+        sure: false,
     };
-    of_taking(&taking, drains)
+    let mut batch = of_taking(&taking, drains);
+    if keeping.unsure {
+        batch.put(DOUBT.to_vec(), Vec::new());
+    }
+    batch
+}
+
+/// Writes that what is remembered may be older than what was accepted, and that nothing in the kernel is known to be ours.
+pub(super) fn of_doubt<'a>(keys: impl Iterator<Item = &'a Vec<u8>>) -> Batch {
+    let mut batch = Batch::default();
+    for key in keys.filter(|key| key.first() == Some(&b'o')) {
+        batch.delete(key.clone());
+    }
+    batch.put(DOUBT.to_vec(), Vec::new());
+    batch
 }
 
 fn of_hold(hold: &Hold, batch: &mut Batch) {
@@ -226,6 +258,16 @@ pub(super) fn of_nothing(remembered: &Remembered) -> Batch {
     for key in records.into_keys() {
         batch.delete(key);
     }
+    batch
+}
+
+/// Writes that all of these records are forgotten, and what they said is ours with them.
+pub(super) fn of_release<'a>(keys: impl Iterator<Item = &'a Vec<u8>>) -> Batch {
+    let mut batch = Batch::default();
+    for key in keys {
+        batch.delete(key.clone());
+    }
+    batch.put(RELEASED.to_vec(), Vec::new());
     batch
 }
 

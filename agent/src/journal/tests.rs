@@ -140,6 +140,33 @@ async fn what_is_forgotten_is_gone_and_what_is_ours_stays() {
 }
 
 #[tokio::test]
+async fn a_look_gives_what_opening_would_and_writes_nothing() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
+    let all = change(1, items(), &[]);
+    journal
+        .accept(&all.clone().into(), &[])
+        .await
+        .expect("accept");
+    let ours = LedgerChange {
+        made: [Key::Link].into(),
+        ..LedgerChange::default()
+    };
+    journal.record(&ours).await.expect("record");
+    let refused = Journal::look(dir.path(), "first boot");
+    let refused = refused.expect_err("the journal is in use").to_string();
+    assert_eq!(refused, "the journal failed");
+    drop(journal);
+    let mut remembered = Remembered::default();
+    remembered.keeping.accepted.apply(all);
+    let looked = Journal::look(dir.path(), "second boot").expect("look");
+    assert_eq!(looked, remembered, "nothing of another boot is ours");
+    remembered.ledger.apply(&ours);
+    let (_, opened) = Journal::open(dir.path(), "first boot").expect("open");
+    assert_eq!(opened, remembered);
+}
+
+#[tokio::test]
 async fn what_is_ours_is_forgotten_with_the_kernel_it_was_in() {
     let dir = tempfile::tempdir().expect("dir");
     let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
@@ -209,6 +236,7 @@ fn everything() -> Remembered {
                 cluster: "two".to_owned(),
                 kept,
             }),
+            unsure: true,
         },
         ledger: Ledger::default(),
         drains: drains.collect(),
@@ -235,6 +263,7 @@ async fn what_is_held_back_and_drained_is_remembered_until_it_is_over() {
     let keeping = Keeping {
         cluster: "two".to_owned(),
         hold: None,
+        unsure: false,
         ..whole.keeping
     };
     let expected = Remembered {
@@ -256,4 +285,61 @@ async fn a_drain_does_not_outlive_the_kernel_it_was_in() {
         assert_eq!(remembered.drains, []);
         assert_eq!(remembered.keeping, everything().keeping);
     }
+}
+
+/// Overwrites the database of a journal, and with it all that it held.
+fn damage(dir: &std::path::Path) {
+    for entry in std::fs::read_dir(dir.join("db")).expect("a database") {
+        let file = entry.expect("entry").path();
+        if file.is_file() {
+            let length = std::fs::metadata(&file).expect("a file").len();
+            std::fs::write(&file, vec![0x55; length as usize]).expect("written");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_made_anew_and_unsure_until_something_is_accepted() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("journal");
+    let (journal, _) = Journal::open(&path, "boot").expect("open");
+    let first = change(1, items(), &[]);
+    journal.accept(&first.into(), &[]).await.expect("accept");
+    drop(journal);
+    damage(&path);
+    let told = |journal: &Journal| journal.degraded().borrow().clone();
+    for _ in 0..2 {
+        let (journal, remembered) = Journal::open(&path, "boot").expect("open");
+        assert!(told(&journal).is_some());
+        assert!(remembered.keeping.unsure);
+        assert!(remembered.ledger.is_empty(), "nothing is known to be ours");
+        // what is written meanwhile does not end the doubt
+        let ours = LedgerChange {
+            made: [Key::Link].into(),
+            ..LedgerChange::default()
+        };
+        journal.record(&ours).await.expect("record");
+        let gone = LedgerChange {
+            gone: [Key::Link].into(),
+            ..LedgerChange::default()
+        };
+        journal.record(&gone).await.expect("record");
+    }
+    assert!(
+        dir.path().join("journal.damaged-1").is_dir(),
+        "the old one is kept"
+    );
+    let (journal, _) = Journal::open(&path, "boot").expect("open");
+    let taking = Taking {
+        sure: true,
+        ..change(2, items(), &[]).into()
+    };
+    journal.accept(&taking, &[]).await.expect("accept");
+    assert_eq!(told(&journal), None);
+    drop(journal);
+    let (journal, remembered) = Journal::open(&path, "boot").expect("open");
+    assert_eq!(told(&journal), None);
+    assert!(!remembered.keeping.unsure);
+    let accepted = remembered.keeping.accepted.generation;
+    assert_eq!(accepted, Generation(2));
 }

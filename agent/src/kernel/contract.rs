@@ -3,21 +3,27 @@
 //! Each case begins on a kernel with nothing of ours in it and leaves it so.
 
 mod everything;
+mod flows;
 mod lockdown;
 pub mod loopback;
 mod vips;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use weir_proto::model::{
-    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, Listener, LoopbackEntry, Port,
-    Protocol, VipBinding,
+    BackendKey, Endpoint, Family, Forwarding, Frontend, ItemKey, Listener, LoopbackEntry, Mark,
+    Port, Protocol, VipBinding,
 };
 
 use self::everything::{
     backends_of_every_kind_are_kept_and_edited, services_of_every_kind_are_kept_and_edited,
     sync_daemons_are_started_changed_and_stopped,
+};
+use self::flows::{
+    a_service_that_is_not_there_has_no_connections,
+    backends_without_connections_are_counted_all_the_same,
+    there_is_nothing_to_forget_without_flows,
 };
 use self::lockdown::{
     a_guard_without_its_lockdown_is_refused, a_lockdown_takes_its_guards_with_it,
@@ -89,6 +95,9 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         services_of_every_kind_are_kept_and_edited
         backends_of_every_kind_are_kept_and_edited
         sync_daemons_are_started_changed_and_stopped
+        a_service_that_is_not_there_has_no_connections
+        backends_without_connections_are_counted_all_the_same
+        there_is_nothing_to_forget_without_flows
         settings_keep_what_they_are_given
         a_vip_is_seen_as_soon_as_it_is_bound
         a_vip_turns_from_an_address_into_a_route_and_back
@@ -502,6 +511,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 25);
+        assert_eq!(passed.len(), 28);
     }
 }

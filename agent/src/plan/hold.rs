@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use weir_proto::faults::{self, Bug};
 use weir_proto::model::{self, Generation, Item, ItemKey};
 use weir_proto::state::NodeState;
 
@@ -24,6 +25,9 @@ pub struct Keeping {
     pub cluster: String,
     /// What it serves otherwise; none: it serves what it accepted.
     pub hold: Option<Hold>,
+    /// Whether what it accepted last may have been something else: its journal was damaged. It says that it holds nothing,
+    /// and takes nothing out of the kernel.
+    pub unsure: bool,
 }
 
 /// What is held back.
@@ -50,6 +54,8 @@ pub struct Taking {
     pub hold: HoldChange,
     /// The cluster served from then on, where that changes.
     pub cluster: Option<String>,
+    /// Whether a doubt about what was accepted is over.
+    pub sure: bool,
 }
 
 /// What becomes of a hold.
@@ -71,6 +77,7 @@ impl From<Change> for Taking {
             served: Some(change),
             hold: HoldChange::None,
             cluster: None,
+            sure: false,
         }
     }
 }
@@ -105,13 +112,19 @@ impl Keeping {
     pub fn take(&self, update: Update, now_unix_ms: u64) -> Result<Option<Taking>, Refusal> {
         let cluster = update.cluster.clone();
         let confirmed = update.allow_mass_delete;
-        let Some(change) = fold(&self.accepted, update)? else {
-            return Ok(None);
+        let change = match fold(&self.accepted, update)? {
+            Some(change) => change,
+            // what was left is what is wanted: the doubt is over
+            None if self.unsure => Change {
+                generation: self.accepted.generation,
+                ..Change::default()
+            },
+            None => return Ok(None),
         };
         let other = !self.cluster.is_empty() && !cluster.is_empty() && cluster != self.cluster;
         let new_cluster = (!cluster.is_empty() && cluster != self.cluster).then_some(cluster);
         let (serving, over) = self.let_go(&change);
-        let cause = match confirmed {
+        let cause = match confirmed || faults::planted(Bug::HoldIgnored) {
             true => None,
             false => self.too_much(&serving, other),
         };
@@ -121,6 +134,7 @@ impl Keeping {
                 served: Some(serving),
                 hold: over,
                 cluster: new_cluster,
+                sure: self.unsure,
             }));
         };
         let mut kept = BTreeMap::new();
@@ -149,6 +163,7 @@ impl Keeping {
             served: None,
             hold: HoldChange::Held(hold),
             cluster: None,
+            sure: self.unsure,
         }))
     }
 
@@ -168,6 +183,7 @@ impl Keeping {
             served: Some(served),
             hold: over,
             cluster: (hold.cluster != self.cluster).then(|| hold.cluster.clone()),
+            sure: self.unsure,
         })
     }
 
@@ -178,7 +194,9 @@ impl Keeping {
             served: _,
             hold,
             cluster,
+            sure,
         } = taking;
+        self.unsure &= !sure;
         if let Some(change) = accepted {
             self.accepted.apply(change.clone());
         }

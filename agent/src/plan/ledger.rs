@@ -11,6 +11,8 @@ use super::{Conflict, Key, Object, Plan, Scope, Setting, Step, Table};
 pub struct Ledger {
     made: BTreeSet<Key>,
     found: BTreeMap<Setting, String>,
+    /// What was ours was let go of, and is not to be taken for ours again because of where it hangs.
+    released: bool,
 }
 
 /// What changes in a ledger.
@@ -49,6 +51,24 @@ impl Ledger {
         self.made.iter().copied()
     }
 
+    /// Gives a ledger of a kernel in which nothing is ours: it claims nothing either, if this one does not.
+    pub fn emptied(&self) -> Self {
+        Self {
+            released: self.released,
+            ..Self::default()
+        }
+    }
+
+    /// Gives up, for good, to claim what hangs on our link.
+    pub fn release(&mut self) {
+        self.released = true;
+    }
+
+    /// Says whether what was ours was let go of: what hangs on our link is somebody else's until it is adopted.
+    pub fn is_released(&self) -> bool {
+        self.released
+    }
+
     /// Says whether nothing is ours.
     pub fn is_empty(&self) -> bool {
         self.made.is_empty() && self.found.is_empty()
@@ -56,9 +76,11 @@ impl Ledger {
 
     /// Gives what only we can have made in a kernel whose ledger is lost: the link by our name, the sets and rules,
     /// every VIP on the link, and the services that are reached through one. Nothing while the link is known to
-    /// be ours, or is not there. `actual` must be the whole table.
+    /// be ours, or is not there, and nothing once it was released: then the ledger is not lost. `actual` must be the whole
+    /// table.
     pub fn claim(&self, actual: &Table) -> BTreeSet<Key> {
-        if self.owns(Key::Link) || actual.get(&Key::Link) != Some(&Object::Present) {
+        let known = self.released || self.owns(Key::Link);
+        if known || actual.get(&Key::Link) != Some(&Object::Present) {
             return BTreeSet::new();
         }
         let ours = |key: &Key| match key {
@@ -254,6 +276,14 @@ mod tests {
             BTreeSet::new(),
             "the ledger is not lost"
         );
+        let mut released = Ledger::default();
+        released.release();
+        assert_eq!(
+            released.claim(&kernel),
+            BTreeSet::new(),
+            "it was let go of on purpose"
+        );
+        assert_eq!(released.emptied(), released);
     }
 
     #[test]

@@ -174,6 +174,30 @@ impl Key {
         }
     }
 
+    /// Gives the name of its kind, by which repairs are counted and what is ours is summed up.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Setting(_) => "setting",
+            Self::Link => "link",
+            Self::LoopbackSet(_) => "loopback_set",
+            Self::LoopbackRule(_) => "loopback_rule",
+            Self::Lockdown(_) => "lockdown",
+            Self::Guard(_) => "guard",
+            Self::Item(ItemKey::LoopbackEntry(_)) => "loopback_entry",
+            Self::Item(ItemKey::VirtualService(_)) => "virtual_service",
+            Self::Item(ItemKey::Backend(_)) => "backend",
+            Self::Item(ItemKey::Vip(_) | ItemKey::SilentVip(_)) => "vip",
+            Self::Item(ItemKey::SyncDaemon(_)) => "sync_daemon",
+            // in the kernel they are settings, or nothing
+            Self::Item(
+                ItemKey::StrictArp
+                | ItemKey::ConnectionTimeouts
+                | ItemKey::TunnelEnd(_)
+                | ItemKey::NodeDrain,
+            ) => "setting",
+        }
+    }
+
     /// Gives the object it lives and dies with: a backend with its virtual service, a loopback entry with its
     /// set, a guard with its lockdown.
     pub fn container(self) -> Option<Self> {

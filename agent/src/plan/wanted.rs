@@ -17,12 +17,12 @@ use super::{
 };
 
 /// `IP_VS_SVC_F_ONEPACKET` (`include/uapi/linux/ip_vs.h`).
-const ONE_PACKET: u32 = 0x0004;
+pub(super) const ONE_PACKET: u32 = 0x0004;
 /// `IP_VS_SVC_F_SCHED1` (`include/uapi/linux/ip_vs.h`). To sh and mh it means fallback: a client whose backend takes no
 /// new connection goes to another one instead of nowhere (`IP_VS_SVC_F_SCHED_SH_FALLBACK`, `.._MH_FALLBACK`).
-const FALLBACK: u32 = 0x0008;
+pub(super) const FALLBACK: u32 = 0x0008;
 /// `IP_VS_SVC_F_SCHED2`, which means to both that the client's port counts.
-const PORT: u32 = 0x0010;
+pub(super) const PORT: u32 = 0x0010;
 /// `IP_VS_SYNC_GROUP` (`net/netfilter/ipvs/ip_vs_sync.c`).
 const SYNC_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
 /// `IP_VS_SYNC_PORT`, in the same place.

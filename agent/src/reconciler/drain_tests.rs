@@ -208,3 +208,79 @@ async fn what_somebody_takes_away_is_back_before_the_next_audit() {
         assert!(kernel.table().contains_key(&vip));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_unsure_adds_what_is_missing_and_takes_nothing_away() {
+    let kernel = Fake::new();
+    let (rig, first) = serving(&kernel).await;
+    let dir = rig.stop().await;
+    let (journal, mut remembered) = Journal::open(dir.path(), "boot").expect("journal");
+    // what is left is older: one backend is not in it, the other was another, and the kernel lost a third
+    remembered.keeping.unsure = true;
+    let second = backend(21, 7);
+    let third = backend(31, 1);
+    let mut left = web();
+    left.retain(|item| item.key() != first.key() && item.key() != second.key());
+    left.extend([second.clone(), third.clone()]);
+    remembered.keeping.accepted = Held {
+        generation: Generation(1),
+        state: left.into_iter().collect(),
+    };
+    let (reconciler, mut status) = Reconciler::new(kernel.clone(), journal, remembered);
+    let (changes, queue) = mpsc::channel(1);
+    let task = tokio::spawn(reconciler.run(queue, Duration::from_secs(10)));
+    let settled = status.wait_for(|status| status.settled).await;
+    settled.expect("running");
+    let weights = [&first, &second, &third].map(|item| weight(&kernel, item));
+    assert_eq!(weights, [Some(1), Some(1), Some(1)]);
+    // the controller has spoken: what it said counts
+    let accepted = Accepted {
+        change: Change {
+            generation: Generation(2),
+            ..Change::default()
+        },
+        begun: vec![],
+        span: Span::none(),
+    };
+    changes.send(accepted).await.expect("running");
+    eventually(|| weight(&kernel, &second) == Some(7)).await;
+    assert_eq!(weight(&kernel, &first), None);
+    drop(changes);
+    task.await.expect("stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_goes_on_after_a_restart() {
+    let kernel = Fake::new();
+    let (mut rig, first) = serving(&kernel).await;
+    rig.change(vec![], &[first.key()]).await;
+    let dir = rig.stop().await;
+    let (journal, mut remembered) = Journal::open(dir.path(), "boot").expect("journal");
+    // as the session would have written it
+    let begun = begun_of(&first, Generation(2));
+    let deadline_unix_ms = now_unix_ms() + 3_600_000;
+    remembered.drains = vec![Begun {
+        deadline_unix_ms,
+        ..begun
+    }];
+    let mut left = web();
+    left.retain(|item| item.key() != first.key());
+    remembered.keeping.accepted = Held {
+        generation: Generation(2),
+        state: left.into_iter().collect(),
+    };
+    let (reconciler, mut status) = Reconciler::new(kernel.clone(), journal, remembered);
+    let mut drains = reconciler.drains();
+    let (changes, queue) = mpsc::channel(1);
+    let task = tokio::spawn(reconciler.run(queue, Duration::from_secs(10)));
+    let settled = status.wait_for(|status| status.settled).await;
+    settled.expect("running");
+    assert_eq!(weight(&kernel, &first), Some(0));
+    assert_eq!(drains.borrow()[0].deadline_unix_ms, deadline_unix_ms);
+    connect(&kernel, &first, 0);
+    let over = drains.wait_for(|drains| drains.is_empty()).await;
+    over.expect("running");
+    eventually(|| weight(&kernel, &first).is_none()).await;
+    drop(changes);
+    task.await.expect("stopped");
+}

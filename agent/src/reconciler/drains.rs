@@ -6,7 +6,8 @@ use std::mem;
 use tracing::{debug, info, warn};
 use weir_proto::model::{BackendKey, Frontend, ItemKey, Protocol};
 
-use super::{Reconciler, now_unix_ms};
+use super::Reconciler;
+use crate::clock::now_unix_ms;
 use crate::kernel::{Kernel, Verdict};
 use crate::plan::{Key, Over, Plan, Step, Table, backends_of};
 

@@ -71,6 +71,8 @@ struct Rig {
     changes: mpsc::Receiver<Accepted>,
     status: watch::Sender<Status>,
     drains: watch::Sender<Vec<DrainProgress>>,
+    repairs: watch::Sender<Repairs>,
+    asked: mpsc::Receiver<Ask>,
     link: watch::Receiver<Link>,
     session: JoinHandle<()>,
     server: JoinHandle<()>,
@@ -84,6 +86,8 @@ impl Rig {
             Journal::open(&dir.path().join("journal"), "boot").expect("journal");
         let (sender, changes) = mpsc::channel(4);
         let (status, status_watch) = watch::channel(Status::default());
+        let repairs = watch::Sender::default();
+        let (asks, asked) = mpsc::channel(1);
         let (drains, drains_watch) = watch::channel(Vec::new());
         let (link_sender, link) = watch::channel(Link::default());
         let session = Session {
@@ -94,6 +98,8 @@ impl Rig {
             changes: sender,
             status: status_watch,
             drains: drains_watch,
+            repairs: repairs.clone(),
+            asks,
             link: link_sender,
         };
         Self {
@@ -102,6 +108,8 @@ impl Rig {
             changes,
             status,
             drains,
+            repairs,
+            asked,
             link,
             session: tokio::spawn(session.run()),
             server,
@@ -440,4 +448,83 @@ async fn a_backend_that_goes_is_drained_and_the_controller_told_how_far_that_is(
     let _ = rig.session.await;
     let (_, remembered) = Journal::open(&path, "boot").expect("journal");
     assert_eq!(remembered.drains, begun);
+}
+
+#[tokio::test]
+async fn repairs_are_told_once_each() {
+    use crate::plan::Key;
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    for at_unix_ms in [7, 8] {
+        let repair = weir_proto::model::Repair {
+            object: "link weir0".to_owned(),
+            kind: "link".to_owned(),
+            found: String::new(),
+            expected: "up".to_owned(),
+            at_unix_ms,
+        };
+        let told = wire::Repairs {
+            repairs: vec![repair_to_wire(&repair)],
+            counts: [("link".to_owned(), 1)].into_iter().collect(),
+        };
+        rig.repairs
+            .send_modify(|repairs| repairs.note(Key::Link, repair));
+        assert_eq!(stream.next().await, Message::Repairs(told));
+    }
+}
+
+/// Makes the directory of a journal one that nothing can be written in, or again one that can be.
+fn let_write(path: &std::path::Path, may: bool) {
+    // root may write anywhere: what is no directory cannot be written in
+    let aside = path.with_extension("aside");
+    if may {
+        std::fs::remove_file(path).expect("removed");
+        std::fs::rename(&aside, path).expect("back");
+    } else {
+        std::fs::rename(path, &aside).expect("aside");
+        std::fs::write(path, "in the way").expect("in the way");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_write_takes_nothing_says_so_and_goes_on_when_it_can() {
+    use crate::plan::Ledger;
+    let mut rig = Rig::start().await;
+    let (mut stream, _) = rig.stream().await;
+    stream.send(snapshot(5, &[vip(1)])).await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    rig.changes.recv().await.expect("a change");
+    let path = rig.dir.path().join("journal");
+    let_write(&path, false);
+    stream.send(snapshot(6, &[vip(2)])).await;
+    let mut told = [stream.next().await, stream.next().await];
+    // the refusal and the reason, whichever is quicker
+    if matches!(told[0], Message::Condition(_)) {
+        told.reverse();
+    }
+    let [Message::Rejected(rejected), Message::Condition(condition)] = told else {
+        panic!("it cannot be taken, and its condition is told: {told:?}");
+    };
+    assert_eq!(rejected.reason(), wire::rejected::Reason::Journal);
+    assert_eq!(rejected.held_generation, 5);
+    assert!(condition.degraded.is_some());
+    assert!(
+        rig.changes.try_recv().is_err(),
+        "nothing is on its way to the kernel"
+    );
+    let_write(&path, true);
+    // what is ours is asked for, and the journal made of that and of what is in memory
+    let ask = tokio::time::timeout(PATIENCE, rig.asked.recv()).await;
+    let ask = ask.expect("in time").expect("asked");
+    ask.send((Ledger::default(), Vec::new()))
+        .expect("waited for");
+    let (mut stream, hello) = rig.stream().await;
+    assert_eq!(hello.held, Some((Generation(5), digest(&[vip(1)]))));
+    stream.send(snapshot(7, &[vip(2)])).await;
+    assert!(matches!(stream.next().await, Message::Accepted(_)));
+    rig.session.abort();
+    let _ = rig.session.await;
+    let (journal, remembered) = Journal::open(&path, "boot").expect("journal");
+    assert_eq!(remembered.keeping.accepted.generation, Generation(7));
+    assert_eq!(*journal.degraded().borrow(), None);
 }

@@ -233,6 +233,29 @@ fn what_somebody_put_into_our_table_stays() {
 }
 
 #[test]
+fn no_table_stays_of_a_rule_that_somebody_flushed() {
+    for (wanted, tables) in [
+        (Wanted::Ipset, &["ip weir", "ip6 weir"][..]),
+        (Wanted::Nftables, &["inet weir"]),
+    ] {
+        in_new_netns(move || async move {
+            let mut kernel = open(wanted).await;
+            add(&mut kernel, &BASE).await;
+            for table in tables {
+                sh(&format!("nft flush table {table}"));
+            }
+            let left = read(&mut kernel, &[]).await;
+            let sets = [Key::LoopbackSet(Family::V6), Key::LoopbackSet(Family::V4)];
+            let mut found: Vec<Key> = left.into_keys().rev().collect();
+            found.retain(|key| matches!(key, Key::LoopbackSet(_) | Key::LoopbackRule(_)));
+            assert_eq!(found, sets, "the rules are gone");
+            remove(&mut kernel, &sets).await;
+            assert_eq!(sh("nft list tables"), "");
+        });
+    }
+}
+
+#[test]
 fn a_set_of_another_shape_is_replaced_under_its_rule() {
     in_new_netns(|| async {
         let mut kernel = open(Wanted::Nftables).await;

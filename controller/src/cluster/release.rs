@@ -15,7 +15,8 @@ use crate::desired::{Change, reference};
 use crate::store::{Store, Write};
 
 impl<S: Store> Owner<S> {
-    /// Lets a node do what it holds back. Gives up to which generation.
+    /// Lets a node do what it holds back. Gives up to which generation: the newest that it was sent. It may have taken that
+    /// since it spoke of its hold, and while others go on writing it would else never be released.
     pub(super) async fn release(&mut self, name: &NodeName) -> Result<Generation, Refusal> {
         let Some(entry) = self.nodes.get(name) else {
             let missing = reference(Kind::Node, name.as_str());
@@ -27,7 +28,7 @@ impl<S: Store> Owner<S> {
         let Some(hold) = entry.progress.held_back() else {
             return Err(Refusal::NothingHeld(name.clone()));
         };
-        let generation = hold.generation;
+        let generation = hold.generation.max(entry.feed.newest());
         if entry.confirmed < generation {
             let confirmed = BTreeMap::from([(name.clone(), generation)]);
             self.confirm(confirmed).await?;

@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Delete resources
     Delete(DeleteArgs),
-    /// Take backends and nodes out of the traffic without cutting a connection
+    /// Give backends and nodes no new connection, and let those they have end
     Drain(DrainArgs),
     /// Let what is drained take connections again
     Undrain(UndrainArgs),

@@ -16,21 +16,23 @@ use super::render::{
 /// Shows the resources of one kind: all, or those that are named.
 pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
     let (view, names) = view(&args.what).map_err(Trouble::Usage)?;
-    if view == View::Backends && args.output == Form::Name {
-        let text = "a backend has no name of its own: get services or backendsets in this form";
-        return Err(Trouble::Usage(text.to_owned()).into());
-    }
-    if matches!(view, View::Drains | View::Repairs) {
-        return told(to, args, view, names).await;
+    if let Some(text) = unshown(view, &names, args.output) {
+        return Err(Trouble::Usage(text).into());
     }
     let controller = Controller::connect(to).await?;
-    // Backends are shown by service.
-    let kind = view.kind().unwrap_or(wire::Kind::Service);
-    let Found { resources, missing } = find(&controller, kind, &names).await?;
+    let Found { resources, missing } = match view {
+        // what nodes tell of is no resource
+        View::Drains | View::Repairs => Found::default(),
+        // Backends are shown by service.
+        _ => {
+            let kind = view.kind().unwrap_or(wire::Kind::Service);
+            find(&controller, kind, &names).await?
+        }
+    };
     let text = match args.output {
         Form::Table | Form::Wide => {
             let wide = args.output == Form::Wide;
-            let table = rows(&controller, view, &resources, wide).await?;
+            let table = rows(&controller, (view, &names), &resources, wide).await?;
             if table.rows.is_empty() {
                 if missing.is_empty() {
                     tell(&format!("No {} found.", view.plural()));
@@ -61,30 +63,21 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
     }
 }
 
-/// Shows what nodes tell of, which is no resource.
-async fn told(to: &To, args: &GetArgs, view: View, names: Vec<String>) -> Result<()> {
-    let kind = view.plural();
-    if !matches!(args.output, Form::Table | Form::Wide) {
-        let text = format!("{kind} are shown as a table alone");
-        return Err(Trouble::Usage(text).into());
+/// Says why something cannot be shown so.
+fn unshown(view: View, names: &[String], form: Form) -> Option<String> {
+    let table = matches!(form, Form::Table | Form::Wide);
+    match view {
+        View::Backends if form == Form::Name => Some(
+            "a backend has no name of its own: get services or backendsets in this form".to_owned(),
+        ),
+        View::Drains | View::Repairs if !table => {
+            Some(format!("{} are shown as a table alone", view.plural()))
+        }
+        View::Drains if !names.is_empty() => {
+            Some("drains have no names: get drains shows all".to_owned())
+        }
+        _ => None,
     }
-    if view == View::Drains && !names.is_empty() {
-        let text = "drains have no names: get drains shows all";
-        return Err(Trouble::Usage(text.to_owned()).into());
-    }
-    let controller = Controller::connect(to).await?;
-    let table = if view == View::Drains {
-        let mut client = controller.client.clone();
-        let listed = client.list_drains(wire::ListDrainsRequest {});
-        drain_rows(&controller.answer(listed).await?.drains, now())
-    } else {
-        repair_rows(&controller.node_states(names).await?, now())
-    };
-    if table.rows.is_empty() {
-        tell(&format!("No {kind} found."));
-        return Ok(());
-    }
-    print(&render::table(&table))
 }
 
 async fn find(controller: &Controller, kind: wire::Kind, names: &[String]) -> Result<Found> {
@@ -104,17 +97,22 @@ async fn find(controller: &Controller, kind: wire::Kind, names: &[String]) -> Re
 /// Makes the table, asking for what it shows beside the resources themselves.
 async fn rows(
     controller: &Controller,
-    view: View,
+    (view, names): (View, &[String]),
     resources: &[wire::Resource],
     wide: bool,
 ) -> Result<Table> {
     let listing = listing(resources);
     match view {
-        // what nodes tell of is shown elsewhere
-        View::Drains | View::Repairs => Ok(Table {
-            header: Vec::new(),
-            rows: Vec::new(),
-        }),
+        View::Drains => {
+            let mut client = controller.client.clone();
+            let listed = client.list_drains(wire::ListDrainsRequest {});
+            let listed = controller.answer(listed).await?;
+            Ok(drain_rows(&listed.drains, now()))
+        }
+        View::Repairs => {
+            let states = controller.node_states(names.to_vec()).await?;
+            Ok(repair_rows(&states, now()))
+        }
         View::BackendSets => Ok(set_rows(&listing, wide)),
         View::Services => Ok(service_rows(&with_sets(controller, listing).await?, wide)),
         View::Backends => Ok(backend_rows(&with_sets(controller, listing).await?)),

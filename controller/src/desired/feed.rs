@@ -77,6 +77,12 @@ impl Feed {
         self.held
     }
 
+    /// Gives the newest generation that was sent to the node, or that it holds.
+    pub(crate) fn newest(&self) -> Generation {
+        let newest = self.in_flight.or(self.held);
+        newest.map_or(Generation(0), |(generation, _)| generation)
+    }
+
     /// Says whether the node holds what it must, by whatever generation it knows it.
     pub(crate) fn is_current(&self, view: &View) -> bool {
         view.is(self.held_digest())

@@ -167,7 +167,6 @@ mod tests {
                 traceparent: "00-a".to_owned(),
                 cluster: CLUSTER.to_owned(),
                 allow_mass_delete: true,
-                ..wire::Update::default()
             }]
         );
     }

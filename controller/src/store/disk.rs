@@ -10,7 +10,6 @@
 use std::error::Error;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use prost::Message as _;
 use tokio::task::spawn_blocking;
@@ -19,7 +18,7 @@ use weir_proto::convert::{
     resource_to_wire,
 };
 use weir_proto::digest::Digest;
-use weir_proto::disk::{Batch, Disk, Records};
+use weir_proto::disk::{Batch, Disk, Records, Writer};
 use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
@@ -38,7 +37,7 @@ const CONFIRMED: &str = "confirmed/";
 
 /// The store in a directory.
 #[derive(Debug, Clone)]
-pub(crate) struct DiskStore(Arc<Disk>);
+pub(crate) struct DiskStore(Writer);
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -50,7 +49,7 @@ impl DiskStore {
         let (disk, records) = opened
             .map_err(|error| StoreError::Open(error.into()))?
             .map_err(|error| StoreError::Open(error.into()))?;
-        let store = Self(Arc::new(disk));
+        let store = Self(Writer::new(disk));
         let mut saved = read(&records)?;
         if saved.cluster.is_empty() {
             saved.cluster = identity();
@@ -62,11 +61,8 @@ impl DiskStore {
     }
 
     async fn put(&self, batch: Batch) -> Result<(), StoreError> {
-        let disk = self.0.clone();
-        spawn_blocking(move || disk.commit(&batch))
-            .await
-            .map_err(|error| StoreError::Commit(error.into()))?
-            .map_err(|error| StoreError::Commit(error.into()))
+        let committed = self.0.commit(batch).await;
+        committed.map_err(|error| StoreError::Commit(error.into()))
     }
 }
 

@@ -13,8 +13,8 @@ use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
     ApplyRequest, ApplyResponse, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, GetRequest, ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse,
-    NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
+    DrainResponse, DrainState, GetRequest, ListDrainsRequest, ListDrainsResponse, ListRequest,
+    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
     ReleaseNodeResponse, Resource, ResourceRef, UndrainRequest, WatchRequest, WatchResponse,
     change,
 };
@@ -39,6 +39,13 @@ pub(crate) struct State {
     pub(crate) watches: VecDeque<Vec<Vec<NodeState>>>,
     /// Never answers a List.
     pub(crate) silent: bool,
+    /// Whether each write that was taken let nodes drop much.
+    pub(crate) allowed: Vec<bool>,
+    /// What was asked to be drained, and what no longer.
+    pub(crate) drained: Vec<DrainRequest>,
+    pub(crate) undrained: Vec<UndrainRequest>,
+    /// The drains that each call is told; the last is told again.
+    pub(crate) drains: VecDeque<Vec<DrainState>>,
 }
 
 /// The fake, listening as long as it lives.
@@ -117,6 +124,7 @@ impl State {
 
     fn apply(&mut self, request: ApplyRequest) -> Result<ApplyResponse, Status> {
         self.write(request.expected_revision)?;
+        self.allowed.push(request.allow_mass_delete);
         let wanted = convert::resources_from_wire(request.resources)
             .map_err(|errors| Status::invalid_argument(errors.to_string()))?;
         let next = weir_proto::model::Revision(self.revision + 1);
@@ -149,6 +157,7 @@ impl State {
 
     fn delete(&mut self, request: DeleteRequest) -> Result<DeleteResponse, Status> {
         self.write(request.expected_revision)?;
+        self.allowed.push(request.allow_mass_delete);
         let mut after = self.resources.clone();
         let mut changes = Vec::new();
         for reference in request.refs {
@@ -168,6 +177,15 @@ impl State {
             changes,
             targets: self.targets.clone(),
         })
+    }
+}
+
+impl State {
+    fn drain_response(&self) -> DrainResponse {
+        DrainResponse {
+            revision: self.revision,
+            targets: self.targets.clone(),
+        }
     }
 }
 
@@ -250,25 +268,58 @@ impl Operator for Shared {
             Box::pin(answers)
         }))
     }
-    async fn drain(&self, _: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+
+    async fn drain(
+        &self,
+        request: Request<DrainRequest>,
+    ) -> Result<Response<DrainResponse>, Status> {
+        let mut state = self.lock();
+        state.write(None)?;
+        state.drained.push(request.into_inner());
+        Ok(Response::new(state.drain_response()))
     }
 
-    async fn undrain(&self, _: Request<UndrainRequest>) -> Result<Response<DrainResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+    async fn undrain(
+        &self,
+        request: Request<UndrainRequest>,
+    ) -> Result<Response<DrainResponse>, Status> {
+        let mut state = self.lock();
+        state.write(None)?;
+        state.undrained.push(request.into_inner());
+        Ok(Response::new(state.drain_response()))
     }
 
     async fn list_drains(
         &self,
         _: Request<ListDrainsRequest>,
     ) -> Result<Response<ListDrainsResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+        let mut state = self.lock();
+        let drains = match state.drains.len() {
+            0 | 1 => state.drains.front().cloned().unwrap_or_default(),
+            _ => state.drains.pop_front().unwrap_or_default(),
+        };
+        Ok(Response::new(ListDrainsResponse {
+            drains,
+            revision: state.revision,
+        }))
     }
 
     async fn release_node(
         &self,
-        _: Request<ReleaseNodeRequest>,
+        request: Request<ReleaseNodeRequest>,
     ) -> Result<Response<ReleaseNodeResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
+        let name = request.into_inner().name;
+        let mut state = self.lock();
+        state.write(None)?;
+        let node = state.nodes.iter().find(|node| node.name == name);
+        let hold = node.and_then(|node| node.hold.clone());
+        let generation = match hold {
+            Some(hold) => hold.generation,
+            None => {
+                let text = format!("node {name} holds nothing back");
+                return Err(Status::failed_precondition(text));
+            }
+        };
+        Ok(Response::new(ReleaseNodeResponse { generation }))
     }
 }

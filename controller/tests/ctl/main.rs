@@ -1,6 +1,7 @@
 //! weirctl as people run it, against a controller of the tests' own.
 
 mod apply;
+mod drains;
 mod fake;
 mod show;
 mod waiting;
@@ -164,7 +165,8 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
         ),
         (
             &["get", "pods"],
-            "error: \"pods\" is not a kind (there is services, backends, backendsets, nodes)\n\n\
+            "error: \"pods\" is not a kind (there is services, backends, backendsets, nodes, \
+             drains, repairs)\n\n\
              For more information, try '--help'.\n",
         ),
         (
@@ -181,6 +183,25 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
             &["status", "now"],
             "error: unexpected argument 'now' found\n\n\
              Usage: weirctl status [OPTIONS]\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["drain", "backend", "web", "10.0.0.11"],
+            "error: \"10.0.0.11\" is not ADDRESS:PORT (10.0.0.11:8080, [fd00::11]:8080)\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["drain", "node", "node-a", "--deadline", "5"],
+            "error: invalid value '5' for '--deadline <TIME>': \"5\" is not a time in whole seconds; \
+             write it like 0s, 90s or 10m\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "drains", "web"],
+            "error: drains have no names: get drains shows all\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "repairs", "-o", "yaml"],
+            "error: repairs are shown as a table alone\n\nFor more information, try '--help'.\n",
         ),
         (
             &["delete", "services"],
@@ -208,6 +229,10 @@ fn help_has_an_example_of_each_use() {
         ("apply", include_str!("help/apply.txt")),
         ("get", include_str!("help/get.txt")),
         ("delete", include_str!("help/delete.txt")),
+        ("drain", include_str!("help/drain.txt")),
+        ("undrain", include_str!("help/undrain.txt")),
+        ("node", include_str!("help/node.txt")),
+        ("node release", include_str!("help/node-release.txt")),
         ("status", include_str!("help/status.txt")),
         ("version", include_str!("help/version.txt")),
     ] {

@@ -117,6 +117,8 @@ fn nothing_to_show_is_said_on_standard_error() {
         ("be", "No backends found.\n"),
         ("bs", "No backendsets found.\n"),
         ("nodes", "No nodes found.\n"),
+        ("drains", "No drains found.\n"),
+        ("repairs", "No repairs found.\n"),
     ] {
         let nothing = Ran {
             status: 0,
@@ -171,8 +173,8 @@ fn status_succeeds_only_when_every_node_is_connected_and_has_converged() {
             "\
 controller URL, revision 0
 
-NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
-node-a   connected   2        2          2           5       0        -
+NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
+node-a   connected   2        2          2           5       0        0        0         -
 "
         )
     );
@@ -187,8 +189,8 @@ node-a   connected   2        2          2           5       0        -
             out: "\
 controller URL, revision 0
 
-NODE     STATE     WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
-node-a   unheard   2        -          -           5       0        -
+NODE     STATE     WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
+node-a   unheard   2        -          -           5       0        0        0         -
 
 node-a: not heard from since the controller started; generation 2 waits for it
 "
@@ -204,8 +206,8 @@ node-a: not heard from since the controller started; generation 2 waits for it
             out: "\
 controller URL, revision 0
 
-NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
-node-a   connected   2        2          1           5       0        -
+NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
+node-a   connected   2        2          1           5       0        0        0         -
 
 node-a: accepted generation 2, converged on generation 1 of 2
 "

@@ -61,6 +61,16 @@ async fn a_node_that_holds_back_is_shown_and_released() {
 }
 
 #[tokio::test]
+async fn a_release_covers_what_was_sent_before_it() {
+    let rig = Rig::start().await;
+    let (mut agent, _) = held(&rig).await;
+    rig.apply(vec![web("web", 1, &[3])]).await;
+    agent.hears_next(3).await;
+    assert_eq!(release(&rig, "a").await.expect("released"), 3);
+    assert_eq!(agent.release().await, 3);
+}
+
+#[tokio::test]
 async fn a_release_is_said_again_until_the_node_holds_nothing_back() {
     let rig = Rig::start().await;
     let (agent, digest) = held(&rig).await;
@@ -79,6 +89,7 @@ async fn a_release_is_said_again_until_the_node_holds_nothing_back() {
     // nor does a controller that restarts forget it
     let rig = rig.restart().await;
     let mut agent = rig.agent("a", Some((2, &digest))).await;
+    agent.hears_next(3).await;
     agent.say(condition(Some(hold(2)))).await;
     assert_eq!(agent.release().await, 2);
 }
@@ -106,7 +117,7 @@ async fn what_cannot_be_released_is_told_apart() {
         (away.code(), away.message()),
         (
             Code::FailedPrecondition,
-            "node a is not connected: it is released when it is"
+            "node a is not connected: release it when it is back"
         )
     );
 }

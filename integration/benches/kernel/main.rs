@@ -11,6 +11,7 @@ mod changes;
 mod floor;
 mod loads;
 mod ours;
+mod restart;
 mod row;
 mod table;
 
@@ -28,11 +29,12 @@ const RUNS: usize = 5;
 type Bench = (&'static str, fn(&mut Rows) -> Result<()>);
 
 /// In the order in which they run.
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     ("cold-load", loads::beside_ipvsadm),
     ("cold-load-floor", loads::beside_the_floor),
     ("one-change", changes::one_change),
     ("audit", changes::audit),
+    ("restart", restart::restart),
     ("return", changes::away_and_back),
     ("loopback-set", bindings::loopback_set),
     ("vips", bindings::vips),

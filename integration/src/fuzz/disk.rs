@@ -3,6 +3,7 @@
 use weir_agent::journal::Remembered;
 use weir_proto::disk::Records;
 use weir_proto::disk::envelope::{seal, unseal};
+use weir_proto::disk::snapshot::{decode, encode};
 
 /// Writes records one behind the other: a length of two bytes, the key, a length, the payload.
 pub(super) fn lay_out(records: &Records) -> Vec<u8> {
@@ -64,4 +65,37 @@ pub(super) fn envelope(bytes: &[u8]) -> bool {
         "byte {at} is changed"
     );
     opened.is_some()
+}
+
+/// A schema and a snapshot; or a schema and records one behind the other, which are as good as any.
+pub(super) fn snapshot(bytes: &[u8]) -> bool {
+    let [schema, rest @ ..] = bytes else {
+        return false;
+    };
+    if let Some((commits, records)) = decode(*schema, rest) {
+        assert_eq!(sealed(*schema, commits, &records), rest);
+        return true;
+    }
+    let records = records(rest);
+    let whole = sealed(*schema, records.len() as u64, &records);
+    let expected = (records.len() as u64, records);
+    assert_eq!(decode(*schema, &whole).as_ref(), Some(&expected));
+    // one bit somewhere, and it is not taken any more
+    let mut damaged = whole;
+    let at = bytes.len() * 31 % damaged.len();
+    damaged[at] ^= 1 << (bytes.len() % 8);
+    assert_eq!(decode(*schema, &damaged), None, "byte {at} is changed");
+    !expected.1.is_empty()
+}
+
+/// Writes a snapshot of records.
+pub(super) fn sealed(schema: u8, commits: u64, records: &Records) -> Vec<u8> {
+    let sealed: Vec<_> = records
+        .iter()
+        .map(|(key, payload)| (key, seal(schema, key, payload)))
+        .collect();
+    let sealed = sealed
+        .iter()
+        .map(|(key, record)| (key.as_slice(), record.as_slice()));
+    encode(schema, commits, sealed)
 }

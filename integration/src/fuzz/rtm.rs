@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use weir_agent::kernel::linux::link::rtm::{Address, Route, Tunnel};
+use weir_agent::kernel::linux::link::rtm::{Address, Notice, Route, Tunnel};
 use weir_agent::kernel::linux::netlink::{Message, Messages, Request};
 
 use super::netlink::with_unknown;
@@ -11,6 +11,8 @@ use super::netlink::with_unknown;
 const LINK: (u16, usize) = (16, 16);
 const ADDRESS: (u16, usize) = (20, 8);
 const ROUTE: (u16, usize) = (24, 12);
+/// What a notice may be: the first and `RTM_DELLINK`, `RTM_DELADDR` and `RTM_DELROUTE`.
+const NOTICES: [(u16, usize); 4] = [LINK, (17, 16), (21, 8), (25, 12)];
 
 /// Says whether all behind a `nlmsghdr` can be decoded; an attribute that nobody knows must change nothing.
 fn same<T: PartialEq + Debug>(
@@ -43,4 +45,10 @@ pub(super) fn route(bytes: &[u8]) -> bool {
 
 pub(super) fn link(bytes: &[u8]) -> bool {
     same(bytes, LINK, Tunnel::decode)
+}
+
+/// Takes the bytes for each kind of notice.
+pub(super) fn notice(bytes: &[u8]) -> bool {
+    let read = NOTICES.map(|kind| same(bytes, kind, Notice::decode));
+    read.contains(&true)
 }

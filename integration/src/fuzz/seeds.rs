@@ -11,7 +11,7 @@ use weir_proto::disk::Records;
 use weir_proto::disk::envelope::seal;
 use weir_proto::wire;
 
-use super::disk::lay_out;
+use super::disk::{lay_out, sealed};
 
 const IPVS: &str = include_str!("../../../agent/src/kernel/linux/ipvs/captured.txt");
 const IPSET: &str = include_str!("../../../agent/src/kernel/linux/ipset/captured.txt");
@@ -19,6 +19,7 @@ const LOCKDOWN: &str = include_str!("../../../agent/src/kernel/linux/ipset/captu
 const NFTABLES: &str =
     include_str!("../../../agent/src/kernel/linux/loopback/nftables/captured.txt");
 const RULES: &str = include_str!("../../fuzz/seeds/nft_rule.txt");
+const FLOWS: &str = include_str!("../../fuzz/seeds/conntrack_flow.txt");
 const FAMILY: &str = include_str!("../../fuzz/seeds/genl_family.txt");
 /// In front of the attributes of generic netlink and of netfilter.
 const HEADER_LEN: usize = 4;
@@ -157,6 +158,19 @@ pub(super) fn rtm_routes() -> Vec<Vec<u8>> {
 pub(super) fn rtm_links() -> Vec<Vec<u8>> {
     let made = Tunnel::make("ip6tnl0", TunnelKind::Ip6tnl);
     vec![made.as_bytes()[wire_header::HEADER_LEN..].to_vec()]
+}
+
+/// What is behind the `nlmsghdr` says nothing of what became of it.
+pub(super) fn rtm_notices() -> Vec<Vec<u8>> {
+    let named = Tunnel::ask("weir0");
+    let mut notices = rtm_addresses();
+    notices.extend(rtm_routes());
+    notices.push(named.as_bytes()[wire_header::HEADER_LEN..].to_vec());
+    notices
+}
+
+pub(super) fn flows() -> Vec<Vec<u8>> {
+    lines(FLOWS)
 }
 
 pub(super) fn messages() -> Vec<Vec<u8>> {
@@ -536,4 +550,18 @@ pub(super) fn envelopes() -> Vec<Vec<u8>> {
         all.push([&[1, len], *key, &seal(1, key, payload)].concat());
     }
     all
+}
+
+pub(super) fn snapshots() -> Vec<Vec<u8>> {
+    let records: Records = [
+        (b"g".to_vec(), vec![7; 8]),
+        (b"\0pi\0\0\0\x01".to_vec(), b"the second piece".to_vec()),
+        (b"i".to_vec(), b"the first".to_vec()),
+    ]
+    .into();
+    let whole = sealed(1, 9, &records);
+    vec![
+        [&[1], whole.as_slice()].concat(),
+        [&[1], lay_out(&records).as_slice()].concat(),
+    ]
 }

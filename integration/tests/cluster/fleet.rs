@@ -26,6 +26,8 @@ use weir_proto::wire::{self, NodeState};
 
 /// Longer than anything here takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at a kernel in memory.
+const PAUSE: Duration = Duration::from_millis(10);
 const PORT: u32 = 8080;
 
 pub(crate) struct Fleet {
@@ -204,6 +206,25 @@ impl Fleet {
         });
         let found = found.await;
         found.unwrap_or_else(|_| panic!("{node} is still {last:?}"))
+    }
+
+    /// Waits until something is so that no node tells.
+    pub(crate) async fn eventually(&self, so: impl Fn() -> bool) {
+        let waited = timeout(PATIENCE, async {
+            while !so() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+        waited.await.expect("in time");
+    }
+
+    /// Lets a node do what it holds back.
+    pub(crate) async fn release(&self, node: &str) {
+        let request = wire::ReleaseNodeRequest {
+            name: node.to_owned(),
+        };
+        let released = self.operator().await.release_node(request).await;
+        released.expect("released");
     }
 
     async fn operator(&self) -> OperatorClient<Channel> {

@@ -145,7 +145,39 @@ async fn a_node_that_was_away_gets_what_it_missed() {
     );
     fleet.start_agent("node-b");
     fleet.converged(response).await;
-    assert!(!fleet.kernel("node-b").table().contains_key(&gone));
+    // it is drained first
+    let kernel = fleet.kernel("node-b").clone();
+    fleet
+        .eventually(|| !kernel.table().contains_key(&gone))
+        .await;
+}
+
+#[tokio::test]
+async fn a_controller_that_lost_its_store_takes_nothing_away_until_an_operator_says_so() {
+    let mut fleet = Fleet::start(&["node-a"]).await;
+    let response = fleet.apply(service("web", "10.100.0.1", &SPREAD)).await;
+    fleet.converged(response).await;
+    let before = fleet.tables();
+    fleet.stop_controller().await;
+    fleet.lose_store();
+    fleet.start_controller().await;
+    fleet.until("node-a", |node| node.connected).await;
+    fleet
+        .apply(service("new", "10.100.0.9", &SPREAD[..1]))
+        .await;
+    fleet.until("node-a", |node| node.hold.is_some()).await;
+    assert_eq!(fleet.tables(), before, "nothing is taken away, nor added");
+    fleet.release("node-a").await;
+    fleet.until("node-a", |node| node.hold.is_none()).await;
+    let kernel = fleet.kernel("node-a").clone();
+    let gone = backend("10.100.0.1", "10.0.1.11");
+    let new = backend("10.100.0.9", "10.0.0.11");
+    fleet
+        .eventually(|| {
+            let table = kernel.table();
+            !table.contains_key(&gone) && table.contains_key(&new)
+        })
+        .await;
 }
 
 #[tokio::test]

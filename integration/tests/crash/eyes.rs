@@ -1,11 +1,13 @@
 //! Looks at a node's kernel all the time: what no change takes away must be there at every look.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio::runtime::{Builder, Runtime};
 use weir_agent::kernel::Kernel;
 use weir_agent::kernel::linux::Linux;
@@ -13,13 +15,15 @@ use weir_agent::plan::{Key, Scope};
 use weir_integration::netns::Netns;
 
 use crate::model;
+use crate::rig::Rig;
 
-/// Between two looks. One takes some 5 ms of the guest's only processor, which the agent needs as well.
-const PAUSE: Duration = Duration::from_millis(25);
+/// Between two looks. One takes some 10 ms of the guest's only processor, which the agent needs as well.
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// Somebody who looks at a kernel.
 pub(crate) struct Eyes {
     orders: Sender<Sender<Result<Seen>>>,
+    looks: Arc<AtomicUsize>,
     thread: JoinHandle<Result<Result<Looked>, nix::Error>>,
 }
 
@@ -29,8 +33,6 @@ pub(crate) type Seen = BTreeMap<Key, Option<u32>>;
 /// What all the looks came to.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
-    /// How many there were.
-    pub(crate) looks: usize,
     /// What was missing in one of them.
     pub(crate) missing: Vec<Key>,
 }
@@ -39,6 +41,8 @@ impl Eyes {
     /// Begins to look.
     pub(crate) fn open(netns: &Netns) -> Result<Self> {
         let (orders, asked) = mpsc::channel::<Sender<Result<Seen>>>();
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&looks);
         let thread = netns.spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let (mut kernel, _) = runtime.block_on(Linux::open(Vec::new()));
@@ -51,16 +55,20 @@ impl Eyes {
                         let _ = answer.send(everything(&runtime, &mut kernel));
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        looked.looks += 1;
                         looked
                             .missing
                             .extend(missing(&runtime, &mut kernel, &steady)?);
+                        counter.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(RecvTimeoutError::Disconnected) => return Ok(looked),
                 }
             }
         })?;
-        Ok(Self { orders, thread })
+        Ok(Self {
+            orders,
+            looks,
+            thread,
+        })
     }
 
     /// Reads everything once.
@@ -69,6 +77,11 @@ impl Eyes {
         let gone = || anyhow!("nobody looks at the kernel any more");
         self.orders.send(answer).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
+    }
+
+    /// Gives how often it was looked.
+    pub(crate) fn looks(&self) -> usize {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// Gives what was seen.
@@ -94,4 +107,15 @@ fn missing(
     let table = runtime.block_on(kernel.read(scope))?;
     let gone = steady.iter().filter(|key| !table.contains_key(*key));
     Ok(gone.copied().collect())
+}
+
+#[test]
+fn what_is_missing_for_a_moment_is_seen() -> Result<()> {
+    let rig = Rig::start("weir-agent")?;
+    rig.run(&model::take_foreign_backend())?;
+    rig.looks_again()?;
+    rig.run(&model::put_foreign_backend())?;
+    let error = rig.finish().expect_err("it was missing");
+    ensure!(error.to_string().starts_with("missing: ["), "{error:#}");
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use weir_integration::program;
 use weir_integration::random::Random;
 
 use crate::rig::Rig;
@@ -30,7 +31,9 @@ fn an_agent_killed_at_random_points_while_changes_flow_loses_nothing() -> Result
             .inspect_err(|_| rig.show())?;
         longest = longest.max(took);
     }
-    println!("{rounds} kills; within {longest:?} of the last change the kernel was as wanted");
+    program::line(&format!(
+        "{rounds} kills; within {longest:?} of the last change the kernel was as wanted"
+    ))?;
     rig.finish()
 }
 
@@ -43,6 +46,10 @@ fn once(rig: &mut Rig, random: &mut Random) -> Result<Duration> {
     thread::sleep(Duration::from_micros(u64::try_from(micros)?));
     rig.kill()?;
     let accepted = rig.churn.told().node.accepted_generation;
+    if random.below(2) == 0 {
+        // with nobody asking for more meanwhile an agent starts in half the time; else it starts into the flow
+        rig.churn.rest()?;
+    }
     rig.start_agent()?;
     let remembered = rig.remembered()?;
     ensure!(

@@ -7,3 +7,4 @@ mod kills;
 mod model;
 mod points;
 mod rig;
+mod warm;

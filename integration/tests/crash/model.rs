@@ -109,14 +109,23 @@ pub(crate) fn steady_units() -> BTreeSet<Unit> {
 }
 
 /// The commands that make the operator's own service and set.
-pub(crate) fn foreign_commands() -> [Vec<String>; 4] {
+pub(crate) fn foreign_commands() -> [String; 4] {
     [
         format!("ipvsadm -A -t {FOREIGN}:{PORT} -s rr"),
-        format!("ipvsadm -a -t {FOREIGN}:{PORT} -r 10.0.0.99:{PORT} -m -w 7"),
+        put_foreign_backend(),
         "ipset create operators hash:ip".to_owned(),
         "ipset add operators 192.0.2.78".to_owned(),
     ]
-    .map(|line| line.split(' ').map(str::to_owned).collect())
+}
+
+/// The command that adds the backend of the operator's own service.
+pub(crate) fn put_foreign_backend() -> String {
+    format!("ipvsadm -a -t {FOREIGN}:{PORT} -r 10.0.0.99:{PORT} -m -w 7")
+}
+
+/// The command that removes it.
+pub(crate) fn take_foreign_backend() -> String {
+    format!("ipvsadm -d -t {FOREIGN}:{PORT} -r 10.0.0.99:{PORT}")
 }
 
 /// The part of a whole table that a model tells.

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use weir_integration::eventually::eventually;
+use weir_integration::program;
 use weir_integration::random::Random;
 use weir_proto::faults::{Action, Point};
 
@@ -30,7 +31,7 @@ fn an_agent_recovers_from_every_fault_at_every_point() -> Result<()> {
         }
     }
     ensure!(cases >= 40, "only {cases} cases");
-    println!("{cases} faults");
+    program::line(&format!("{cases} faults"))?;
     rig.finish()
 }
 
@@ -43,11 +44,15 @@ fn suffer(rig: &mut Rig, random: &mut Random, point: Point, action: Action) -> R
     let nth = if first { 1 } else { 1 + random.below(PASSES) };
     let accepted = rig.churn.told().node.accepted_generation;
     rig.order(&format!("{point}={action}:{nth}"))?;
-    rig.churn.flow();
     if first {
-        // passed only at the beginning
+        // passed only at the beginning, and there is something to catch up with
         rig.kill()?;
+        rig.churn.flow();
+        rig.churn.more(1)?;
+        rig.churn.rest()?;
         rig.start_agent()?;
+    } else {
+        rig.churn.flow();
     }
     eventually("the fault comes", SOON, || {
         let said = rig.said()?;
@@ -55,8 +60,9 @@ fn suffer(rig: &mut Rig, random: &mut Random, point: Point, action: Action) -> R
         ensure!(told, "{:?}", said.lines().last());
         Ok(())
     })?;
-    let survived = survives(rig, point, action)?;
-    if let Some(status) = survived {
+    let ended = ended(rig, point, action)?;
+    rig.churn.rest()?;
+    if let Some(status) = ended {
         as_expected(action, status)?;
         rig.start_agent()?;
         let remembered = rig.remembered()?;
@@ -69,8 +75,8 @@ fn suffer(rig: &mut Rig, random: &mut Random, point: Point, action: Action) -> R
     Ok(())
 }
 
-/// Gives the status of an agent that a fault ends.
-fn survives(rig: &mut Rig, point: Point, action: Action) -> Result<Option<ExitStatus>> {
+/// Gives the status of an agent that a fault ends; none of one that goes on.
+fn ended(rig: &mut Rig, point: Point, action: Action) -> Result<Option<ExitStatus>> {
     let opening = point == Point::JournalOpen;
     let writing = matches!(
         point,

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +14,7 @@ use weir_integration::client::Proto;
 use weir_integration::eventually::eventually;
 use weir_integration::kernel_state::KernelState;
 use weir_integration::load::Load;
+use weir_integration::netns::Netns;
 use weir_integration::program;
 use weir_integration::topology::Topology;
 use weir_integration::weir::{AgentProgram, Weir};
@@ -20,14 +22,19 @@ use weir_integration::weir::{AgentProgram, Weir};
 use crate::churn::{Churn, Told};
 use crate::eyes::Eyes;
 use crate::model;
+use crate::warm;
 
 /// The one node.
 const NODE: &str = "node-a";
 /// The service that no change touches.
 const WEB: &str = "10.100.100.100:8080";
+/// How long the client waits for each step of a request: all of the node shares the guest's one processor, and an answer
+/// may take its time. What must not happen is that a packet is lost: the kernel answers a SYN before any program runs, and
+/// counts those that it sent again after a second.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an agent may take to come to something in the guest, where a system call takes two hundred times as long:
 /// a deadline, not a measure.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// All of it. What fails shows the seed that it began with.
 pub(crate) struct Rig {
@@ -36,6 +43,8 @@ pub(crate) struct Rig {
     weir: Weir,
     eyes: Eyes,
     load: Load,
+    /// SYNs that the client had sent again before anything happened.
+    resent: u64,
     before: KernelState,
     /// How much of the agent's log was there when it was last started.
     logged: usize,
@@ -47,19 +56,27 @@ impl Rig {
     /// Starts everything; the operator rests. An agent that can be made to fail is one with a file of orders.
     pub(crate) fn start(program: &'static str) -> Result<Self> {
         let seed = seed()?;
-        println!("WEIR_SEED={seed}");
+        program::line(&format!("WEIR_SEED={seed}"))?;
         let dir = tempfile::tempdir()?;
-        let topology = Topology::two_pods("c-", dir.path())?;
+        // tests may run side by side: each has names of its own
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let topology = Topology::two_pods(&format!("c{number}-"), dir.path())?;
         let node = topology.node(NODE)?;
         for line in model::foreign_commands() {
-            program::run(node.netns.command(&line[0]).args(&line[1..]), "")?;
+            run(&node.netns, &line)?;
         }
         let before = KernelState::read(&node.netns)?;
         let listen = SocketAddr::from((node.fabric, 7420));
         let order = format!("@{}", dir.path().join("order").display());
         let agent = AgentProgram {
             name: program,
-            environment: vec![("WEIR_FAULT".to_owned(), order)],
+            environment: vec![
+                ("WEIR_FAULT".to_owned(), order),
+                ("WEIR_AGENT_ADMIN_LISTEN".to_owned(), warm::ADMIN.to_owned()),
+                // to look up the names for one takes longer than all else in the guest
+                ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
+            ],
             ..AgentProgram::default()
         };
         let weir = Weir::start_with(&topology, dir.path(), listen, agent)?;
@@ -68,13 +85,15 @@ impl Rig {
         eventually("the node holds what it begins with", SOON, || {
             held(&churn.told(), &eyes)
         })?;
-        let load = Load::start(&topology.client, Proto::Tcp, WEB.parse()?)?;
+        let resent = resent(&topology.client)?;
+        let load = Load::start_patient(&topology.client, Proto::Tcp, WEB.parse()?, PATIENCE)?;
         Ok(Self {
             churn,
             seed,
             weir,
             eyes,
             load,
+            resent,
             before,
             logged: 0,
             topology,
@@ -138,27 +157,55 @@ impl Rig {
         Ok(begun.elapsed())
     }
 
+    /// Reads what the node's kernel holds.
+    pub(crate) fn kernel(&self) -> Result<KernelState> {
+        KernelState::read(&self.topology.node(NODE)?.netns)
+    }
+
+    /// Runs a command on the node.
+    pub(crate) fn run(&self, line: &str) -> Result<()> {
+        run(&self.topology.node(NODE)?.netns, line)
+    }
+
+    /// Does something within the node.
+    pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T> {
+        self.topology.node(NODE)?.netns.enter(act)
+    }
+
+    /// Waits until the kernel was looked at once more, from beginning to end.
+    pub(crate) fn looks_again(&self) -> Result<()> {
+        let goal = self.eyes.looks() + 2;
+        eventually("the next looks", SOON, || {
+            let looks = self.eyes.looks();
+            ensure!(looks >= goal, "{looks} of {goal}");
+            Ok(())
+        })
+    }
+
     /// Ends everything, and fails if anything was ever lost.
     pub(crate) fn finish(self) -> Result<()> {
+        let kernel = self.kernel()?;
         let told = self.churn.told();
         let made = self.churn.made();
         self.churn.stop()?;
+        let looks = self.eyes.looks();
         let looked = self.eyes.close()?;
         let outcome = self.load.stop()?;
-        println!(
+        program::line(&format!(
             "{made} changes, {} looks at the kernel, {outcome}",
-            looked.looks
-        );
+            looks
+        ))?;
         ensure!(told.lost.is_empty(), "accepted and lost: {:?}", told.lost);
         ensure!(looked.missing.is_empty(), "missing: {:?}", looked.missing);
-        ensure!(looked.looks > 0, "nobody looked");
+        ensure!(looks > 0, "nobody looked");
         ensure!(
             outcome.failed.is_empty() && outcome.pods() == ["pod-x", "pod-y"],
             "{outcome}: {:?}",
             outcome.failed
         );
-        let mut gone =
-            KernelState::read(&self.topology.node(NODE)?.netns)?.lost_since(&self.before);
+        let lost = resent(&self.topology.client)? - self.resent;
+        ensure!(lost == 0, "{lost} SYNs had no answer");
+        let mut gone = kernel.lost_since(&self.before);
         // settings that the agent needs otherwise
         gone.retain(|line| !line.contains('='));
         ensure!(gone.is_empty(), "the operator's own: {gone:#?}");
@@ -176,6 +223,25 @@ impl Rig {
         let log = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(String::from_utf8_lossy(&log).into_owned())
     }
+}
+
+/// How many SYNs a namespace has sent again (`TCPSynRetrans`, `net/ipv4/proc.c`).
+fn resent(netns: &Netns) -> Result<u64> {
+    // not /proc/net, which is that of the process's first thread
+    let path = "/proc/thread-self/net/netstat";
+    let text = netns.enter(|| fs::read_to_string(path))??;
+    let mut tables = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = tables.next().zip(tables.next()).context("no TcpExt")?;
+    let mut counters = names.split(' ').zip(values.split(' '));
+    let counter = counters.find(|(name, _)| *name == "TCPSynRetrans");
+    let (_, value) = counter.context("no TCPSynRetrans")?;
+    value.parse().context("TCPSynRetrans is no number")
+}
+
+fn run(netns: &Netns, line: &str) -> Result<()> {
+    let mut words = line.split(' ');
+    let mut command = netns.command(words.next().context("an empty line")?);
+    program::run(command.args(words), "").map(drop)
 }
 
 /// Fails unless the node has the last change and its kernel just what was asked for.

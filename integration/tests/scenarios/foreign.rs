@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use weir_integration::client::Proto;
+use weir_integration::dump::Dump;
 use weir_integration::netns::Netns;
 use weir_integration::program;
 
@@ -31,6 +32,7 @@ fn foreign_objects_survive_apply_and_cleanup_and_nothing_of_ours_remains() -> Re
         site.weir.cleanup(&site.topology, "node-a")?;
         lay_foreign(node)?;
         let foreign = site.kernel()?;
+        let everything = Dump::read(node)?;
         ensure!(
             foreign.sysctls["ipv4/vs/conntrack"] == "0",
             "{:?}",
@@ -52,8 +54,13 @@ fn foreign_objects_survive_apply_and_cleanup_and_nothing_of_ours_remains() -> Re
         );
 
         site.weir.terminate_agent("node-a")?;
-        site.weir.cleanup(&site.topology, "node-a")?;
-        same(&foreign, &site.kernel()?)
+        let said = site.weir.cleanup(&site.topology, "node-a")?;
+        ensure!(
+            said.contains("left virtual service 10.100.7.7:80 TCP: it is not ours"),
+            "{said}"
+        );
+        same(&foreign, &site.kernel()?)?;
+        everything.same_as(&Dump::read(&site.topology.node("node-a")?.netns)?)
     })
 }
 

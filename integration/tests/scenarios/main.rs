@@ -2,12 +2,14 @@
 //! ip_vs: `integration/run test kernel` finds one.
 
 mod abilities;
+mod adoption;
 mod affinity;
 mod backends;
 mod farm;
 mod foreign;
 mod forwarding;
 mod hairpin;
+mod leaving;
 mod lockdown;
 mod node_settings;
 mod operations;

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 const SCHEMA: u8 = 1;
@@ -15,6 +17,15 @@ fn content(path: &Path) -> Result<Vec<(String, String)>, DiskError> {
         .into_iter()
         .map(|(key, payload)| (text(key), text(payload)))
         .collect())
+}
+
+/// Does to the database what no commit does.
+fn tamper(disk: &Disk, act: impl FnOnce(&sled::Db)) {
+    let mut state = disk.state();
+    let State::Live(live) = &mut *state else {
+        panic!("failed before");
+    };
+    act(live.tampered());
 }
 
 fn own(records: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -108,7 +119,9 @@ fn a_record_that_vanished_is_damage() {
     let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
     disk.commit(&put("a", "1")).expect("commit");
     disk.commit(&put("b", "1")).expect("commit");
-    disk.db.remove("a").expect("remove").expect("record");
+    tamper(&disk, |db| {
+        db.remove("a").expect("remove").expect("record");
+    });
     drop(disk);
     let error = content(dir.path()).expect_err("damaged");
     assert!(
@@ -124,9 +137,11 @@ fn a_record_with_another_checksum_is_damage() {
     let dir = tempfile::tempdir().expect("dir");
     let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
     disk.commit(&put("a", "1")).expect("commit");
-    let mut record = disk.db.get("a").expect("get").expect("record").to_vec();
-    record[envelope::HEAD] ^= 1;
-    disk.db.insert("a", record).expect("insert");
+    tamper(&disk, |db| {
+        let mut record = db.get("a").expect("get").expect("record").to_vec();
+        record[envelope::HEAD] ^= 1;
+        db.insert("a", record).expect("insert");
+    });
     drop(disk);
     let error = content(dir.path()).expect_err("damaged");
     assert!(
@@ -140,9 +155,11 @@ fn a_flipped_schema_number_is_damage() {
     let dir = tempfile::tempdir().expect("dir");
     let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
     disk.commit(&put("a", "1")).expect("commit");
-    let mut record = disk.db.get("a").expect("get").expect("record").to_vec();
-    record[0] ^= 2;
-    disk.db.insert("a", record).expect("insert");
+    tamper(&disk, |db| {
+        let mut record = db.get("a").expect("get").expect("record").to_vec();
+        record[0] ^= 2;
+        db.insert("a", record).expect("insert");
+    });
     drop(disk);
     let error = content(dir.path()).expect_err("damaged");
     assert!(matches!(error, DiskError::Damaged { .. }), "{error:?}");
@@ -201,5 +218,117 @@ fn after_a_failed_write_nothing_more_is_taken() {
     assert!(matches!(error, DiskError::Sync { .. }), "{error:?}");
     fs::remove_dir(dir.path().join("watermark.next")).expect("remove");
     let error = disk.commit(&put("a", "3")).expect_err("failed");
-    assert!(matches!(error, DiskError::Failed { .. }), "{error:?}");
+    assert!(
+        matches!(&error, DiskError::Failed { source, .. } if matches!(**source, DiskError::Sync { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn content_newer_than_its_watermark_is_written_anew_before_it_is_told() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
+    disk.commit(&put("a", "1")).expect("commit");
+    fs::create_dir(dir.path().join("watermark.next")).expect("dir");
+    disk.commit(&put("a", "2")).expect_err("sync");
+    drop(disk);
+    fs::remove_dir(dir.path().join("watermark.next")).expect("remove");
+    let file = || {
+        let file = fs::metadata(dir.path().join("db/db")).expect("metadata");
+        std::os::unix::fs::MetadataExt::ino(&file)
+    };
+    let before = file();
+    assert_eq!(content(dir.path()).expect("open"), own(&[("a", "2")]));
+    let after = file();
+    assert_ne!(after, before, "it may be in memory alone");
+    assert_eq!(content(dir.path()).expect("open"), own(&[("a", "2")]));
+    assert_eq!(file(), after, "it is certain now");
+}
+
+#[test]
+fn a_database_without_its_watermark_is_damage() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
+    disk.commit(&put("a", "1")).expect("commit");
+    drop(disk);
+    fs::remove_file(dir.path().join("watermark")).expect("remove");
+    let error = content(dir.path()).expect_err("damaged");
+    assert!(
+        error.to_string().ends_with("its watermark is missing"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_database_whose_making_was_cut_is_made_again() {
+    let dir = tempfile::tempdir().expect("dir");
+    fs::create_dir_all(dir.path().join("db.next/blobs")).expect("dir");
+    fs::write(dir.path().join("db.next/conf"), "half").expect("write");
+    assert_eq!(content(dir.path()).expect("open"), own(&[]));
+    assert!(!dir.path().join("db.next").exists());
+}
+
+#[test]
+fn a_replacement_that_was_cut_is_undone() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
+    disk.commit(&put("a", "1")).expect("commit");
+    drop(disk);
+    content(dir.path()).expect("closed");
+    fs::rename(dir.path().join("db"), dir.path().join("db.old")).expect("rename");
+    fs::create_dir(dir.path().join("db.next")).expect("dir");
+    assert_eq!(content(dir.path()).expect("open"), own(&[("a", "1")]));
+    assert!(!dir.path().join("db.old").exists());
+}
+
+#[test]
+fn snapshots_are_written_as_commits_add_up_and_two_stay() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
+    let large = "x".repeat(300_000);
+    for number in 0..12 {
+        disk.commit(&put("a", &format!("{number}{large}")))
+            .expect("commit");
+    }
+    let mut names: Vec<String> = fs::read_dir(dir.path())
+        .expect("list")
+        .map(|entry| {
+            entry
+                .expect("entry")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
+        .filter(|name| name.starts_with("snapshot"))
+        .collect();
+    names.sort();
+    // the first commit, and each fourth after: 1 MiB
+    assert_eq!(names, ["snapshot-5", "snapshot-9"]);
+    let bytes = fs::read(dir.path().join("snapshot-9")).expect("read");
+    let (commits, pieces) = snapshot::decode(SCHEMA, &bytes).expect("whole");
+    let records = [(b"a".to_vec(), format!("8{large}").into_bytes())];
+    assert_eq!(commits, 9);
+    assert_eq!(pieces::join(pieces), Some(records.into()));
+}
+
+#[test]
+fn a_snapshot_of_sleds_that_was_cut_is_no_damage() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
+    disk.commit(&put("a", "1")).expect("commit");
+    drop(disk);
+    let half = dir.path().join("db/snap.00000000000000FF.generating");
+    fs::write(&half, "half").expect("write");
+    assert_eq!(content(dir.path()).expect("open"), own(&[("a", "1")]));
+    assert!(!half.exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().expect("dir");
+    let file = dir.path().join("file");
+    fs::write(&file, "").expect("write");
+    let error = Disk::open(&file.join("journal"), SCHEMA).expect_err("no directory");
+    assert!(matches!(error, DiskError::Directory { .. }), "{error:?}");
+    assert!(!error.is_damage());
 }

@@ -76,7 +76,6 @@ pub fn planted(bug: Bug) -> bool {
     *PLANTED == Some(bug)
 }
 
-#[allow(clippy::panic)]
 fn strike(point: Point, action: Option<Action>) -> Result<(), Injected> {
     match action {
         None | Some(Action::Delay) => Ok(()),

@@ -8,7 +8,7 @@ mod mark;
 mod symbols;
 mod trial;
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use nix::errno::Errno;
 use tokio::process::Command;
@@ -16,6 +16,7 @@ use weir_proto::model::{Ability, Capability};
 use weir_proto::trace::chain;
 
 use super::{
+    conntrack::{Conntrack, Filters, Translation},
     ipset::{HASH_IP_PORT_IP, Ipset},
     ipvs::Ipvs,
     link::Links,
@@ -31,6 +32,9 @@ pub use trial::try_features;
 const CAP_NET_ADMIN: u32 = 12;
 /// A link that exists only while it is probed; at most 15 bytes.
 const PROBE_LINK: &str = "weir-probe";
+
+/// To delete the flows of a backend that is gone, without which those of UDP go on to it until they end.
+const CONNTRACK_DELETE: &str = "conntrack_delete";
 
 /// The capabilities of this node, and the loopback engine that was chosen by them.
 pub(super) struct Probed {
@@ -117,6 +121,13 @@ async fn features() -> Vec<Capability> {
     };
     let mut found = try_features(&mut ipvs).await;
     found.extend(symbols::probe().await);
+    let deletes = conntrack().await;
+    found.push(Capability {
+        name: CONNTRACK_DELETE.to_owned(),
+        available: deletes.is_ok(),
+        detail: deletes.unwrap_or_else(|missing| missing),
+        optional: true,
+    });
     found
 }
 
@@ -217,6 +228,39 @@ async fn ip_set() -> Result<String, String> {
 
 async fn try_protocol() -> Result<(u8, u8), NlError> {
     Ipset::open()?.protocol().await
+}
+
+async fn conntrack() -> Result<String, String> {
+    let tried = match try_conntrack().await {
+        Err(_) if modprobe("nf_conntrack_netlink").await => try_conntrack().await,
+        tried => tried,
+    };
+    match tried {
+        Ok(Filters::Both | Filters::Original) => {
+            Ok("flows are looked for within the kernel".to_owned())
+        }
+        Ok(Filters::Nothing) => Ok("the kernel shows all flows when some are looked for: it \
+                                    takes Linux 5.8 to show only those"
+            .to_owned()),
+        Err(error) => Err(format!(
+            "no conntrack over netlink ({}): load the module nf_conntrack_netlink \
+             (CONFIG_NF_CT_NETLINK)",
+            chain(&error)
+        )),
+    }
+}
+
+/// Looks for flows that no kernel has, of port 0, and says what of a filter was heeded.
+async fn try_conntrack() -> Result<Filters, NlError> {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let none = Translation {
+        protocol: 6,
+        destination: nowhere,
+        replier: nowhere,
+    };
+    let mut conntrack = Conntrack::open()?;
+    conntrack.forget(&[none].into()).await?;
+    Ok(conntrack.filters())
 }
 
 async fn hash_ip_port_ip() -> Result<String, String> {

@@ -16,8 +16,8 @@
 //! - before Linux 5.8 `CTA_FILTER` is not known, and everything of the family is shown;
 //! - for some releases after, the reply tuple was read by the flags of the original one (`ctnetlink_alloc_filter` handed
 //!   `orig_flags` to `ctnetlink_parse_tuple_filter`), which refuses a tuple that has only what the reply's flags name;
-//! - IPv6 addresses match when they differ (`ctnetlink_filter_match_tuple` says `!ipv6_addr_cmp`), so they are not asked
-//!   for: protocol and ports are;
+//! - IPv6 addresses match when they differ (`ctnetlink_filter_match_tuple` says `!ipv6_addr_cmp`; seen with 6.1 and
+//!   6.18), so they are not asked for: protocol and ports are;
 //! - ports of SCTP are not compared.
 
 mod command;

@@ -201,7 +201,11 @@ impl Loopback {
 
     async fn remove_set(&mut self, family: Family) -> Verdict {
         match (&self.engine, &mut self.ipset, &mut self.native) {
-            (Engine::Ipset, Some(ipset), _) => ipset.sets.remove_set(family).await,
+            (Engine::Ipset, Some(ipset), _) => {
+                ipset.sets.remove_set(family).await?;
+                ipset.rules.sweep(family).await;
+                Ok(())
+            }
             (Engine::Nftables, _, Some(native)) => native_verdict(native.remove_set(family).await),
             _ => Err(verdict::refused(
                 Errno::ENOENT,
@@ -256,6 +260,7 @@ impl Loopback {
             }
             if left.set && part == Part::All {
                 ipset.sets.remove_set(family).await?;
+                ipset.rules.sweep(family).await;
             }
             cleared = left.set;
         }

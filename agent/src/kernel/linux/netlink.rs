@@ -13,6 +13,6 @@ pub mod wire;
 
 pub use batch::Batch;
 pub use family::Family;
-pub use listener::Listener;
+pub use listener::{Heed, Listener};
 pub use socket::{Answer, Counts, NetlinkSocket, NlError, Protocol, Refused};
 pub use wire::{Attr, Attrs, DecodeError, Message, Messages, Other, Request};

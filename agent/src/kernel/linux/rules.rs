@@ -103,6 +103,15 @@ impl Rules {
         done.map_err(refused)
     }
 
+    /// Takes away what held the rule of a family whose set is gone: the rule may have been flushed and its table left, and
+    /// what somebody else put there stays.
+    pub(super) async fn sweep(&mut self, family: Family) {
+        if let Some(RuleEngine::NftCompat(nft)) = &mut self.engine {
+            // what cannot be taken away now is empty, and in nobody's way
+            let _ = nft.remove(netlink_family(family)).await;
+        }
+    }
+
     /// Takes away every rule of ours on a family's set, whatever put it up: the set is about to go.
     pub(super) async fn clear(&mut self, family: Family) -> Verdict {
         let index = match self.index(family).await {

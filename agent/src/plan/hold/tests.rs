@@ -139,3 +139,20 @@ fn another_cluster_takes_nothing_away_unasked() {
     must_serve(&mut keeping, of_b(snapshot(2, services(0..25))));
     assert_eq!(keeping.cluster, "b");
 }
+
+#[test]
+fn a_doubt_is_over_with_the_next_word_of_the_controller_even_if_that_is_no_news() {
+    let mut keeping = serving();
+    keeping.unsure = true;
+    let same = snapshot(1, services(0..24));
+    let taking = keeping.take(same.clone(), 1_000);
+    let taking = taking.expect("taken").expect("news");
+    let nothing = Change {
+        generation: Generation(1),
+        ..Change::default()
+    };
+    assert_eq!((&taking.served, taking.sure), (&Some(nothing), true));
+    keeping.apply(&taking);
+    assert!(!keeping.unsure);
+    assert_eq!(keeping.take(same, 1_000), Ok(None));
+}

@@ -14,7 +14,7 @@ use crate::ctl::render::{parse_seconds, parse_span};
 #[command(after_help = "\
 What is drained gets no new connection, keeps those it has, and goes when it has none left or its
 time is over. A node is drained with every backend that runs on it; its VIPs go last. UDP has no
-connections to wait for, and goes at once. Applying a file again ends no drain; weirctl undrain does.
+connections to wait for, and goes at once. Applying a file again ends no drain: undrain does.
 
 With --wait the exit status is 0 when nothing is left, or what was left is cut at the deadline, and
 1 when connections are kept beyond it, or a node has not told of the end in time.
@@ -95,9 +95,9 @@ pub(crate) enum NodeCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A node that would lose more than half of the services it serves, and more than ten, or that is told so
-by another cluster than before, takes that durably and goes on serving as before: weirctl status shows
-it as HELD. What it is released for is what it holds back now; what comes later is held anew.
+A node that would lose more than half of the services it serves, and more than ten, or that
+another cluster than before would take services from, goes on serving as before, and weirctl
+status shows it as HELD. It is released for what it holds back now; what comes later is held anew.
 
 Example:
   weirctl node release node-a")]

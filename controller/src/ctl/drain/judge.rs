@@ -8,6 +8,9 @@ use super::Nodes;
 use crate::ctl::outcome::Trouble;
 use crate::ctl::render::{absence, counted, drain_target, held, human, lag};
 
+/// Within how many milliseconds a node tells of what it took: it does once a second.
+const TELLS_WITHIN: u64 = 3_000;
+
 /// What was asked to be drained, and which nodes have to say that it is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Asked {
@@ -73,24 +76,26 @@ impl Asked {
             }
             let here = ours.iter().flat_map(|drain| &drain.nodes);
             let here = here.filter(|on| on.node == *node);
-            told.weigh(node, here.filter_map(|on| on.progress.as_ref()), now);
+            let here: Vec<_> = here.filter_map(|on| on.progress.as_ref()).collect();
+            if here.is_empty() || here.iter().any(|drain| self.is_of_before(drain, now)) {
+                let line = format!("{node}: has not told of it yet");
+                told.waiting.push(line);
+            } else {
+                told.weigh(node, here, now);
+            }
         }
         told
+    }
+
+    /// Says whether a node may speak of the drain as it was before it was asked for otherwise.
+    fn is_of_before(&self, drain: &wire::DrainProgress, now: u64) -> bool {
+        let over_before = !drain.done && drain.deadline_unix_ms < self.since_unix_ms;
+        over_before && now < self.since_unix_ms + TELLS_WITHIN
     }
 }
 
 impl Told {
-    fn weigh<'a>(
-        &mut self,
-        node: &str,
-        drains: impl Iterator<Item = &'a wire::DrainProgress>,
-        now: u64,
-    ) {
-        let drains: Vec<_> = drains.collect();
-        if drains.is_empty() {
-            let line = format!("{node}: has not told of it yet");
-            self.waiting.push(line);
-        }
+    fn weigh(&mut self, node: &str, drains: Vec<&wire::DrainProgress>, now: u64) {
         let going_on = drains.into_iter().filter(|drain| !drain.done);
         let (open, late): (Vec<_>, Vec<_>) =
             going_on.partition(|drain| now < drain.deadline_unix_ms);

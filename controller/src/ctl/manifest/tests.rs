@@ -35,6 +35,7 @@ spec:
     - {address: 10.0.0.11, port: 8080, node: node-a, weight: 0}
     - address: 10.0.0.21
       port: 8080
+  drain: {deadlineSeconds: 600, onDeadline: reset}
 "#;
 
 fn labels(key: &str, value: &str) -> BTreeMap<String, String> {
@@ -76,6 +77,10 @@ fn a_service_is_read_with_every_field() {
         }),
         hairpin: Some(true),
         node_selector: labels("rack", "r3"),
+        drain: Some(wire::Drain {
+            deadline_seconds: Some(600),
+            on_deadline: wire::OnDeadline::Reset.into(),
+        }),
         ..wire::Service::default()
     };
     assert_eq!(
@@ -153,7 +158,7 @@ fn an_unknown_field_is_named_with_the_nearest_one() {
     assert_eq!(
         faults(&format!("{WEB}status: {{}}\n")),
         [
-            "web.yaml:16: unknown field \"status\" in the document (there is apiVersion, kind, metadata, spec)"
+            "web.yaml:17: unknown field \"status\" in the document (there is apiVersion, kind, metadata, spec)"
         ]
     );
 }
@@ -381,4 +386,26 @@ fn the_controllers_paths_are_found_in_the_files() {
     ] {
         assert_eq!(both.locate(path), place, "{path}");
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_drain_is_told_where_it_stands() {
+    let drain = |text: &str| {
+        let was = "drain: {deadlineSeconds: 600, onDeadline: reset}";
+        faults(&WEB.replace(was, &format!("drain: {text}")))
+    };
+    assert_eq!(
+        drain("{deadline: 5m, onDeadline: cut}"),
+        [
+            "web.yaml:16: unknown field \"deadline\" in spec.drain; did you mean \"deadlineSeconds\"?",
+            "web.yaml:16: services[web].drain.onDeadline: \"cut\" is not a onDeadline (there is KEEP, RESET)",
+        ]
+    );
+    assert_eq!(
+        drain("{deadlineSeconds: 604801}"),
+        [
+            "web.yaml:16: services[web].drain.deadlineSeconds: 604801 is not a drain deadline \
+             (0-604800 seconds)"
+        ]
+    );
 }

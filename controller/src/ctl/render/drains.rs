@@ -151,3 +151,6 @@ pub(crate) fn repair_rows(states: &[wire::NodeState], now: u64) -> Table {
         rows: rows.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

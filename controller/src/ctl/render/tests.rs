@@ -126,13 +126,17 @@ web    10.100.100.100:8080/TCP                                          rr      
 #[test]
 fn wide_services_show_everything() {
     let mut listing = listing();
+    listing.services[1].0.drain = Some(wire::Drain {
+        deadline_seconds: Some(600),
+        on_deadline: wire::OnDeadline::Reset.into(),
+    });
     listing.services[0].0.frontends.truncate(1);
     assert_eq!(
         table(&service_rows(&listing, true)),
         "\
-NAME   FRONTENDS                 SCHEDULER   FORWARDING     BACKENDS   REVISION   AFFINITY   HAIRPIN   BINDING   LOCKDOWN   SELECTOR   LABELS
-dns    [fd00::1]:53/UDP          wrr         MASQUERADE     0          4          <none>     true      ADDRESS   true       <all>      <none>
-web    10.100.100.100:8080/TCP   rr          DIRECT_ROUTE   3          12         300s       false     ADDRESS   true       rack=r3    env=prod,tier=front
+NAME   FRONTENDS                 SCHEDULER   FORWARDING     BACKENDS   REVISION   AFFINITY   HAIRPIN   BINDING   LOCKDOWN   DRAIN       SELECTOR   LABELS
+dns    [fd00::1]:53/UDP          wrr         MASQUERADE     0          4          <none>     true      ADDRESS   true       5m,KEEP     <all>      <none>
+web    10.100.100.100:8080/TCP   rr          DIRECT_ROUTE   3          12         300s       false     ADDRESS   true       10m,RESET   rack=r3    env=prod,tier=front
 "
     );
 }

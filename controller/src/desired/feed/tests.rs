@@ -163,3 +163,20 @@ fn an_empty_state_has_a_generation_too() {
     assert_eq!(update.generation, Generation(4));
     assert!(update.upserted.is_empty());
 }
+
+#[test]
+fn what_is_confirmed_comes_with_the_update_that_leads_past_it() {
+    let confirmed = |held: Option<u64>, generation: u64| {
+        let mut view = View::restore([vip("10.1.0.1")].iter(), None);
+        view.raise(Generation(generation));
+        let held = held.map(|held| (Generation(held), digest(9)));
+        let mut feed = Feed::hello(held, &mut view);
+        let update = feed.next(&mut view).expect("an update");
+        feed.brings_confirmed(Generation(5), &update)
+    };
+    assert!(confirmed(Some(4), 5));
+    assert!(confirmed(Some(1), 9), "together with later changes");
+    assert!(!confirmed(Some(3), 4), "it is not there yet");
+    assert!(!confirmed(Some(5), 9), "the node has it");
+    assert!(!confirmed(None, 5), "what the node would drop is not known");
+}

@@ -25,10 +25,15 @@ pub struct Conntrack {
 impl Conntrack {
     /// Opens its sockets in this thread's network namespace.
     pub fn open() -> Result<Self, NlError> {
+        Self::open_heeding(Filters::default())
+    }
+
+    /// Opens them like [`Self::open`] does, to a kernel of which it is known what of a filter it heeds.
+    pub fn open_heeding(filters: Filters) -> Result<Self, NlError> {
         Ok(Self {
             shows: Some(NetlinkSocket::open(Protocol::Netfilter)?),
             deletes: NetlinkSocket::open(Protocol::Netfilter)?,
-            filters: Filters::default(),
+            filters,
             deleted: 0,
         })
     }
@@ -63,14 +68,10 @@ impl Conntrack {
                         tried += 1;
                         continue 'anew;
                     }
-                    Err(NlError::Errno(errno)) if filter.is_some() && refuses(errno) => {
-                        self.filters = match filters {
-                            Filters::Both if filter.is_some_and(|one| one.replier.is_some()) => {
-                                Filters::Original
-                            }
-                            _ => Filters::Nothing,
-                        };
-                    }
+                    Err(NlError::Errno(errno)) if refuses(errno) => match filter {
+                        Some(filter) => self.filters = filters.less(&filter),
+                        None => return Err(NlError::Errno(errno)),
+                    },
                     Err(error) => return Err(error),
                 }
                 if self.filters != filters {

@@ -32,6 +32,16 @@ pub enum Filters {
     Nothing,
 }
 
+impl Filters {
+    /// Gives what a kernel heeds that refused a filter.
+    pub(super) fn less(self, refused: &Filter) -> Self {
+        match self {
+            Self::Both if refused.replier.is_some() => Self::Original,
+            Self::Both | Self::Original | Self::Nothing => Self::Nothing,
+        }
+    }
+}
+
 impl Translation {
     /// Gives the translation of a flow; none of one without ports.
     pub fn of(flow: &Flow) -> Option<Self> {
@@ -121,6 +131,17 @@ mod tests {
         let wanted = (1..=17).map(|service| of(service, 80)).collect();
         let all = [(Family::Inet, None)];
         assert_eq!(questions(&wanted, Filters::Both), all);
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_filters_is_asked_with_less_of_them_until_none_is_left() {
+        let (_, both) = filter(80, Some(8080));
+        let (_, original) = filter(80, None);
+        let less =
+            |filters: Filters, refused: Option<Filter>| filters.less(&refused.expect("a filter"));
+        assert_eq!(less(Filters::Both, both), Filters::Original);
+        assert_eq!(less(Filters::Both, original), Filters::Nothing);
+        assert_eq!(less(Filters::Original, original), Filters::Nothing);
     }
 
     #[test]

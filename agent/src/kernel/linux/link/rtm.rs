@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::kernel::linux::netlink::wire::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use crate::kernel::linux::netlink::{Attrs, Message, Request};
 
-pub use notice::{GROUPS, Notice};
+pub use notice::{GROUPS, HEED, Notice};
 pub use tunnel::{Tunnel, TunnelKind};
 
 const RTM_NEWADDR: u16 = 20;

@@ -43,9 +43,6 @@ enum Owner {
     Foreign,
 }
 
-/// How often an answer that was lost is asked for. Each time is a silence of five seconds.
-const TRIES: u32 = 3;
-
 impl Native {
     /// Tries whether the kernel can hold everything, and leaves nothing behind: makes tables and deletes them in the
     /// same transaction.
@@ -60,17 +57,7 @@ impl Native {
             batch.extend(all.sets(&name));
             batch.extend(all.rules(&name));
             batch.push(Command::DelTable(&name));
-            // only the kernel's own word counts: one that was taken for unable would be given the other engine's rules
-            // beside those of this one that it may hold
-            let mut tried = native.door.transaction(&batch).await;
-            for _ in 1..TRIES {
-                match &tried {
-                    Err(refused) if !refused.error.is_answer() => {
-                        tried = native.door.transaction(&batch).await;
-                    }
-                    _ => break,
-                }
-            }
+            let tried = native.door.try_out(&batch).await;
             tried.map_err(|refused| chain(&refused))?;
         }
         Ok(native)

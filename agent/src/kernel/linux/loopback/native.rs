@@ -84,7 +84,7 @@ impl Native {
         batch.extend(sets);
         batch.extend(rules.iter().map(|rule| Command::NewRule(chain, rule, &[])));
         batch.push(Command::DelTable(&name));
-        Ok(self.door.transaction(&batch).await?)
+        Ok(self.door.try_out(&batch).await?)
     }
 
     /// Says what of ours is there of a family.
@@ -237,14 +237,18 @@ impl Native {
         Ok(self.door.transaction(&batch).await?)
     }
 
-    /// Takes a family's set away, and the table when nothing else is in it. Refused with `ENOENT` when there is none,
-    /// and with `EBUSY` while a rule looks it up.
+    /// Takes a family's set away, the chain when no rule is in it (somebody may have flushed ours), and the table when
+    /// nothing else is in it. Refused with `ENOENT` when there is none, and with `EBUSY` while a rule looks it up.
     pub(super) async fn remove_set(&mut self, family: Family) -> Result<(), NativeError> {
         let Owner::Ours(uses) = self.owner().await? else {
             return Err(NlError::Errno(Errno::ENOENT as i32).into());
         };
         let mut batch = vec![Command::DelSet(place(family))];
-        if uses == 1 {
+        let chain = self.door.chain(CHAIN).await?;
+        if chain.is_some_and(|chain| chain.uses == 0) {
+            batch.push(Command::DelChain(CHAIN));
+        }
+        if uses as usize == batch.len() {
             batch.push(Command::DelTable(TABLE));
         }
         Ok(self.door.transaction(&batch).await?)

@@ -18,26 +18,35 @@ const AT_ONCE: usize = 4;
 /// Room for datagrams, and those that came last.
 pub(super) struct Inbox {
     room: Vec<u8>,
-    lengths: [usize; AT_ONCE],
+    /// The room of one datagram.
+    size: usize,
+    lengths: Vec<usize>,
 }
 
 impl Inbox {
+    /// Makes room for answers.
     pub(super) fn new() -> Self {
+        Self::of(AT_ONCE, DATAGRAM)
+    }
+
+    /// Makes room for so many datagrams of this size at once.
+    pub(super) fn of(datagrams: usize, size: usize) -> Self {
         Self {
-            room: vec![0; AT_ONCE * DATAGRAM],
-            lengths: [0; AT_ONCE],
+            room: vec![0; datagrams * size],
+            size,
+            lengths: vec![0; datagrams],
         }
     }
 
     /// Takes what is there, without waiting: `WouldBlock` when nothing is.
     pub(super) fn fill(&mut self, socket: &Socket) -> io::Result<()> {
-        self.lengths = [0; AT_ONCE];
+        self.lengths.fill(0);
         let mut slices: Vec<_> = self
             .room
-            .chunks_exact_mut(DATAGRAM)
+            .chunks_exact_mut(self.size)
             .map(|room| [IoSliceMut::new(room)])
             .collect();
-        let mut headers = MultiHeaders::<NetlinkAddr>::preallocate(AT_ONCE, None);
+        let mut headers = MultiHeaders::<NetlinkAddr>::preallocate(self.lengths.len(), None);
         let flags = MsgFlags::MSG_DONTWAIT;
         let came = recvmmsg(
             socket.as_raw_fd(),
@@ -54,8 +63,8 @@ impl Inbox {
 
     /// Gives room for one datagram, to be taken note of with [`Self::took`].
     pub(super) fn room(&mut self) -> &mut [u8] {
-        self.lengths = [0; AT_ONCE];
-        &mut self.room[..DATAGRAM]
+        self.lengths.fill(0);
+        &mut self.room[..self.size]
     }
 
     /// Takes note of a datagram that was put into the room.
@@ -65,8 +74,9 @@ impl Inbox {
 
     /// Gives what came, in its order.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
-        let rooms = self.room.chunks_exact(DATAGRAM).zip(self.lengths);
-        rooms
-            .filter_map(|(room, length)| room.get(..length).filter(|datagram| !datagram.is_empty()))
+        let rooms = self.room.chunks_exact(self.size).zip(&self.lengths);
+        rooms.filter_map(|(room, length)| {
+            room.get(..*length).filter(|datagram| !datagram.is_empty())
+        })
     }
 }

@@ -104,6 +104,10 @@ impl Gone {
     }
 
     fn count(&mut self, address: IpAddr, thing: Thing) {
+        // what every link has by itself
+        if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+            return;
+        }
         *self.things.entry((address, thing)).or_default() += 1;
     }
 
@@ -157,6 +161,7 @@ mod tests {
             route(vip(1), true),
             route(vip(2), false),
             address(8, vip(3)),
+            route([0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), true),
         ] {
             gone.note(notice, &mut OURS.clone());
         }

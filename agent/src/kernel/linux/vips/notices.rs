@@ -7,7 +7,7 @@
 //!   there once the answer is.
 
 use super::super::link::Rtnl;
-use super::super::link::rtm::{Command, GROUPS, Notice};
+use super::super::link::rtm::{Command, GROUPS, HEED, Notice};
 use super::super::netlink::{Listener, NlError, Protocol};
 use super::LINK;
 use super::gone::{Gone, Seen};
@@ -30,7 +30,7 @@ impl Notices {
     /// Begins to hear, unless it does.
     pub(super) async fn open(&mut self) -> Result<(), NlError> {
         if self.listener.is_none() {
-            self.listener = Some(Listener::open(Protocol::Route, &GROUPS)?);
+            self.listener = Some(Listener::open(Protocol::Route, &GROUPS, &HEED)?);
             if self.begun {
                 self.gone.may_be_anything();
             }
@@ -114,6 +114,24 @@ impl Notices {
         self.known = false;
         if !matches!(error, NlError::Overrun) {
             self.listener = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_may_have_been_missed_is_everything() {
+        let failures = [NlError::Overrun, NlError::from(io::Error::other("gone"))];
+        for error in failures {
+            let mut notices = Notices::default();
+            notices.heard(Err(error));
+            assert_eq!(notices.disturbed().await, Scope::All);
+            assert_eq!(notices.gone.take(), None);
         }
     }
 }

@@ -158,3 +158,20 @@ fn a_drain_that_somebody_ended_is_waited_for_no_longer() {
     let told = asked().judge(&both(), &[], 11_000);
     assert_eq!(told.undrained.as_deref(), Some("node node-a"));
 }
+
+#[test]
+fn a_deadline_that_was_over_before_is_that_of_an_earlier_word() {
+    let asked = Asked {
+        since_unix_ms: 302_000,
+        ..asked()
+    };
+    let nodes = drain(vec![
+        on("node-a", 4, Keep, false),
+        on("node-b", 0, Keep, true),
+    ]);
+    let told = asked.judge(&both(), &nodes, 304_999);
+    assert_eq!(told.waiting, ["node-a: has not told of it yet"]);
+    let told = asked.judge(&both(), &nodes, 305_000);
+    assert_eq!(told.kept, [("node-a".to_owned(), 5)]);
+    assert!(told.waiting.is_empty(), "{told:?}");
+}

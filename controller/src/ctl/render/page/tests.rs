@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use weir_proto::wire;
 
 use super::*;
@@ -50,11 +52,11 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         "\
 controller http://127.0.0.1:7420, revision 12
 
-NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   HEARD
-node-a   connected   7        7          7           12      0        -
-node-b   gone        7        7          6           12      0        3m12s ago
-node-c   gone        7        7          7           12      0        3m12s ago
-node-d   unheard     24       -          -           5       0        -
+NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
+node-a   connected   7        7          7           12      0        0        0         -
+node-b   gone        7        7          6           12      0        0        0         3m12s ago
+node-c   gone        7        7          7           12      0        0        0         3m12s ago
+node-d   unheard     24       -          -           5       0        0        0         -
 
 node-b: not connected for 3m12s; converged on generation 6 of 7
 node-c: not connected for 3m12s; converged on generation 7 of 7
@@ -94,6 +96,62 @@ fn a_node_that_fails_rejects_or_lags_is_not_well() {
         wanted_generation: 3,
         ..fine.clone()
     };
-    let found = [fine, failing, rejecting, lagging].map(|node| is_well(&node));
-    assert_eq!(found, [true, false, false, false]);
+    let held = wire::NodeState {
+        hold: Some(wire::Hold::default()),
+        ..fine.clone()
+    };
+    let degraded = wire::NodeState {
+        degraded: Some(wire::Degraded::default()),
+        ..fine.clone()
+    };
+    let all = [fine, failing, rejecting, lagging, held, degraded];
+    let found = all.map(|node| is_well(&node));
+    assert_eq!(found, [true, false, false, false, false, false]);
+}
+
+#[test]
+fn a_page_says_what_is_held_back_and_why_a_node_is_degraded() {
+    let held = wire::NodeState {
+        name: "node-a".to_owned(),
+        connected: true,
+        wanted_generation: 7,
+        accepted_generation: 7,
+        converged_generation: 6,
+        wanted_items: 12,
+        hold: Some(wire::Hold {
+            generation: 7,
+            dropped: 12,
+            served: 20,
+            since_unix_ms: 808_000,
+            cause: "another cluster says so".to_owned(),
+        }),
+        drain_count: 3,
+        repair_counts: [("vip".to_owned(), 2), ("link".to_owned(), 40)].into(),
+        ..wire::NodeState::default()
+    };
+    let degraded = wire::NodeState {
+        name: "node-b".to_owned(),
+        converged_generation: 7,
+        hold: None,
+        degraded: Some(wire::Degraded {
+            reason: "the disk is full".to_owned(),
+            since_unix_ms: 940_000,
+        }),
+        drain_count: 0,
+        repair_counts: BTreeMap::new(),
+        ..held.clone()
+    };
+    assert_eq!(
+        status_page(URL, &response(vec![held, degraded]), 1_000_000),
+        "\
+controller http://127.0.0.1:7420, revision 12
+
+NODE     STATE      WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
+node-a   HELD       7        7          6           12      0        3        42        -
+node-b   DEGRADED   7        7          7           12      0        0        0         -
+
+node-a: HELD for 3m12s: would drop 12 of 20 services (another cluster says so); weirctl node release node-a
+node-b: DEGRADED for 1m: the disk is full
+"
+    );
 }

@@ -106,6 +106,14 @@ fn a_scheduler() -> impl Strategy<Value = (Option<String>, Option<wire::Schedule
     prop_oneof![Just((None, None)), Just((Some("rr".to_owned()), None)), mh]
 }
 
+fn a_drain() -> impl Strategy<Value = wire::Drain> {
+    let seconds = proptest::option::of(0..=604_800u32);
+    (seconds, 0..=2i32).prop_map(|(deadline_seconds, on_deadline)| wire::Drain {
+        deadline_seconds,
+        on_deadline,
+    })
+}
+
 fn a_service() -> impl Strategy<Value = wire::Service> {
     (
         (a_name(), some_labels(), some_labels(), some_backends()),
@@ -115,6 +123,7 @@ fn a_service() -> impl Strategy<Value = wire::Service> {
         proptest::option::of(an_affinity()),
         any::<[Option<bool>; 2]>(),
         proptest::option::of(1..=2i32),
+        proptest::option::of(a_drain()),
     )
         .prop_map(
             |(
@@ -125,6 +134,7 @@ fn a_service() -> impl Strategy<Value = wire::Service> {
                 session_affinity,
                 [hairpin, lockdown],
                 vip_binding,
+                drain,
             )| {
                 wire::Service {
                     name,
@@ -139,6 +149,7 @@ fn a_service() -> impl Strategy<Value = wire::Service> {
                     scheduler_flags,
                     vip_binding,
                     lockdown,
+                    drain,
                     ..wire::Service::default()
                 }
             },

@@ -37,6 +37,19 @@ fn rejecting(name: &str, accepted: u64) -> wire::NodeState {
     }
 }
 
+fn holding(state: wire::NodeState) -> wire::NodeState {
+    let hold = wire::Hold {
+        generation: 7,
+        dropped: 12,
+        served: 20,
+        ..wire::Hold::default()
+    };
+    wire::NodeState {
+        hold: Some(hold),
+        ..state
+    }
+}
+
 fn gone(mut state: wire::NodeState) -> wire::NodeState {
     state.connected = false;
     state
@@ -132,6 +145,11 @@ fn what_the_nodes_say_decides() {
                 ("a", "has not accepted generation 7; it holds 6"),
                 ("!b", "not connected; converged on generation 5 of 7"),
             ]),
+        ),
+        (
+            "one holds it back",
+            vec![state("a", 7, 7), holding(state("b", 7, 6))],
+            rejected(&["b: would drop 12 of 20 services; weirctl node release b"]),
         ),
         (
             "one was not heard from",

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::tunnel::{HEADER, IFF_UP, IFLA_IFNAME, RTM_NEWLINK};
 use super::{
-    Address, RT_TABLE_LOCAL, RTM_DELADDR, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE, RTPROT_KERNEL,
-    Route, bits_of,
+    Address, RT_TABLE_LOCAL, RTM_DELADDR, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWROUTE, RTN_LOCAL,
+    RTPROT_KERNEL, Route, bits_of,
 };
-use crate::kernel::linux::netlink::Message;
+use crate::kernel::linux::netlink::{Heed, Message};
 
 const RTM_DELLINK: u16 = 17;
 
@@ -21,6 +21,18 @@ pub const GROUPS: [u32; 5] = [
     RTNLGRP_IPV6_IFADDR,
     RTNLGRP_IPV6_ROUTE,
 ];
+/// What of it is a notice. Of routes those to this host: others come and go by the thousand where a routing daemon runs.
+pub const HEED: [Heed; 4] = [
+    every(RTM_NEWLINK),
+    every(RTM_DELLINK),
+    every(RTM_DELADDR),
+    Heed {
+        kind: RTM_DELROUTE,
+        byte: Some((RTM_TYPE_AT, RTN_LOCAL)),
+    },
+];
+/// Where `rtm_type` stands in a `struct rtmsg`.
+const RTM_TYPE_AT: u8 = 7;
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
@@ -60,6 +72,10 @@ pub enum Notice {
         /// Whether the kernel had made it, for an address.
         kernel: bool,
     },
+}
+
+const fn every(kind: u16) -> Heed {
+    Heed { kind, byte: None }
 }
 
 impl Notice {

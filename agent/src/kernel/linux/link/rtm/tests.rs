@@ -1,5 +1,7 @@
 //! The codec against bytes that `ip` of iproute2 6.1 and Linux 6.1 sent.
 
+mod notices;
+
 use super::*;
 use crate::kernel::linux::netlink::wire::{Messages, NLM_F_ACK};
 

@@ -15,6 +15,9 @@ use crate::kernel::linux::netlink::{
 /// How often the elements of a set are listed at most until two listings agree.
 const LISTINGS: u32 = 5;
 
+/// How often an answer that was lost is asked for. Each time is a silence of five seconds.
+const TRIES: u32 = 3;
+
 /// The tables of family `inet` of one network namespace.
 pub struct Nftables {
     socket: NetlinkSocket,
@@ -129,6 +132,22 @@ impl Nftables {
         self.socket
             .transaction(NFNL_SUBSYS_NFTABLES, &requests)
             .await
+    }
+
+    /// Carries out commands that together leave nothing behind, to see whether the kernel takes them. Where an answer is
+    /// lost it asks again: only the kernel's own word counts, since one that was taken for unable would be given
+    /// another engine's rules beside those of this one that it may hold.
+    pub async fn try_out(&mut self, commands: &[Command<'_>]) -> Result<(), Refused> {
+        let mut tried = self.transaction(commands).await;
+        for _ in 1..TRIES {
+            match &tried {
+                Err(refused) if !refused.error.is_answer() => {
+                    tried = self.transaction(commands).await;
+                }
+                _ => break,
+            }
+        }
+        tried
     }
 
     async fn show<T: Send>(

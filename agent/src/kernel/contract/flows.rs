@@ -1,0 +1,77 @@
+//! What runs through backends.
+
+use crate::plan::Connections;
+
+use super::*;
+use crate::kernel::KernelError;
+
+fn of(key: Key) -> BackendKey {
+    match key {
+        Key::Item(ItemKey::Backend(backend)) => backend,
+        other => panic!("{other} is no backend"),
+    }
+}
+
+fn shown<T>(read: Result<T, KernelError>) -> T {
+    read.unwrap_or_else(|error| panic!("{error}: {}", error.source))
+}
+
+pub(super) async fn a_service_that_is_not_there_has_no_connections<K: Kernel>(kernel: &mut K) {
+    let net = &NETS[0];
+    let absent = net.frontend(Protocol::Tcp);
+    let none = kernel.connections(&[absent].into()).await;
+    assert_eq!(shown(none), BTreeMap::new());
+    must(
+        kernel,
+        &[
+            add(net.service(Protocol::Udp), scheduled("rr", 0)),
+            add(net.backend(0, Protocol::Udp), weighing(1)),
+        ],
+    )
+    .await;
+    let none = kernel.connections(&[absent].into()).await;
+    assert_eq!(shown(none), BTreeMap::new(), "of another service");
+    let none = kernel.connections(&BTreeSet::new()).await;
+    assert_eq!(shown(none), BTreeMap::new(), "of no service");
+}
+
+pub(super) async fn backends_without_connections_are_counted_all_the_same<K: Kernel>(
+    kernel: &mut K,
+) {
+    for net in &NETS {
+        let (tcp, udp) = (net.frontend(Protocol::Tcp), net.frontend(Protocol::Udp));
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            must(kernel, &[add(net.service(protocol), scheduled("rr", 0))]).await;
+            for place in 0..2 {
+                must(kernel, &[add(net.backend(place, protocol), weighing(1))]).await;
+            }
+        }
+        let none = |protocol, place| {
+            let backend = of(net.backend(place, protocol));
+            (backend, Connections::default())
+        };
+        let found = kernel.connections(&[tcp].into()).await;
+        let of_tcp = [none(Protocol::Tcp, 0), none(Protocol::Tcp, 1)];
+        assert_eq!(shown(found), of_tcp.into());
+        let found = kernel.connections(&[tcp, udp].into()).await;
+        let of_udp = [none(Protocol::Udp, 0), none(Protocol::Udp, 1)];
+        assert_eq!(shown(found), of_tcp.into_iter().chain(of_udp).collect());
+    }
+}
+
+pub(super) async fn there_is_nothing_to_forget_without_flows<K: Kernel>(kernel: &mut K) {
+    assert_eq!(kernel.forget_flows(&BTreeSet::new()).await.ok(), Some(0));
+    let backends = NETS.iter().flat_map(|net| {
+        let of_protocol = |protocol| of(net.backend(0, protocol));
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(of_protocol)
+    });
+    let backends: BTreeSet<BackendKey> = backends.collect();
+    assert_eq!(kernel.forget_flows(&backends).await.ok(), Some(0));
+    let number = std::num::NonZeroU32::MIN;
+    let family = Family::V4;
+    let mark = BackendKey {
+        frontend: Frontend::Mark(Mark { number, family }),
+        endpoint: of(NETS[0].backend(0, Protocol::Udp)).endpoint,
+    };
+    assert_eq!(kernel.forget_flows(&[mark].into()).await.ok(), Some(0));
+}

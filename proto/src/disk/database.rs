@@ -1,0 +1,222 @@
+//! sled's side: opening, reading, filling and closing a database.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use super::directory::{
+    Directory, LOCK_PATIENCE, LOCK_RETRY, exists, lock_soon, remove_dir, remove_file,
+};
+use super::envelope::{seal, unseal};
+use super::mark::{MARK_KEY, Mark};
+use super::{DiskError, Note, Records, text};
+use crate::faults::{self, Point};
+
+/// How much of its file sled frees or takes up at once. Its own 512 KiB are as much as all records of a small
+/// node, and it leaves several half empty. A quarter of this is the most that a node takes before it goes to a file
+/// of its own: the 256 keys of an inner one have 128 bytes each, of a leaf see `pieces`.
+pub(super) const SEGMENT: usize = 128 * 1024;
+
+/// Records that are put into a new database at once: with as many as fit, sled writes each of its nodes twice.
+const FILLED_AT_ONCE: usize = 64;
+
+/// All that is in a database.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) records: Records,
+    pub(super) mark: Mark,
+    /// What a recovery wrote, until the first commit after it.
+    pub(super) note: Option<Note>,
+    /// Of all keys and sealed records.
+    pub(super) bytes: u64,
+}
+
+/// Opens the database in `at`; waits a while for another holder of its lock, which may be on its way out: sled
+/// lets go of it on a thread of its own.
+fn open_at(at: &Path) -> Result<sled::Db, sled::Error> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    drop_half_snapshots(at).map_err(sled::Error::Io)?;
+    loop {
+        let opened = sled::Config::new()
+            .path(at)
+            .segment_size(SEGMENT)
+            // commits flush; a timer beside them would only write twice
+            .flush_every_ms(None)
+            .open();
+        match opened {
+            Err(error) if is_held(&error) && Instant::now() < deadline => {
+                thread::sleep(LOCK_RETRY);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Removes a snapshot that sled had begun to write when it was cut: it would read that as if it were whole
+/// (sled 0.34.7, src/config.rs, `get_snapshot_files`), and call the database corrupt. The one before is still there.
+fn drop_half_snapshots(at: &Path) -> io::Result<()> {
+    if !exists(at)? {
+        return Ok(());
+    }
+    for entry in fs::read_dir(at)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "generating") {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says whether somebody else has the lock: sled has no kind of error for that but "other", which it has for a
+/// file that makes no sense as well, and so many words (sled 0.34.7, src/config.rs, `try_lock`).
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error)
+        if error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock"))
+}
+
+/// Opens the database of a directory, which is made if it is not there.
+pub(super) fn open(directory: &Directory) -> Result<sled::Db, DiskError> {
+    faults::pass(Point::JournalOpen)
+        .map_err(|fault| DiskError::directory(directory.path(), fault.into()))?;
+    open_at(&directory.db()).map_err(|error| {
+        let path = directory.path();
+        if is_held(&error) {
+            let path = path.to_owned();
+            DiskError::Held { path }
+        } else {
+            DiskError::open(path, error)
+        }
+    })
+}
+
+/// Reads everything and compares it with its mark. Records of another schema than `schema` are refused.
+pub(super) fn read(directory: &Directory, db: &sled::Db, schema: u8) -> Result<Content, DiskError> {
+    let path = directory.path();
+    let damaged = |message: &str| DiskError::damaged(path, message);
+    let mut content = Content {
+        records: Records::new(),
+        mark: Mark::default(),
+        note: None,
+        bytes: 0,
+    };
+    let mut found = Mark::default();
+    for entry in db.iter() {
+        let (key, record) = entry.map_err(|error| DiskError::open(path, error))?;
+        let payload = unseal(schema, &key, &record).map_err(|why| {
+            why.unwrap_or_else(|| damaged(&format!("record {} has another checksum", text(&key))))
+        })?;
+        if *key == *MARK_KEY {
+            let read = Mark::from_bytes(payload).and_then(|(mark, note)| {
+                let note = (!note.is_empty()).then(|| Note::from_bytes(note));
+                Some((mark, note.map_or(Some(None), |note| note.map(Some))?))
+            });
+            (content.mark, content.note) = read.ok_or_else(|| damaged("its mark is too short"))?;
+        } else {
+            found.count(&key, &record);
+            content.bytes += (key.len() + record.len()) as u64;
+            content.records.insert(key.to_vec(), payload.to_vec());
+        }
+    }
+    if !found.same_content(&content.mark) {
+        return Err(damaged("its records are not the ones last committed"));
+    }
+    Ok(content)
+}
+
+/// Gives every record but the mark, in its envelope, in the order of the keys.
+pub(super) fn sealed(
+    db: &sled::Db,
+) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), sled::Error>> {
+    db.iter()
+        .filter(|entry| !matches!(entry, Ok((key, _)) if **key == *MARK_KEY))
+}
+
+/// Makes `db.next/` with the records of a database, which must be those of its mark. Everything in it is durable
+/// when this returns, and it is closed.
+pub(super) fn copy(
+    directory: &Directory,
+    db: &sled::Db,
+    mark: Mark,
+    mark_record: Vec<u8>,
+) -> Result<(), DiskError> {
+    let path = directory.path();
+    let mut found = Mark::default();
+    let sealed = sealed(db).map(|entry| {
+        let (key, record) = entry.map_err(|error| DiskError::open(path, error))?;
+        found.count(&key, &record);
+        Ok((key, record))
+    });
+    let next = fill(directory, sealed)?;
+    if !found.same_content(&mark) {
+        let message = "its records are not the ones committed";
+        return Err(DiskError::damaged(path, message));
+    }
+    finish(directory, next, mark_record)
+}
+
+/// Makes `db.next/` with records that are not sealed yet, and gives their mark. Everything in it is durable when
+/// this returns, and it is closed.
+pub(super) fn make(
+    directory: &Directory,
+    schema: u8,
+    records: &Records,
+    commits: u64,
+    note: Option<&Note>,
+) -> Result<Mark, DiskError> {
+    let mut mark = Mark {
+        commits,
+        ..Mark::default()
+    };
+    let sealed = records.iter().map(|(key, payload)| {
+        let record = seal(schema, key, payload);
+        mark.count(key, &record);
+        Ok((key.as_slice().into(), record.into()))
+    });
+    let next = fill(directory, sealed)?;
+    finish(directory, next, mark.to_record(schema, note))?;
+    Ok(mark)
+}
+
+fn fill(
+    directory: &Directory,
+    sealed: impl Iterator<Item = Result<(sled::IVec, sled::IVec), DiskError>>,
+) -> Result<sled::Db, DiskError> {
+    let failed = |error| DiskError::write(directory.path(), error);
+    remove_dir(&directory.next()).map_err(|error| DiskError::directory(directory.path(), error))?;
+    let db = open_at(&directory.next()).map_err(failed)?;
+    let mut batch = sled::Batch::default();
+    for (place, entry) in sealed.enumerate() {
+        let (key, record) = entry?;
+        batch.insert(key, record);
+        if place % FILLED_AT_ONCE == FILLED_AT_ONCE - 1 {
+            db.apply_batch(std::mem::take(&mut batch)).map_err(failed)?;
+        }
+    }
+    db.apply_batch(batch).map_err(failed)?;
+    Ok(db)
+}
+
+fn finish(directory: &Directory, db: sled::Db, mark_record: Vec<u8>) -> Result<(), DiskError> {
+    db.insert(MARK_KEY, mark_record)
+        .map_err(|error| DiskError::write(directory.path(), error))?;
+    close(db, directory, &directory.next())?;
+    directory
+        .sync()
+        .map_err(|error| DiskError::sync(directory.path(), error))
+}
+
+/// Closes a database and waits until sled's threads have let go of it: they know its files by their names.
+pub(super) fn close(db: sled::Db, directory: &Directory, at: &Path) -> Result<(), DiskError> {
+    db.flush()
+        .map_err(|error| DiskError::write(directory.path(), error))?;
+    drop(db);
+    let unlocked = || lock_soon(&File::open(at.join("db"))?);
+    match unlocked().map_err(|error| DiskError::directory(directory.path(), error))? {
+        true => Ok(()),
+        false => Err(DiskError::Held {
+            path: directory.path().to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,211 @@
+//! The one writer of a database: batches that arrive while a commit is under way are made durable together by
+//! the next one, since the price of a commit is its syncs, however much is in it.
+//!
+//! The group is one batch, in the order of arrival: the last that writes a key decides. Everyone in it gets the
+//! verdict on all of it. After a failed commit everyone gets an error, and the directory is let go, so that it can
+//! be opened again, recovered or rebuilt while there are still handles.
+
+use std::mem;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use super::{Batch, Disk, DiskError, Tended};
+
+/// A handle on the one that writes. Clones share it; the directory is let go after the last of them.
+#[derive(Debug, Clone)]
+pub struct Writer(Arc<Shared>);
+
+/// How much the writer has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Batches that are durable.
+    pub batches: u64,
+    /// Commits that made them so, each with one sync of the file system.
+    pub commits: u64,
+    /// Snapshots written.
+    pub snapshots: u64,
+    /// How often the database was written anew for its size.
+    pub shrinks: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: Box<Path>,
+    queue: Mutex<Queue>,
+    /// A disk until its first error, which stays.
+    disk: Mutex<Result<Disk, Arc<DiskError>>>,
+    tally: Tally,
+}
+
+/// Who waits; each caller has one batch in it at most.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// Whether somebody writes, and will look here again.
+    writing: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    batch: Batch,
+    verdict: oneshot::Sender<Result<(), DiskError>>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    batches: AtomicU64,
+    commits: AtomicU64,
+    snapshots: AtomicU64,
+    shrinks: AtomicU64,
+}
+
+/// The right to write, which one at a time has.
+struct Turn {
+    shared: Arc<Shared>,
+    /// Whether it went to its end, when somebody else may have the next already.
+    over: bool,
+}
+
+impl Writer {
+    /// Takes a disk over.
+    pub fn new(disk: Disk) -> Self {
+        Self(Arc::new(Shared {
+            path: disk.directory.path().into(),
+            queue: Mutex::default(),
+            disk: Mutex::new(Ok(disk)),
+            tally: Tally::default(),
+        }))
+    }
+
+    /// Writes a batch: when this returns, all of it survives a power cut. After an error none of it counts, and
+    /// nothing more is taken. A batch is written also when its caller waits no more.
+    pub async fn commit(&self, batch: Batch) -> Result<(), DiskError> {
+        let (verdict, told) = oneshot::channel();
+        let first = {
+            let mut queue = lock(&self.0.queue);
+            queue.waiting.push(Waiting { batch, verdict });
+            !mem::replace(&mut queue.writing, true)
+        };
+        if first {
+            let turn = Turn {
+                shared: Arc::clone(&self.0),
+                over: false,
+            };
+            spawn_blocking(move || turn.write());
+        }
+        let lost = |_| DiskError::damaged(&self.0.path, "nobody is left to write to it");
+        told.await.map_err(lost)?
+    }
+
+    /// Says whether a commit failed, after which nothing more is taken.
+    pub fn has_failed(&self) -> bool {
+        lock(&self.0.disk).is_err()
+    }
+
+    /// Reads how much was done.
+    pub fn counts(&self) -> Counts {
+        let Tally {
+            batches,
+            commits,
+            snapshots,
+            shrinks,
+        } = &self.0.tally;
+        Counts {
+            batches: batches.load(Ordering::Relaxed),
+            commits: commits.load(Ordering::Relaxed),
+            snapshots: snapshots.load(Ordering::Relaxed),
+            shrinks: shrinks.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Turn {
+    /// Writes until nobody waits.
+    fn write(mut self) {
+        self.over = self.shared.write();
+    }
+}
+
+impl Drop for Turn {
+    /// Where it was never taken, as in a runtime that shuts down, nobody waits for ever.
+    fn drop(&mut self) {
+        if !self.over {
+            *lock(&self.shared.queue) = Queue::default();
+        }
+    }
+}
+
+impl Shared {
+    fn write(&self) -> bool {
+        let Self {
+            path,
+            queue,
+            disk,
+            tally,
+        } = self;
+        let mut disk = lock(disk);
+        loop {
+            let waiting = {
+                let mut queue = lock(queue);
+                queue.writing = !queue.waiting.is_empty();
+                mem::take(&mut queue.waiting)
+            };
+            if waiting.is_empty() {
+                return true;
+            }
+            let mut group = Batch::default();
+            let mut verdicts = Vec::with_capacity(waiting.len());
+            for Waiting { batch, verdict } in waiting {
+                group.extend(batch);
+                verdicts.push(verdict);
+            }
+            let verdict = commit(&mut disk, path, &group);
+            if verdict.is_ok() {
+                let batches = verdicts.len() as u64;
+                tally.batches.fetch_add(batches, Ordering::Relaxed);
+                tally.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            for waits in verdicts {
+                // who waits no more needs no verdict
+                let _ = waits.send(verdict.clone());
+            }
+            // nobody waits for this
+            let Tended { exported, shrunk } = disk.as_ref().map(Disk::tend).unwrap_or_default();
+            tally
+                .snapshots
+                .fetch_add(exported.into(), Ordering::Relaxed);
+            tally.shrinks.fetch_add(shrunk.into(), Ordering::Relaxed);
+        }
+    }
+}
+
+fn commit(
+    disk: &mut Result<Disk, Arc<DiskError>>,
+    path: &Path,
+    group: &Batch,
+) -> Result<(), DiskError> {
+    let done = match disk {
+        Ok(disk) => disk.write(group),
+        Err(source) => {
+            return Err(DiskError::Failed {
+                path: path.to_owned(),
+                source: Arc::clone(source),
+            });
+        }
+    };
+    if let Err(error) = &done {
+        *disk = Err(Arc::new(error.clone()));
+    }
+    done
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|held| held.into_inner())
+}
+
+#[cfg(test)]
+mod tests;
