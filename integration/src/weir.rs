@@ -168,9 +168,10 @@ impl Weir {
             let metric = key.split_once('{').map_or(key, |(metric, _)| metric);
             (metric == name).then_some(value)
         });
-        let told: Vec<&str> = told.collect();
-        ensure!(!told.is_empty(), "no {name} in:\n{page}");
-        let told = told.into_iter().map(str::parse::<u64>);
+        // what is told by kind has a line for each kind that there was any of
+        let metric = format!("# TYPE {} ", name.trim_end_matches("_total"));
+        ensure!(page.contains(&metric), "no {name} in:\n{page}");
+        let told = told.map(str::parse::<u64>);
         let told: Vec<u64> = told.collect::<Result<_, _>>().context(name.to_owned())?;
         Ok(told.into_iter().sum())
     }

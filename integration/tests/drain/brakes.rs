@@ -56,7 +56,7 @@ fn become_few(site: &Site) -> Result<()> {
 fn is_held(site: &Site, words: &str) -> Result<()> {
     eventually("it is held back", SOON, || {
         let status = site.weirctl("status");
-        let told = status.map_or_else(|error| error.to_string(), |told| told);
+        let told = status.unwrap_or_else(|error| error.to_string());
         ensure!(told.contains("HELD") && told.contains(words), "{told}");
         Ok(())
     })

@@ -1,4 +1,5 @@
-//! The same over direct route, where the director sees only one direction of a connection.
+//! A host behind direct route that is drained by order, which is what keeps its VIP there: the director sees only one
+//! direction of its connections.
 
 use anyhow::{Context, Result, ensure};
 use weir_integration::client;
@@ -50,7 +51,7 @@ fn found(site: &Site, host: &str) -> Result<Option<(u32, u32)>> {
 }
 
 #[test]
-fn a_host_behind_direct_route_keeps_its_connection_and_goes_with_it() -> Result<()> {
+fn a_drained_host_behind_direct_route_keeps_its_connection_and_goes_with_it() -> Result<()> {
     on(Topology::three_hosts, |site| {
         let mut servers = Vec::new();
         for name in ["node-b", "node-c"] {
@@ -74,26 +75,28 @@ fn a_host_behind_direct_route_keeps_its_connection_and_goes_with_it() -> Result<
         }
         ensure!(found(site, with)? == Some((1, 1)), "nobody has the talk");
 
-        site.apply(&service(&[other]))?;
-        talk.talks("and then?")?;
+        site.weirctl(&format!("drain backend direct {with}:9080"))?;
+        eventually("the backend is given nothing", SOON, || {
+            let found = found(site, with)?;
+            ensure!(found == Some((0, 1)), "{found:?}");
+            Ok(())
+        })?;
+        talk.talks("and then?").context("the talk is over")?;
         let elsewhere = hold(site, AT, 3)?;
+        let (here, there) = (found(site, with)?, found(site, other)?);
         ensure!(
-            found(site, with)? == Some((0, 1)),
-            "{:?}",
-            found(site, with)?
+            (here, there) == (Some((0, 1)), Some((1, 3))),
+            "{here:?}, {there:?}"
         );
-        ensure!(
-            found(site, other)? == Some((1, 3)),
-            "{:?}",
-            found(site, other)?
-        );
-        talk.talks("goodbye")?;
+        talk.talks("goodbye").context("the talk is over")?;
         drop(talk);
         eventually("the backend leaves", SOON, || {
             let found = found(site, with)?;
             ensure!(found.is_none(), "{found:?}");
             Ok(())
         })?;
+        // the host is out of it, and may be taken out of the file
+        site.apply(&service(&[other]))?;
         drop(elsewhere);
         Ok(())
     })

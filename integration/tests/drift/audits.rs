@@ -103,6 +103,24 @@ fn deeds(held: &KernelState) -> Result<Vec<Deed>> {
     ])
 }
 
+/// Fails unless a table has so many repairs, among them what was found and what is expected of some.
+fn told(table: &str, expected: u64) -> Result<()> {
+    let rows = table.lines().skip(1).count() as u64;
+    ensure!(rows == expected, "{rows} rows, not {expected}:\n{table}");
+    for words in [
+        ["10.0.0.11:8080", "weight 9", "weight 3"],
+        ["10.100.100.100:8080", "wlc", "rr"],
+        ["conntrack", " 0 ", " 1"],
+    ] {
+        let mut lines = table.lines();
+        ensure!(
+            lines.any(|line| words.iter().all(|word| line.contains(word))),
+            "no line with {words:?}:\n{table}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn what_a_colleague_changes_is_put_back_by_the_next_audit_and_each_repair_is_counted() -> Result<()>
 {
@@ -133,7 +151,9 @@ fn what_a_colleague_changes_is_put_back_by_the_next_audit_and_each_repair_is_cou
         }
         let failed = site.counts("weir_agent_refused_steps_total")?;
         ensure!(failed == 0, "{failed} repairs were refused");
-        Ok(())
+        eventually("the operator is told of each", SOON, || {
+            told(&site.weirctl("get repairs node-a")?, expected)
+        })
     })
 }
 
