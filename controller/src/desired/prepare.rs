@@ -37,7 +37,7 @@ impl Desired {
         }
         let mut touched = self.touched_by(&writes);
         let drains = self.dropped_by(&writes, &mut touched);
-        let holders = self.holders_of(&kept);
+        let holders = self.holders_of(&kept, Compiled::concerns);
         self.change(outcomes, writes, drains, (touched, holders))
     }
 
@@ -65,7 +65,9 @@ impl Desired {
                 drains.insert(target, asked);
             }
         }
-        held.extend(self.holders_of(&kept));
+        // a node that only takes the packets of others has no backend to drain, and tells of none
+        let holds = |service: &Compiled, node: &Node| service.selects(&node.labels);
+        held.extend(self.holders_of(&kept, holds));
         self.change(BTreeMap::new(), Batch::new(), drains, (touched, held))
     }
 
@@ -282,7 +284,12 @@ impl Desired {
             .collect()
     }
 
-    fn holders_of(&self, services: &BTreeSet<ServiceName>) -> BTreeMap<NodeName, Generation> {
+    /// Gives the nodes that have anything to do with one of these services, by the sense of `has`.
+    fn holders_of(
+        &self,
+        services: &BTreeSet<ServiceName>,
+        has: impl Fn(&Compiled, &Node) -> bool,
+    ) -> BTreeMap<NodeName, Generation> {
         let kept: Vec<&Compiled> = services
             .iter()
             .filter_map(|name| self.compiled.get(name))
@@ -292,7 +299,7 @@ impl Desired {
         }
         self.resources
             .nodes()
-            .filter(|node| kept.iter().any(|service| service.concerns(node)))
+            .filter(|node| kept.iter().any(|service| has(service, node)))
             .filter_map(|node| {
                 let view = self.views.get(&node.name)?;
                 Some((node.name.clone(), view.generation()))
