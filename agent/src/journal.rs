@@ -119,17 +119,20 @@ impl Journal {
     pub fn open(path: &Path, boot: &str) -> Result<(Self, Remembered), JournalError> {
         let (disk, records, recovered) = disk::recover(path, SCHEMA)?;
         let (mut remembered, booted) = Remembered::of_boot(&records, boot)?;
+        // in one commit: the first ends what is known of a recovery
+        let mut batch = Batch::default();
         if booted {
-            disk.commit(&record::of_boot(boot, records.keys()))?;
+            batch.extend(record::of_boot(boot, records.keys()));
         }
         let mut degraded = None;
         if let Some(recovered) = recovered {
             degraded = told(&recovered);
             if degraded.is_some() {
-                remembered.ledger = remembered.ledger.emptied();
-                disk.commit(&record::of_doubt(records.keys()))?;
+                remembered.ledger = remembered.ledger.doubted();
+                batch.extend(record::of_doubt(records.keys()));
             }
         }
+        disk.commit(&batch)?;
         if records.contains_key(record::DOUBT) && degraded.is_none() {
             degraded = Some(said(
                 "what was accepted last is not known since the journal was damaged",
@@ -161,9 +164,12 @@ impl Journal {
 
     /// Says whether it takes nothing since a write to it failed.
     pub fn has_failed(&self) -> bool {
+        self.writer().is_some_and(|writer| writer.has_failed())
+    }
+
+    fn writer(&self) -> Option<Writer> {
         let writer = self.0.writer.lock();
-        let writer = writer.unwrap_or_else(|held| held.into_inner());
-        writer.as_ref().is_some_and(Writer::has_failed)
+        writer.unwrap_or_else(|held| held.into_inner()).clone()
     }
 
     /// Makes it anew from what is in memory; what it was is set aside. It takes changes again when this is done.
@@ -185,7 +191,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives what [`Self::open`] would give, and writes nothing. Blocks.
+    /// Gives what [`Self::open`] would give, and changes nothing of it. Blocks.
     pub fn look(path: &Path, boot: &str) -> Result<Remembered, JournalError> {
         let (_, records) = Disk::open(path, SCHEMA)?;
         Ok(Remembered::of_boot(&records, boot)?.0)
@@ -231,11 +237,7 @@ impl Journal {
         if batch.is_empty() {
             return Ok(());
         }
-        let writer = {
-            let writer = self.0.writer.lock();
-            writer.unwrap_or_else(|held| held.into_inner()).clone()
-        };
-        let writer = writer.ok_or(JournalError::Closed)?;
+        let writer = self.writer().ok_or(JournalError::Closed)?;
         let written = writer.commit(batch).await.map_err(JournalError::from);
         if let Err(cause) = &written {
             self.0.degraded.send_if_modified(|degraded| {

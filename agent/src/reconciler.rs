@@ -25,7 +25,7 @@ use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
     Begun, Change, DrainId, Drains, Guard, Held, Key, Ledger, LedgerChange, Object, Plan, Problem,
     Repairs, Report, Scope, Step, Table, Unit, guards, plan, repair, report, takes_silently,
-    wanted,
+    unwanted, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
@@ -96,6 +96,8 @@ pub struct Reconciler<K> {
     expected: BTreeSet<Key>,
     /// Backends whose flows conntrack is to forget once they are out of IPVS.
     cut: BTreeSet<BackendKey>,
+    /// Whether that failed once.
+    cut_again: bool,
     progress: watch::Sender<Vec<DrainProgress>>,
     repairs: watch::Sender<Repairs>,
     /// Who wants to know what is to be remembered.
@@ -148,6 +150,7 @@ impl<K: Kernel> Reconciler<K> {
             ended,
             expected: BTreeSet::new(),
             cut: BTreeSet::new(),
+            cut_again: false,
             progress,
             repairs: watch::Sender::default(),
             asks: None,
@@ -182,7 +185,6 @@ impl<K: Kernel> Reconciler<K> {
             let (ran, audit) = (self.due.is_some(), self.due == Some(Scope::All));
             let cause = mem::replace(&mut span, Span::none());
             let passed = self.pass_due().instrument(cause).await;
-            self.forget_cut().await;
             if ran {
                 let well = self.problems.is_empty() && self.due.is_none();
                 pace.passed(audit && passed, audit && !passed, well);
@@ -192,8 +194,10 @@ impl<K: Kernel> Reconciler<K> {
             tokio::select! {
                 accepted = changes.recv() => match accepted {
                     Some(accepted) => {
-                        // what begins to be drained may have no connection: it is counted right behind the pass
-                        pace.count_soon();
+                        if self.drains.is_empty() && !accepted.begun.is_empty() {
+                            // it may have no connection: it is counted right behind the pass
+                            pace.count_soon();
+                        }
                         span = self.take(accepted);
                         // what came meanwhile goes into the same pass
                         while let Ok(accepted) = changes.try_recv() {
@@ -222,8 +226,11 @@ impl<K: Kernel> Reconciler<K> {
                     } else if now >= pace.next_try && !faults::planted(Bug::RetryForgotten) {
                         self.add_due(self.problems.keys().map(|key| key.unit()).collect());
                     }
-                    if !self.drains.is_empty() && pace.count_now() {
+                    // what stands at its full weight, or may be newer than what is known, is not to be counted out
+                    let settled = self.due.is_none() && !self.unsure;
+                    if settled && !self.drains.is_empty() && pace.is_to_count() {
                         self.count().await;
+                        pace.counted();
                     }
                 }
             }
@@ -309,8 +316,10 @@ impl<K: Kernel> Reconciler<K> {
             return true;
         }
         let passed = self.pass(&scope).await;
-        if let Err(error) = &passed {
-            self.not_seen(&scope, error);
+        match &passed {
+            // before anybody hears that it is done
+            Ok(_) => self.forget_cut().await,
+            Err(error) => self.not_seen(&scope, error),
         }
         let found = report(&self.problems, &self.held.state, MOST_FAILURES);
         let generation = self.held.generation;
@@ -375,7 +384,12 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     async fn pass(&mut self, scope: &Scope) -> Result<Taken, PassError> {
-        let actual = read_surely(&mut self.kernel, scope, &self.ledger).await?;
+        let mut actual = read_surely(&mut self.kernel, scope, &self.ledger).await?;
+        let drained = self.drains.missing(scope, &actual);
+        if !drained.is_empty() {
+            // a dump may have missed them, and what is taken for gone is let go
+            actual.extend(self.kernel.read(&Scope::Units(drained)).await?);
+        }
         if *scope == Scope::All {
             self.claim(&actual).await?;
         }
@@ -384,26 +398,33 @@ impl<K: Kernel> Reconciler<K> {
             self.ended.extend(over.iter().map(|over| over.id));
             self.tell_drains();
         }
-        // what is over need not be remembered to go: it is not wanted
-        self.journal.end(&self.ended).await?;
-        self.ended.clear();
+        // what is over need not be remembered to go: it is not wanted. Nor need that be written now: a record that is left
+        // over is seen to be
+        if self.journal.end(&self.ended).await.is_ok() {
+            self.ended.clear();
+        }
         let wanted = self
             .drains
             .wanted(&self.held.state, &self.ledger, scope, &actual);
         let mut plan = plan(&actual, &wanted, &self.ledger);
-        if self.unsure && !faults::planted(Bug::DoubtIgnored) {
-            // what stands may be newer than what is left of the journal
-            plan.steps.retain(|step| matches!(step, Step::Add { .. }));
+        if self.stands(&actual) && !faults::planted(Bug::DoubtIgnored) {
+            // it may be newer than what is left of the journal
+            plan.steps.clear();
         }
-        let before = LedgerChange {
+        let before = self.ledger.before(&plan, &actual);
+        let gone = LedgerChange {
             gone: self.ledger.vanished(scope, &actual, &wanted),
-            ..self.ledger.before(&plan, &actual)
+            ..LedgerChange::default()
         };
         faults::reach(Point::LedgerBefore)
             .await
             .map_err(|_| JournalError::Abandoned)?;
         if !faults::planted(Bug::LedgerAfterStep) {
             self.write_down(&before).await?;
+        }
+        // no step waits for that: what is written as ours and is not there is found to be gone again
+        if let Err(error) = self.write_down(&gone).await {
+            debug!(%error, "what is gone could not be written down");
         }
         debug!(
             steps = plan.steps.len(),
@@ -420,7 +441,7 @@ impl<K: Kernel> Reconciler<K> {
             .partition(|(key, _)| scope.has(*key));
         self.problems = rest;
         self.note_cut(&plan, &verdicts, &actual);
-        let repaired = self.repaired(&plan, &verdicts);
+        let repaired = self.repaired(&plan, &verdicts, &known);
         self.tell_repairs(repaired.iter().map(|step| (*step, actual.get(&step.key()))));
         let repairs = repaired.len() as u64;
         let (taken, change) = self.judge(&plan, &verdicts, &before, &known);
@@ -438,6 +459,11 @@ impl<K: Kernel> Reconciler<K> {
         Ok(taken)
     }
 
+    /// Says whether a kernel stands that is not to be judged by what is left of a journal.
+    fn stands(&self, actual: &Table) -> bool {
+        self.unsure && (self.ledger.owns(Key::Link) || actual.contains_key(&Key::Link))
+    }
+
     /// Takes over what an agent before us left in a kernel that our journal knows nothing of.
     async fn claim(&mut self, actual: &Table) -> Result<(), JournalError> {
         let made = self.ledger.claim(actual);
@@ -447,6 +473,10 @@ impl<K: Kernel> Reconciler<K> {
                 "weir0 is there and the journal does not know it: taking over what hangs on it"
             );
         }
+        // first: once their service is ours, backends that nobody wants are ours to take out
+        let begun = unwanted(actual, &made, &self.held, now_unix_ms());
+        self.journal.begin(&begun).await?;
+        self.ended.extend(self.drains.begin(begun));
         self.write_down(&LedgerChange {
             made,
             ..LedgerChange::default()
@@ -498,15 +528,20 @@ impl<K: Kernel> Reconciler<K> {
         (taken, change)
     }
 
-    /// Gives the steps that were taken and that no change had asked for.
-    fn repaired<'a>(&mut self, plan: &'a Plan, verdicts: &[Verdict]) -> Vec<&'a Step> {
+    /// Gives the steps that were taken and that no change had asked for; what was known to be amiss is not among them.
+    fn repaired<'a>(
+        &mut self,
+        plan: &'a Plan,
+        verdicts: &[Verdict],
+        known: &BTreeMap<Key, Problem>,
+    ) -> Vec<&'a Step> {
         let expected = mem::take(&mut self.expected);
         if !self.repairs() {
             return Vec::new();
         }
         let steps = plan.steps.iter().zip(verdicts);
-        let taken =
-            steps.filter(|(step, verdict)| verdict.is_ok() && !expected.contains(&step.key()));
+        let others = |key: Key| !expected.contains(&key) && !known.contains_key(&key);
+        let taken = steps.filter(|(step, verdict)| verdict.is_ok() && others(step.key()));
         taken.map(|(step, _)| step).collect()
     }
 
@@ -529,8 +564,7 @@ impl<K: Kernel> Reconciler<K> {
     /// Says whether a pass now finds only what others did: all that was asked for had been done before.
     fn repairs(&self) -> bool {
         let status = self.status.borrow();
-        let done = status.settled && status.converged == self.held.generation;
-        done && status.report.count == 0
+        status.settled && status.converged == self.held.generation
     }
 
     async fn write_down(&mut self, change: &LedgerChange) -> Result<(), JournalError> {

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, Span, error, info, info_span, warn};
@@ -17,7 +17,7 @@ use weir_proto::convert::{
     repair_to_wire,
 };
 use weir_proto::faults::{self, Bug, Injected, Point};
-use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node};
+use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node, Repair};
 use weir_proto::trace::{chain, set_parent};
 use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
@@ -35,6 +35,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 /// A controller on the same continent answers within a few round trips.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A controller takes a node it does not know yet into its store before it answers.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A dead peer is found within two of these; a middlebox that drops idle flows waits minutes.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// A chunk is at most 1 MiB (`node.proto`); its envelope is small.
@@ -180,7 +182,9 @@ impl Session {
             Err(error) => return StreamEnd::Connect(error),
         };
         let (outgoing, messages) = mpsc::channel(OUTGOING);
-        // the channel is empty: there is room for the first message
+        // from here on: what is told behind hello and what changes after it
+        let mut degraded = self.journal.degraded();
+        // the channel is empty: there is room for the first messages
         let _ = outgoing.try_send(request(Message::Hello(self.hello())));
         let condition = self.condition();
         if condition != wire::Condition::default() {
@@ -188,9 +192,11 @@ impl Session {
         }
         let mut client: NodeSyncClient<Channel> =
             NodeSyncClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE);
-        let mut incoming = match client.sync(ReceiverStream::new(messages)).await {
-            Ok(response) => response.into_inner(),
-            Err(status) => return StreamEnd::Broken(Box::new(status)),
+        let begun = timeout(BEGIN_TIMEOUT, client.sync(ReceiverStream::new(messages))).await;
+        let mut incoming = match begun {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return StreamEnd::Broken(Box::new(status)),
+            Err(_) => return StreamEnd::Closed,
         };
         self.link.send_replace(self.now(true));
         info!(held = %self.keeping.accepted.generation, "connected to the controller");
@@ -198,7 +204,6 @@ impl Session {
             return fault.into();
         }
         let mut assembly = Assembly::default();
-        let mut degraded = self.journal.degraded();
         let mut repairs = self.repairs.subscribe();
         repairs.mark_changed();
         let mut mending = interval(MEND_EVERY);
@@ -372,11 +377,12 @@ impl Session {
             let written = self.journal.accept(&taking, &begun);
             written.instrument(span.clone()).await?;
         }
+        let held_before = self.keeping.hold.is_some();
         self.keeping.apply(&taking);
         self.link.send_replace(self.now(true));
         let generation = self.keeping.accepted.generation;
         let Some(change) = taking.served else {
-            if let Some(hold) = &self.keeping.hold {
+            if let (Some(hold), false) = (&self.keeping.hold, held_before) {
                 error!(%generation, cause = hold.told.cause, "held back until an operator releases it");
             }
             return Ok(());
@@ -403,18 +409,19 @@ impl Session {
 
     /// Takes the repairs that were not told yet.
     fn untold(&self) -> wire::Repairs {
-        let mut untold = Vec::new();
+        let (mut untold, mut counts) = Default::default();
         self.repairs.send_if_modified(|repairs| {
-            untold = repairs.take();
+            (untold, counts) = repairs.take();
             false
         });
-        let mut counts = BTreeMap::<String, u64>::new();
-        for repair in &untold {
-            *counts.entry(repair.kind.clone()).or_default() += 1;
-        }
+        let untold: Vec<Repair> = untold;
+        let counts: BTreeMap<&str, u64> = counts;
         wire::Repairs {
             repairs: untold.iter().map(repair_to_wire).collect(),
-            counts: counts.into_iter().collect(),
+            counts: counts
+                .into_iter()
+                .map(|(kind, count)| (kind.to_owned(), count))
+                .collect(),
         }
     }
 

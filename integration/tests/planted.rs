@@ -95,7 +95,7 @@ fn catches(bug: Bug) -> Test {
         ),
         Bug::DoubtIgnored => (
             "agent",
-            "reconciler::drain_tests::an_agent_that_is_unsure_adds_what_is_missing_and_takes_nothing_away",
+            "reconciler::drain_tests::an_agent_that_is_unsure_leaves_a_kernel_that_serves_as_it_is",
         ),
     }
 }

@@ -294,6 +294,9 @@ pub(super) fn of_ledger(change: &LedgerChange) -> Batch {
     for record in made.iter().filter_map(|key| object_record(*key)) {
         batch.put(record, Vec::new());
     }
+    if made.contains(&Key::Link) {
+        batch.delete(RELEASED.to_vec());
+    }
     for record in gone.iter().filter_map(|key| object_record(*key)) {
         batch.delete(record);
     }

@@ -363,6 +363,21 @@ impl Drains {
         over.collect()
     }
 
+    /// Gives the services within `scope` that stand in `actual` and lack a backend that is drained.
+    pub fn missing(&self, scope: &Scope, actual: &Table) -> BTreeSet<Unit> {
+        let within = self.within(scope).into_iter();
+        let gone = within.filter_map(|key| match key {
+            ItemKey::Backend(backend) if !actual.contains_key(&Key::Item(key)) => {
+                Some(backend.frontend)
+            }
+            _ => None,
+        });
+        let stands = |frontend: &Frontend| {
+            actual.contains_key(&Key::Item(ItemKey::VirtualService(*frontend)))
+        };
+        gone.filter(stands).map(Unit::Service).collect()
+    }
+
     /// Ends the drains within `scope` whose backends are not in `actual`: somebody took them away.
     pub fn settle(&mut self, scope: &Scope, actual: &Table, state: &NodeState) -> Vec<Over> {
         let within = self.within(scope).into_iter();

@@ -110,7 +110,13 @@ impl Keeping {
 
     /// Folds an update, and gives what it does; nothing, when it is held already.
     pub fn take(&self, update: Update, now_unix_ms: u64) -> Result<Option<Taking>, Refusal> {
-        let cluster = update.cluster.clone();
+        let known = self.hold.as_ref();
+        // whose it is: as the update says, or as what came before it
+        let of = match (update.cluster.as_str(), known) {
+            ("", Some(hold)) => hold.cluster.clone(),
+            ("", None) => self.cluster.clone(),
+            (cluster, _) => cluster.to_owned(),
+        };
         let confirmed = update.allow_mass_delete;
         let change = match fold(&self.accepted, update)? {
             Some(change) => change,
@@ -121,8 +127,7 @@ impl Keeping {
             },
             None => return Ok(None),
         };
-        let other = !self.cluster.is_empty() && !cluster.is_empty() && cluster != self.cluster;
-        let new_cluster = (!cluster.is_empty() && cluster != self.cluster).then_some(cluster);
+        let other = !self.cluster.is_empty() && of != self.cluster;
         let (serving, over) = self.let_go(&change);
         let cause = match confirmed || faults::planted(Bug::HoldIgnored) {
             true => None,
@@ -133,12 +138,11 @@ impl Keeping {
                 accepted: Some(change),
                 served: Some(serving),
                 hold: over,
-                cluster: new_cluster,
+                cluster: (of != self.cluster).then_some(of),
                 sure: self.unsure,
             }));
         };
         let mut kept = BTreeMap::new();
-        let known = self.hold.as_ref();
         for key in change.keys() {
             if known.is_none_or(|hold| !hold.kept.contains_key(&key)) {
                 kept.insert(key, self.accepted.state.get(&key).cloned());
@@ -153,9 +157,7 @@ impl Keeping {
                 cause,
             },
             served: known.map_or(self.accepted.generation, |hold| hold.served),
-            cluster: new_cluster
-                .or_else(|| known.map(|hold| hold.cluster.clone()))
-                .unwrap_or_else(|| self.cluster.clone()),
+            cluster: of,
             kept,
         };
         Ok(Some(Taking {
@@ -163,7 +165,8 @@ impl Keeping {
             served: None,
             hold: HoldChange::Held(hold),
             cluster: None,
-            sure: self.unsure,
+            // what is served is still what is left of a journal
+            sure: false,
         }))
     }
 
@@ -205,9 +208,12 @@ impl Keeping {
             HoldChange::Over(_) => self.hold = None,
             HoldChange::Held(next) => {
                 let before = self.hold.take().map(|hold| hold.kept);
-                let mut next = next.clone();
-                next.kept.extend(before.unwrap_or_default());
-                self.hold = Some(next);
+                let mut kept = before.unwrap_or_default();
+                kept.extend(next.kept.clone());
+                self.hold = Some(Hold {
+                    kept,
+                    ..next.clone()
+                });
             }
         }
         if let Some(cluster) = cluster {
@@ -220,11 +226,6 @@ impl Keeping {
     fn too_much(&self, serving: &Change, other: bool) -> Option<(u64, u64, String)> {
         let services = serving.removed.iter().filter(|key| is_service(key));
         let dropped = services.count() as u64;
-        let other = other
-            || self
-                .hold
-                .as_ref()
-                .is_some_and(|hold| hold.cluster != self.cluster);
         if dropped <= MOST_DROPPED && !(other && dropped > 0) {
             return None;
         }

@@ -59,6 +59,14 @@ impl Ledger {
         }
     }
 
+    /// Gives the ledger of a kernel of which is not known what is ours; what settings were before us is.
+    pub fn doubted(&self) -> Self {
+        Self {
+            made: BTreeSet::new(),
+            ..self.clone()
+        }
+    }
+
     /// Gives up, for good, to claim what hangs on our link.
     pub fn release(&mut self) {
         self.released = true;
@@ -183,6 +191,10 @@ impl Ledger {
             restored,
         } = change;
         self.made.extend(made);
+        if made.contains(&Key::Link) {
+            // a link that was made, or adopted, is not the one that was let go of
+            self.released = false;
+        }
         for key in gone {
             self.made.remove(key);
         }

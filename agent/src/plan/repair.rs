@@ -31,6 +31,7 @@ pub fn repair(step: &Step, found: Option<&Object>, at_unix_ms: u64) -> Repair {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repairs {
     recent: VecDeque<Repair>,
+    untold: BTreeMap<&'static str, u64>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -42,15 +43,18 @@ impl Repairs {
     /// Takes one repair of `key` in. When too many wait, the oldest is told no more.
     pub fn note(&mut self, key: Key, repair: Repair) {
         *self.counts.entry(key.kind()).or_default() += 1;
+        *self.untold.entry(key.kind()).or_default() += 1;
         if self.recent.len() == Self::MOST {
             self.recent.pop_front();
         }
         self.recent.push_back(repair);
     }
 
-    /// Gives those that wait to be told, the oldest first; they wait no longer.
-    pub fn take(&mut self) -> Vec<Repair> {
-        self.recent.drain(..).collect()
+    /// Gives those that wait to be told, the oldest first, and how many there were of each kind since the last call; they
+    /// wait no longer.
+    pub fn take(&mut self) -> (Vec<Repair>, BTreeMap<&'static str, u64>) {
+        let recent = self.recent.drain(..).collect();
+        (recent, std::mem::take(&mut self.untold))
     }
 
     /// Gives how many there were of each kind that there was any of.

@@ -209,31 +209,39 @@ async fn what_somebody_takes_away_is_back_before_the_next_audit() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_agent_that_is_unsure_adds_what_is_missing_and_takes_nothing_away() {
-    let kernel = Fake::new();
-    let (rig, first) = serving(&kernel).await;
-    let dir = rig.stop().await;
-    let (journal, mut remembered) = Journal::open(dir.path(), "boot").expect("journal");
-    // what is left is older: one backend is not in it, the other was another, and the kernel lost a third
-    remembered.keeping.unsure = true;
-    let second = backend(21, 7);
-    let third = backend(31, 1);
+/// What is left of a journal that is older than the kernel: one backend is not in it, the other was another, and there was a
+/// third.
+fn left_of_a_journal() -> (Held, [Item; 3]) {
+    let items = [backend(11, 1), backend(21, 7), backend(31, 1)];
+    let [first, second, third] = &items;
     let mut left = web();
     left.retain(|item| item.key() != first.key() && item.key() != second.key());
     left.extend([second.clone(), third.clone()]);
-    remembered.keeping.accepted = Held {
+    let held = Held {
         generation: Generation(1),
         state: left.into_iter().collect(),
     };
+    (held, items)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_unsure_leaves_a_kernel_that_serves_as_it_is() {
+    let kernel = Fake::new();
+    let (rig, _) = serving(&kernel).await;
+    let dir = rig.stop().await;
+    let (journal, mut remembered) = Journal::open(dir.path(), "boot").expect("journal");
+    let (held, [first, second, third]) = left_of_a_journal();
+    remembered.keeping.unsure = true;
+    remembered.keeping.accepted = held;
+    // as where the ledger is lost with the rest
+    remembered.ledger = Ledger::default();
     let (reconciler, mut status) = Reconciler::new(kernel.clone(), journal, remembered);
     let (changes, queue) = mpsc::channel(1);
     let task = tokio::spawn(reconciler.run(queue, Duration::from_secs(10)));
     let settled = status.wait_for(|status| status.settled).await;
     settled.expect("running");
-    let weights = [&first, &second, &third].map(|item| weight(&kernel, item));
-    assert_eq!(weights, [Some(1), Some(1), Some(1)]);
-    // the controller has spoken: what it said counts
+    assert_eq!(kernel.take_steps(), []);
+    // the controller has spoken: what it said counts, and what it does not know of is drained
     let accepted = Accepted {
         change: Change {
             generation: Generation(2),
@@ -244,9 +252,52 @@ async fn an_agent_that_is_unsure_adds_what_is_missing_and_takes_nothing_away() {
     };
     changes.send(accepted).await.expect("running");
     eventually(|| weight(&kernel, &second) == Some(7)).await;
-    assert_eq!(weight(&kernel, &first), None);
+    let weights = [&first, &third].map(|item| weight(&kernel, item));
+    assert_eq!(weights, [Some(0), Some(1)]);
+    connect(&kernel, &first, 0);
+    eventually(|| weight(&kernel, &first).is_none()).await;
     drop(changes);
     task.await.expect("stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_unsure_fills_a_kernel_that_is_empty() {
+    let kernel = Fake::new();
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, mut remembered) = Journal::open(dir.path(), "boot").expect("journal");
+    let (held, [_, second, third]) = left_of_a_journal();
+    remembered.keeping.unsure = true;
+    remembered.keeping.accepted = held;
+    let (reconciler, mut status) = Reconciler::new(kernel.clone(), journal, remembered);
+    let (changes, queue) = mpsc::channel::<Accepted>(1);
+    let task = tokio::spawn(reconciler.run(queue, Duration::from_secs(10)));
+    let settled = status.wait_for(|status| status.settled).await;
+    settled.expect("running");
+    let weights = [&second, &third].map(|item| weight(&kernel, item));
+    assert_eq!(weights, [Some(7), Some(1)]);
+    drop(changes);
+    task.await.expect("stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_item_that_failed_hides_no_repair() {
+    let kernel = Fake::new();
+    let (mut rig, first) = serving(&kernel).await;
+    let other = backend(41, 1);
+    for _ in 0..100 {
+        kernel.fail(
+            key(&other),
+            crate::plan::Problem::new(22, "no".to_owned()).into(),
+        );
+    }
+    let status = rig.change(vec![other], &[]).await;
+    assert_eq!(status.report.count, 1);
+    kernel.tamper(|table| {
+        table.remove(&key(&first));
+    });
+    kernel.disturb(Scope::Units([key(&first).unit()].into()));
+    eventually(|| rig.status().counts.repairs == 1).await;
+    assert_eq!(weight(&kernel, &first), Some(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,23 +68,39 @@ impl<K: Kernel> Reconciler<K> {
 
     /// Makes conntrack forget the flows of backends that are out of IPVS and are not to wait for them.
     pub(super) async fn forget_cut(&mut self) {
-        let of = mem::take(&mut self.cut);
+        // one that could not be taken out yet waits
+        let (of, waits) = mem::take(&mut self.cut).into_iter().partition(|key| {
+            !self
+                .problems
+                .contains_key(&Key::Item(ItemKey::Backend(*key)))
+        });
+        self.cut = waits;
         let still = |key: &BackendKey| {
             let item = self.held.state.get(&ItemKey::Backend(*key));
             item.is_some() && !self.drains.is_drained(key)
         };
+        let of: BTreeSet<BackendKey> = of;
         // one that is back meanwhile has use for its flows
         let of: BTreeSet<BackendKey> = of.into_iter().filter(|key| !still(key)).collect();
         if of.is_empty() {
             return;
         }
         match self.kernel.forget_flows(&of).await {
-            Ok(flows) => debug!(backends = of.len(), flows, "conntrack forgot"),
-            // IPVS lets go of a flow whose backend is gone by itself, at its next packet
-            Err(error) => warn!(
-                error = &error as &dyn std::error::Error,
-                "conntrack still knows flows of backends that are gone"
-            ),
+            Ok(flows) => {
+                debug!(backends = of.len(), flows, "conntrack forgot");
+                self.cut_again = false;
+            }
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "conntrack still knows flows of backends that are gone"
+                );
+                // once more with the next pass, and then IPVS lets go of such a flow by itself, at its next packet
+                self.cut_again = !self.cut_again;
+                if self.cut_again {
+                    self.cut.extend(of);
+                }
+            }
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Pace {
     next_count: Instant,
     /// Until then notices of the kernel wait.
     peace: Instant,
+    /// A notice was heard, and no pass has come to an end since.
+    restless: bool,
 }
 
 impl Pace {
@@ -36,6 +38,7 @@ impl Pace {
             next_audit: now + audit_interval,
             next_count: now,
             peace: now,
+            restless: false,
         }
     }
 
@@ -43,6 +46,9 @@ impl Pace {
     pub(super) fn passed(&mut self, audited: bool, failed_audit: bool, well: bool) {
         // after the pass: one that outlasts its interval must not be followed by the next at once
         let now = Instant::now();
+        if std::mem::take(&mut self.restless) {
+            self.peace = now + LEAST_PEACE;
+        }
         if well {
             self.retry = FIRST_RETRY;
             self.next_try = now + self.audit_interval;
@@ -58,7 +64,7 @@ impl Pace {
     }
 
     pub(super) fn is_calm(&self) -> bool {
-        Instant::now() >= self.peace
+        !self.restless && Instant::now() >= self.peace
     }
 
     /// Gives when to wake at the latest.
@@ -78,18 +84,18 @@ impl Pace {
         self.next_count = Instant::now();
     }
 
-    /// Says whether it is time to count connections, and when it is, that it is done.
-    pub(super) fn count_now(&mut self) -> bool {
-        let now = Instant::now();
-        let due = now >= self.next_count;
-        if due {
-            self.next_count = now + COUNT_EVERY;
-        }
-        due
+    /// Says whether it is time to count connections.
+    pub(super) fn is_to_count(&self) -> bool {
+        Instant::now() >= self.next_count
+    }
+
+    /// Takes note that they were counted, however long that took.
+    pub(super) fn counted(&mut self) {
+        self.next_count = Instant::now() + COUNT_EVERY;
     }
 
     /// Takes note that the kernel told of something.
     pub(super) fn disturbed(&mut self) {
-        self.peace = Instant::now() + LEAST_PEACE;
+        self.restless = true;
     }
 }

@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use super::DiskError;
 
-/// A holder that is going needs milliseconds; one that stays is an error worth a second's wait.
-pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// A holder that is going needs milliseconds, or, where it writes a snapshot of a large state, a second or two; one that stays
+/// is an error worth that wait.
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(4);
 /// How often a lock is tried: opening again what was just closed should not be felt.
 pub(super) const LOCK_RETRY: Duration = Duration::from_millis(2);
 
@@ -119,6 +120,11 @@ impl Directory {
         }
         fs::rename(self.next(), self.db())?;
         self.sync_entries()
+    }
+
+    /// Removes what there is of a database that was to take the place of `db/`.
+    pub(super) fn drop_next(&self) -> io::Result<()> {
+        remove_dir(&self.next())
     }
 
     /// Removes the database that was replaced; only when its successor has opened.

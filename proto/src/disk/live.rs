@@ -210,6 +210,8 @@ impl Live {
         if let Err(error) = database::copy(directory, self.db(directory)?, self.mark, mark_record) {
             // no room for both, most likely: the one that is there goes on, and grows before it is tried again
             tracing::warn!(path = %path.display(), %error, "the database could not be written anew");
+            // what there is of it takes the room that the one that goes on needs; if it stays, so does that
+            let _ = directory.drop_next();
             self.shrunk_above = size + size / 2;
             return Ok(false);
         }

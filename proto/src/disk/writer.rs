@@ -7,7 +7,7 @@
 
 use std::mem;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
@@ -38,6 +38,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// A disk until its first error, which stays.
     disk: Mutex<Result<Disk, Arc<DiskError>>>,
+    /// Whether that is an error, for who must not wait for a commit to know.
+    failed: AtomicBool,
     tally: Tally,
 }
 
@@ -77,6 +79,7 @@ impl Writer {
             path: disk.directory.path().into(),
             queue: Mutex::default(),
             disk: Mutex::new(Ok(disk)),
+            failed: AtomicBool::new(false),
             tally: Tally::default(),
         }))
     }
@@ -103,7 +106,7 @@ impl Writer {
 
     /// Says whether a commit failed, after which nothing more is taken.
     pub fn has_failed(&self) -> bool {
-        lock(&self.0.disk).is_err()
+        self.0.failed.load(Ordering::Relaxed)
     }
 
     /// Reads how much was done.
@@ -145,6 +148,7 @@ impl Shared {
             path,
             queue,
             disk,
+            failed,
             tally,
         } = self;
         let mut disk = lock(disk);
@@ -164,6 +168,8 @@ impl Shared {
                 verdicts.push(verdict);
             }
             let verdict = commit(&mut disk, path, &group);
+            // before anybody hears of it
+            failed.store(disk.is_err(), Ordering::Relaxed);
             if verdict.is_ok() {
                 let batches = verdicts.len() as u64;
                 tally.batches.fetch_add(batches, Ordering::Relaxed);

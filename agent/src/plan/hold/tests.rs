@@ -156,3 +156,28 @@ fn a_doubt_is_over_with_the_next_word_of_the_controller_even_if_that_is_no_news(
     assert!(!keeping.unsure);
     assert_eq!(keeping.take(same, 1_000), Ok(None));
 }
+
+#[test]
+fn what_is_held_back_ends_no_doubt() {
+    let mut keeping = serving();
+    keeping.unsure = true;
+    must_hold(&mut keeping, snapshot(2, services(0..2)));
+    assert!(keeping.unsure);
+    let taking = keeping.release(Generation(2)).expect("released");
+    keeping.apply(&taking);
+    assert!(!keeping.unsure);
+}
+
+#[test]
+fn a_store_that_was_restored_is_the_one_that_is_known() {
+    let mut keeping = serving();
+    let other = Update {
+        cluster: "b".to_owned(),
+        ..snapshot(2, services(0..2))
+    };
+    must_hold(&mut keeping, other);
+    // a backup of the first, one service short
+    let taking = taken(&mut keeping, snapshot(3, services(0..23)));
+    assert!(taking.served.is_some());
+    assert_eq!((keeping.cluster.as_str(), &keeping.hold), ("a", &None));
+}

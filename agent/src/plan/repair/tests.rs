@@ -292,8 +292,10 @@ fn each_repair_is_counted_and_the_newest_wait_to_be_told_once() {
         repairs.note(step.key(), repair.clone());
         noted.push(repair);
     }
-    assert_eq!(repairs.take(), noted[50..]);
-    assert_eq!(repairs.take(), []);
+    let (told, counts) = repairs.take();
+    assert_eq!(told, noted[50..]);
+    assert_eq!(&counts, repairs.counts(), "each is counted");
+    assert_eq!(repairs.take(), Default::default());
     assert_eq!(
         *repairs.counts(),
         [("backend", 100), ("virtual_service", 50)].into()
