@@ -103,7 +103,7 @@ impl Collector for Sources {
             ),
             (
                 "weir_agent_degraded",
-                "1 while nothing can be accepted, since it could not be remembered",
+                "1 while the journal cannot be written, or it is not known what it held last",
                 u64::from(self.degraded.borrow().is_some()),
             ),
             (
@@ -153,7 +153,7 @@ impl Collector for Sources {
         for (name, help, label, counts) in [
             (
                 "weir_agent_repairs",
-                "Changes that an audit found somebody else had made, and undid",
+                "Changes that somebody else had made, and that were undone",
                 "kind",
                 repaired
                     .map(|(kind, count)| (kind.to_owned(), count))

@@ -20,7 +20,7 @@ mod wanted;
 
 pub use adopt::{Adoption, adopt};
 pub use diff::{Conflict, Plan, Step, plan};
-pub use drain::{Begun, DrainId, Drained, Drains, Over, begun, unwanted};
+pub use drain::{Begun, DrainId, Drained, Drains, Over, Revised, begun, unwanted};
 pub use flows::Connections;
 pub use fold::{Change, Held, Refusal, Update, fold};
 pub use guard::{Guard, guards};

@@ -230,7 +230,7 @@ impl<K: Kernel> Reconciler<K> {
                     let settled = self.due.is_none() && !self.unsure;
                     if settled && !self.drains.is_empty() && pace.is_to_count() {
                         self.count().await;
-                        pace.counted();
+                        pace.counted(now.elapsed());
                     }
                 }
             }
@@ -261,10 +261,13 @@ impl<K: Kernel> Reconciler<K> {
         if mem::take(&mut self.unsure) {
             self.due = Some(Scope::All);
         }
+        let begins = !begun.is_empty();
         self.ended.extend(self.drains.begin(begun));
-        self.ended
-            .extend(self.drains.revise(keys.into_iter(), &self.held.state));
-        self.tell_drains();
+        let revised = self.drains.revise(keys.into_iter(), &self.held.state);
+        self.ended.extend(revised.ended);
+        if begins || revised.news {
+            self.tell_drains();
+        }
         if takes_silently(&self.held.state) != silently {
             // how ARP is answered, and with it how every VIP is bound
             self.due = Some(Scope::All);

@@ -501,7 +501,7 @@ fn drains(drains: &[DrainProgress]) -> wire::Drains {
             .take(MOST_DRAINS)
             .map(progress_to_wire)
             .collect(),
-        count: drains.len() as u64,
+        count: drains.iter().filter(|drain| !drain.done).count() as u64,
     }
 }
 

@@ -225,7 +225,8 @@ impl Drains {
             _ => None,
         });
         let services: BTreeSet<ItemKey> = services.collect();
-        ended.extend(drains.revise(keys.iter().copied().chain(services), state));
+        let revised = drains.revise(keys.iter().copied().chain(services), state);
+        ended.extend(revised.ended);
         for item in state.items().values() {
             if let Some(drain) = drain_of(item)
                 && !drains.under_way.contains_key(&item.key())
@@ -272,23 +273,19 @@ impl Drains {
     }
 
     /// Ends what a changed state has no more use for: a backend that is back, one whose service is gone, a node that is
-    /// not drained any more. Looks at the keys of a change only. Gives the ended ones.
-    pub fn revise(
-        &mut self,
-        keys: impl Iterator<Item = ItemKey>,
-        state: &NodeState,
-    ) -> Vec<DrainId> {
+    /// not drained any more. Looks at the keys of a change only.
+    pub fn revise(&mut self, keys: impl Iterator<Item = ItemKey>, state: &NodeState) -> Revised {
         let mut ended = Vec::new();
+        let mut news = false;
         for key in keys {
             let item = state.get(&key);
             let drain = item.and_then(drain_of);
             let stands = drain.is_some();
             match drain {
-                None => {
-                    self.done.remove(&key);
-                }
+                None => news |= self.done.remove(&key).is_some(),
                 // what there is nothing to wait for is done at once
                 Some(drain) if !self.under_way.contains_key(&key) => {
+                    news |= !self.done.contains_key(&key);
                     let done = self.done.entry(key);
                     done.or_insert_with(|| finished(key, drain.on_deadline));
                 }
@@ -305,7 +302,8 @@ impl Drains {
                 _ => {}
             }
         }
-        ended
+        news |= !ended.is_empty();
+        Revised { ended, news }
     }
 
     fn end(&mut self, key: &ItemKey) -> Option<DrainId> {
@@ -453,6 +451,15 @@ impl Drains {
         }
         table
     }
+}
+
+/// What a changed state ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revised {
+    /// The drains that are over.
+    pub ended: Vec<DrainId>,
+    /// Whether there is anything else to tell than before.
+    pub news: bool,
 }
 
 /// A drain that is over.

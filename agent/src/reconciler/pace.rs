@@ -89,9 +89,9 @@ impl Pace {
         Instant::now() >= self.next_count
     }
 
-    /// Takes note that they were counted, however long that took.
-    pub(super) fn counted(&mut self) {
-        self.next_count = Instant::now() + COUNT_EVERY;
+    /// Takes note that they were counted, which took so long: a tenth of the time at most goes into that.
+    pub(super) fn counted(&mut self, took: Duration) {
+        self.next_count = Instant::now() + COUNT_EVERY.max(took * 10);
     }
 
     /// Takes note that the kernel told of something.
