@@ -223,7 +223,7 @@ impl<K: Kernel> Reconciler<K> {
                     let now = Instant::now();
                     if now >= pace.next_audit {
                         self.due = Some(Scope::All);
-                    } else if now >= pace.next_try && !faults::planted(Bug::RetryForgotten) {
+                    } else if now >= pace.next_try {
                         self.add_due(self.problems.keys().map(|key| key.unit()).collect());
                     }
                     // what stands at its full weight, or may be newer than what is known, is not to be counted out

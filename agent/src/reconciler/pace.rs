@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use weir_proto::faults::{self, Bug};
 
 /// The wait before what failed is tried again; it doubles up to the audit's interval.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -49,7 +50,7 @@ impl Pace {
         if std::mem::take(&mut self.restless) {
             self.peace = now + LEAST_PEACE;
         }
-        if well {
+        if well || faults::planted(Bug::RetryForgotten) {
             self.retry = FIRST_RETRY;
             self.next_try = now + self.audit_interval;
         } else {
