@@ -1,8 +1,8 @@
 //! What operators confirm: that nodes may take away much of what they serve.
 //!
 //! One number for each node says up to which of its generations an operator has confirmed whatever goes. It is durable,
-//! so that a node that is away, or a controller that restarts, loses no word: an update that leads past it says that much
-//! may go, and a node that says that it holds back nothing later is released.
+//! so that a node that is away, or a controller that restarts, loses no word: an update that leads to it, and not past it,
+//! says that much may go, and a node that says that it holds back nothing later is released.
 
 use std::collections::BTreeMap;
 
