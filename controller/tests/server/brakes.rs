@@ -198,7 +198,7 @@ async fn a_dry_run_with_leave_releases_nobody() {
 }
 
 #[tokio::test]
-async fn a_deletion_with_leave_releases_every_node_that_holds_back() {
+async fn a_deletion_with_leave_releases_the_nodes_that_it_changes() {
     let rig = Rig::start().await;
     rig.apply(vec![web("other", 2, &[1])]).await;
     let (mut agent, _) = held(&rig).await;

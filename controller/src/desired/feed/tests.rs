@@ -176,7 +176,10 @@ fn what_is_confirmed_is_said_of_the_update_that_leads_to_it_and_no_further() {
     };
     assert!(confirmed(Some(4), 5));
     assert!(confirmed(Some(1), 5), "together with earlier changes");
-    assert!(!confirmed(Some(4), 6), "nobody has confirmed what came later");
+    assert!(
+        !confirmed(Some(4), 6),
+        "nobody has confirmed what came later"
+    );
     assert!(!confirmed(Some(3), 4), "it is not there yet");
     assert!(!confirmed(Some(5), 9), "the node has it");
     assert!(!confirmed(None, 5), "what the node would drop is not known");
