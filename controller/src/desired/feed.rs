@@ -83,9 +83,10 @@ impl Feed {
         newest.map_or(Generation(0), |(generation, _)| generation)
     }
 
-    /// Says whether the node holds what it must, by whatever generation it knows it.
+    /// Says whether the node holds what it must, by whatever generation it knows it, and goes on holding it: what is under
+    /// way replaces it, even where the content has since gone back to what the node holds.
     pub(crate) fn is_current(&self, view: &View) -> bool {
-        view.is(self.held_digest())
+        self.in_flight.is_none() && view.is(self.held_digest())
     }
 
     /// Gives the update to send now, if there is one; it is under way from here on.
