@@ -61,27 +61,33 @@ async fn nothing_is_sent(cluster: &Cluster, session: &mut Session) {
 }
 
 #[tokio::test]
-async fn a_failed_commit_leaves_nothing_changed() {
+async fn a_failed_commit_leaves_nothing_changed_and_ends_the_task_with_its_cause() {
     let store = MemoryStore::default();
-    let cluster = start(&store);
+    let (cluster, task) = Cluster::start(store.clone(), store.saved(), Metrics::default());
     apply(&cluster, vec![web(1)]).await.expect("written");
     let mut session = connect(&cluster, "a", None).await;
     let first = update(&mut session).await;
     accept(&cluster, "a", &session, first.generation).await;
+    status(&cluster, "a").await;
     let saved = store.saved();
 
     store.refuse(true);
     let refused = apply(&cluster, vec![web(9)]).await;
     assert!(matches!(refused, Err(Refusal::Store(_))), "{refused:?}");
     assert_eq!(store.saved(), saved);
-    let kept = cluster.get(web(1).reference()).await.expect("it is there");
-    assert_eq!((&kept.resource, kept.revision), (&web(1), Revision(1)));
-    nothing_is_sent(&cluster, &mut session).await;
+    let ended = task.await.expect("it ends by itself");
+    let cause = ended.expect_err("with an error").to_string();
+    assert_eq!(cause, "cannot make the change durable");
+    assert_eq!(session.outbox.recv().await, None, "nothing is sent");
+    let late = apply(&cluster, vec![web(9)]).await;
+    assert!(matches!(late, Err(Refusal::Stopped(_))), "{late:?}");
 
     store.refuse(false);
+    let cluster = start(&store);
+    let kept = cluster.get(web(1).reference()).await.expect("it is there");
+    assert_eq!((&kept.resource, kept.revision), (&web(1), Revision(1)));
     let written = apply(&cluster, vec![web(9)]).await.expect("written");
     assert_eq!(written.revision, Revision(3), "the hello of node a was 2");
-    assert_eq!(update(&mut session).await.generation, Generation(2));
 }
 
 #[tokio::test]

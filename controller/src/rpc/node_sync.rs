@@ -156,7 +156,7 @@ impl Stream {
                         return Err(Status::aborted(format!("{node} was deleted; it registers again with its next hello")));
                     }
                     None => {
-                        return Err(Status::aborted("updates were accepted before they were read"));
+                        return Err(Status::aborted("updates were accepted before they were read, or the controller stops"));
                     }
                 },
                 () = self.answers.closed() => return Ok(()),
