@@ -22,12 +22,15 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     registry: Arc<Registry>,
-    ready: watch::Receiver<bool>,
+    ready: watch::Receiver<Ready>,
 }
+
+/// Whether the controller is ready, or why it is not.
+pub(crate) type Ready = Result<(), String>;
 
 impl Admin {
     /// Shows the metrics of a registry, and whether the controller is ready.
-    pub(crate) fn new(registry: Registry, ready: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(registry: Registry, ready: watch::Receiver<Ready>) -> Self {
         Self {
             registry: Arc::new(registry),
             ready,
@@ -56,12 +59,11 @@ async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Ready from when the store is loaded until the controller stops.
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if *admin.ready.borrow() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n")
+/// Ready from when the store is loaded until the controller stops, or can write nothing any more.
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
+    match &*admin.ready.borrow() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

@@ -9,11 +9,11 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::admin::{Admin, Metrics};
+use crate::admin::{Admin, Metrics, Ready};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc;
@@ -69,7 +69,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let (stop, stopping) = watch::channel(false);
-    let (ready, is_ready) = watch::channel(false);
+    let (ready, is_ready) = watch::channel(Err("starting".to_owned()));
     let mut tasks = JoinSet::new();
     // first of all, so that /livez answers while the store is loaded
     let admin = Admin::new(registry, is_ready).serve(admins, stopped(stopping.clone()));
@@ -80,10 +80,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         opened.with_context(|| format!("cannot load {}", config.data_dir.display()))?;
     info!(revision = %saved.revision, resources = saved.resources.len(), "store loaded");
     let (cluster, owner) = Cluster::start(store, saved, metrics);
-    tasks.spawn(async { owner.await.context("the cluster's task failed") });
+    let _ = ready.send_replace(Ok(()));
+    tasks.spawn(watch_over(owner, ready.clone()));
     let server = rpc::serve(operators, cluster, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
-    tasks.spawn(tell_ready(ready, stopping));
+    tasks.spawn(tell_stopping(ready, stopping));
     info!(%operator_addr, %admin_addr, "serving");
     Ok(Running {
         operator_addr,
@@ -140,17 +141,60 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     bound.with_context(|| format!("cannot listen on {address}"))
 }
 
-async fn tell_ready(
-    ready: watch::Sender<bool>,
+/// Waits until the cluster's task ends. With a store that takes no write it says that nobody is served here any more; the
+/// controller then ends, so that whoever starts it again has it read what is true.
+async fn watch_over<E>(
+    owner: JoinHandle<Result<(), E>>,
+    ready: watch::Sender<Ready>,
+) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let ended = owner.await.context("the cluster's task failed")?;
+    let ended = ended.context("the store took no write");
+    if let Err(error) = &ended {
+        let _ = ready.send_replace(Err(format!("{error:#}")));
+    }
+    ended
+}
+
+/// Says that the controller stops, unless there was another reason before.
+async fn tell_stopping(
+    ready: watch::Sender<Ready>,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    ready.send_replace(true);
     stopped(stopping).await;
-    ready.send_replace(false);
+    ready.send_if_modified(|ready| {
+        let was = ready.is_ok();
+        if was {
+            *ready = Err("stopping".to_owned());
+        }
+        was
+    });
     Ok(())
 }
 
 /// Waits until the controller is told to stop, or nobody is left who could tell it.
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_takes_no_write_is_why_nothing_is_ready_and_the_controller_ends() {
+        let (ready, is_ready) = watch::channel(Ok(()));
+        let lost = std::io::Error::other("the disk is full");
+        let owner = tokio::spawn(async { Err(lost) });
+        let ended = watch_over(owner, ready.clone()).await;
+        let why = "the store took no write: the disk is full";
+        assert_eq!(format!("{:#}", ended.expect_err("an error")), why);
+        assert_eq!(*is_ready.borrow(), Err(why.to_owned()));
+        // that it stops then is no news
+        let (_stop, stopping) = watch::channel(true);
+        tell_stopping(ready, stopping).await.expect("told");
+        assert_eq!(*is_ready.borrow(), Err(why.to_owned()));
+    }
 }

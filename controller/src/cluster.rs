@@ -74,8 +74,8 @@ pub(crate) enum Refusal {
         oldest: Revision,
         newest: Revision,
     },
-    #[error("the write did not reach the store, nothing has changed")]
-    Store(#[source] StoreError),
+    #[error("the change may not have reached the store, and the controller starts again")]
+    Store(#[source] Arc<StoreError>),
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
@@ -252,12 +252,13 @@ enum Command {
 
 impl Cluster {
     /// Starts the task that owns the cluster, where it was left. The task ends when the last `Cluster` is
-    /// gone.
+    /// gone, and with an error when the store took no write: whether it is there after all only the store can tell
+    /// when it is opened again.
     pub(crate) fn start<S: Store>(
         store: S,
         saved: Saved,
         metrics: Metrics,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> (Self, JoinHandle<Result<(), Arc<StoreError>>>) {
         let (commands, inbox) = mpsc::channel(WAITING_COMMANDS);
         let (bell, nodes_changed) = watch::channel(0);
         let owner = Owner::new(store, saved, bell, metrics);

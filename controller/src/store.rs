@@ -1,7 +1,7 @@
 //! The durable state of the cluster, behind one narrow trait that knows nothing of any database.
 //!
-//! One commit is one write of the cluster: all of it survives a power cut, or, after an error, none of it
-//! counts and the cluster in memory stays as it was.
+//! One commit is one write of the cluster: all of it survives a power cut. After an error it is there whole or not
+//! at all, which is known when the store is opened again, and no other write is taken until then.
 
 mod disk;
 #[cfg(test)]

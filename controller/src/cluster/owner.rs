@@ -13,7 +13,7 @@ use super::nodes::NodeEntry;
 use super::{Command, Page, Refusal, Statuses, Watching, WriteOptions, Written};
 use crate::admin::Metrics;
 use crate::desired::{Desired, NodeStatus, Outcome, Stored, Tally, reference};
-use crate::store::{Saved, Store};
+use crate::store::{Saved, Store, StoreError};
 
 /// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
 /// still in the log when it comes back.
@@ -22,6 +22,8 @@ const WATCH_DEPTH: usize = 1_024;
 /// All that the task owns.
 pub(super) struct Owner<S> {
     pub(super) store: S,
+    /// Why the store took no write: it takes none any more.
+    pub(super) lost: Option<Arc<StoreError>>,
     pub(super) desired: Desired,
     pub(super) revision: Revision,
     /// Whether there is, or ever was, a service. While there was none nothing is sent to any node: a
@@ -64,6 +66,7 @@ impl<S: Store> Owner<S> {
         });
         let owner = Self {
             store,
+            lost: None,
             revision,
             served,
             nodes: entries.collect(),
@@ -80,11 +83,18 @@ impl<S: Store> Owner<S> {
         owner
     }
 
-    /// Serves until nobody is left who could ask.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+    /// Serves until nobody is left who could ask, or the store took no write; whoever asked for that is answered.
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Command>,
+    ) -> Result<(), Arc<StoreError>> {
         while let Some(command) = inbox.recv().await {
             self.serve(command).await;
+            if let Some(error) = self.lost.take() {
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     async fn serve(&mut self, command: Command) {

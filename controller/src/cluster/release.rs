@@ -1,8 +1,8 @@
 //! What operators confirm: that nodes may take away much of what they serve.
 //!
 //! One number for each node says up to which of its generations an operator has confirmed whatever goes. It is durable,
-//! so that a node that is away, or a controller that restarts, loses no word: an update that leads past it says that much
-//! may go, and a node that says that it holds back nothing later is released.
+//! so that a node that is away, or a controller that restarts, loses no word: an update that leads to it, and not past it,
+//! says that much may go, and a node that says that it holds back nothing later is released.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use weir_proto::model::{Generation, Kind, NodeName};
 
 use super::owner::Owner;
 use super::{Outgoing, Refusal};
-use crate::desired::{Change, reference};
+use crate::desired::{Change, Outcome, reference};
 use crate::store::{Store, Write};
 
 impl<S: Store> Owner<S> {
@@ -66,27 +66,26 @@ impl<S: Store> Owner<S> {
         }
     }
 
-    /// Gives what a change confirms that nodes may take away much: on nodes that see it, on those that hold what it leaves
-    /// as it is, and on all that hold something back, each up to the generation that it must hold after the change.
+    /// Gives what a change confirms that nodes may take away much: on nodes that see it, and on those that hold what it
+    /// leaves as it is, each up to the generation that it must hold after the change. What another node holds back has
+    /// reasons of its own, which whoever wrote this did not look at.
     pub(super) fn confirmed_by(&self, change: &Change) -> BTreeMap<NodeName, Generation> {
-        let mut confirmed = BTreeMap::new();
-        for (name, entry) in &self.nodes {
-            if entry.progress.held_back().is_some() {
-                let view = self.desired.view(name);
-                confirmed.extend(view.map(|view| (name.clone(), view.generation())));
+        let mut confirmed = change.targets();
+        for (reference, outcome) in &change.outcomes {
+            if (reference.kind, *outcome) != (Kind::Node, Outcome::Unchanged) {
+                continue;
+            }
+            // a node that is named itself: other labels may be what it holds back
+            let named = NodeName::new(&reference.name).ok();
+            let view = named.and_then(|name| Some((self.desired.view(&name)?.generation(), name)));
+            if let Some((generation, name)) = view {
+                confirmed.entry(name).or_insert(generation);
             }
         }
-        // these say the later generation where there is one
-        confirmed.extend(change.targets());
         confirmed.retain(|name, generation| {
             let entry = self.nodes.get(name);
             entry.is_none_or(|entry| entry.confirmed < *generation)
         });
-        for (name, node) in change.nodes() {
-            if node.is_none() {
-                confirmed.remove(&name);
-            }
-        }
         confirmed
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use weir_proto::model::{Capability, Node, Scheduler, Service};
 
 use crate::desired::RejectedReason;
-use crate::desired::samples::{backend, capability, node, node_name, service, vip};
+use crate::desired::samples::{backend, capability, labels, node, node_name, service, vip};
 use crate::store::memory::MemoryStore;
 
 fn start(store: &MemoryStore) -> Cluster {
@@ -61,27 +61,33 @@ async fn nothing_is_sent(cluster: &Cluster, session: &mut Session) {
 }
 
 #[tokio::test]
-async fn a_failed_commit_leaves_nothing_changed() {
+async fn a_failed_commit_leaves_nothing_changed_and_ends_the_task_with_its_cause() {
     let store = MemoryStore::default();
-    let cluster = start(&store);
+    let (cluster, task) = Cluster::start(store.clone(), store.saved(), Metrics::default());
     apply(&cluster, vec![web(1)]).await.expect("written");
     let mut session = connect(&cluster, "a", None).await;
     let first = update(&mut session).await;
     accept(&cluster, "a", &session, first.generation).await;
+    status(&cluster, "a").await;
     let saved = store.saved();
 
     store.refuse(true);
     let refused = apply(&cluster, vec![web(9)]).await;
     assert!(matches!(refused, Err(Refusal::Store(_))), "{refused:?}");
     assert_eq!(store.saved(), saved);
-    let kept = cluster.get(web(1).reference()).await.expect("it is there");
-    assert_eq!((&kept.resource, kept.revision), (&web(1), Revision(1)));
-    nothing_is_sent(&cluster, &mut session).await;
+    let ended = task.await.expect("it ends by itself");
+    let cause = ended.expect_err("with an error").to_string();
+    assert_eq!(cause, "cannot make the change durable");
+    assert_eq!(session.outbox.recv().await, None, "nothing is sent");
+    let late = apply(&cluster, vec![web(9)]).await;
+    assert!(matches!(late, Err(Refusal::Stopped(_))), "{late:?}");
 
     store.refuse(false);
+    let cluster = start(&store);
+    let kept = cluster.get(web(1).reference()).await.expect("it is there");
+    assert_eq!((&kept.resource, kept.revision), (&web(1), Revision(1)));
     let written = apply(&cluster, vec![web(9)]).await.expect("written");
     assert_eq!(written.revision, Revision(3), "the hello of node a was 2");
-    assert_eq!(update(&mut session).await.generation, Generation(2));
 }
 
 #[tokio::test]
@@ -453,4 +459,52 @@ async fn what_a_deleted_nodes_kernel_can_do_is_forgotten() {
     apply(&cluster, vec![Resource::Node(node("a", &[])), twos()])
         .await
         .expect("nothing is known of the node that has its name now");
+}
+
+#[tokio::test]
+async fn leave_is_for_the_nodes_of_the_batch_and_not_for_what_others_hold_back() {
+    let store = MemoryStore::default();
+    let cluster = start(&store);
+    let on_rack = |name: &str, rack: &str, weight: u32| {
+        let backend = format!("10.0.0.1:80*{weight}");
+        let frontend = format!("10.1.0.{rack}:80");
+        Resource::Service(Service {
+            node_selector: labels(&[("rack", rack)]),
+            ..service(name, &[frontend.as_str()], &[backend.as_str()])
+        })
+    };
+    let a = Resource::Node(node("a", &[("rack", "1")]));
+    let b = Resource::Node(node("b", &[("rack", "2")]));
+    let all = vec![a.clone(), b, on_rack("one", "1", 1), on_rack("two", "2", 1)];
+    apply(&cluster, all).await.expect("written");
+    let session = connect(&cluster, "a", None).await;
+    let hold = Some(Hold {
+        generation: Generation(1),
+        ..Hold::default()
+    });
+    let condition = Said::Condition {
+        hold,
+        degraded: None,
+    };
+    let said = cluster.said(node_name("a"), session.id, condition).await;
+    assert_eq!(said, Ok(()));
+    let with_leave = WriteOptions {
+        allow_mass_delete: true,
+        ..WriteOptions::default()
+    };
+    let of_b = vec![on_rack("two", "2", 2)];
+    let written = cluster.apply(of_b, Places::default(), with_leave).await;
+    written.expect("written");
+    let confirmed = store.saved().confirmed;
+    assert_eq!(confirmed, [(node_name("b"), Generation(2))].into());
+    let written = cluster.apply(vec![a], Places::default(), with_leave).await;
+    written.expect("written");
+    assert_eq!(
+        store.saved().confirmed,
+        [
+            (node_name("a"), Generation(1)),
+            (node_name("b"), Generation(2))
+        ]
+        .into()
+    );
 }

@@ -85,10 +85,13 @@ impl<S: Store> Owner<S> {
         Ok(())
     }
 
-    pub(super) async fn commit(&self, write: Write) -> Result<(), Refusal> {
+    pub(super) async fn commit(&mut self, write: Write) -> Result<(), Refusal> {
         let revision = write.revision;
-        self.store.commit(write).await.map_err(|error| {
+        let committed = self.store.commit(write).await;
+        committed.map_err(|error| {
             error!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
+            let error = Arc::new(error);
+            self.lost = Some(Arc::clone(&error));
             Refusal::Store(error)
         })
     }

@@ -83,9 +83,10 @@ impl Feed {
         newest.map_or(Generation(0), |(generation, _)| generation)
     }
 
-    /// Says whether the node holds what it must, by whatever generation it knows it.
+    /// Says whether the node holds what it must, by whatever generation it knows it, and goes on holding it: what is under
+    /// way replaces it, even where the content has since gone back to what the node holds.
     pub(crate) fn is_current(&self, view: &View) -> bool {
-        view.is(self.held_digest())
+        self.in_flight.is_none() && view.is(self.held_digest())
     }
 
     /// Gives the update to send now, if there is one; it is under way from here on.
@@ -124,11 +125,12 @@ impl Feed {
         })
     }
 
-    /// Says whether an update brings the node something that an operator has confirmed up to a generation: what the node
-    /// holds is older than that, and what it is sent is not. Of a node that holds nothing it is not known what it misses.
+    /// Says whether an operator has confirmed all that an update brings the node: what the node holds is older than what
+    /// was confirmed, and nothing came after that. What came later nobody has confirmed, and in one update with it the two
+    /// cannot be told apart. Of a node that holds nothing it is not known what it misses.
     pub(crate) fn brings_confirmed(&self, confirmed: Generation, update: &Update) -> bool {
         let older = self.held.is_some_and(|(held, _)| held < confirmed);
-        older && confirmed <= update.generation
+        older && confirmed == update.generation
     }
 
     /// Notes that a generation is durable on the node. Says whether it was the one under way.

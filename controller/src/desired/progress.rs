@@ -252,7 +252,7 @@ impl NodeProgress {
 
     /// Gives what the node has accepted and converged on. A connected node that holds the wanted content by
     /// another generation (the content went back to what it was, or the controller lost its count) is sent
-    /// nothing, and holds the wanted generation.
+    /// nothing, and holds the wanted generation, unless something else is still on its way there.
     fn reached(&self, view: &View, feed: &Feed) -> (Generation, Generation) {
         let held = feed.held().map_or(Generation(0), |(held, _)| held);
         if !self.connected || !feed.is_current(view) {

@@ -123,7 +123,11 @@ impl Stream {
                         return Ok(());
                     };
                     let said = match said(request) {
-                        Ok(said) => said,
+                        Ok(Some(said)) => said,
+                        Ok(None) => {
+                            warn!(%node, "an agent says what this version does not know");
+                            continue;
+                        }
                         Err(status) => {
                             warn!(%node, error = status.message(), "an agent says what cannot be read");
                             return Err(status);
@@ -152,7 +156,7 @@ impl Stream {
                         return Err(Status::aborted(format!("{node} was deleted; it registers again with its next hello")));
                     }
                     None => {
-                        return Err(Status::aborted("updates were accepted before they were read"));
+                        return Err(Status::aborted("updates were accepted before they were read, or the controller stops"));
                     }
                 },
                 () = self.answers.closed() => return Ok(()),
@@ -173,22 +177,24 @@ impl Stream {
     }
 }
 
-fn said(request: wire::SyncRequest) -> Result<Said, Status> {
-    match request.message {
+/// Reads what an agent says; none: it is of a kind that only a later version knows, and which no node depends on.
+fn said(request: wire::SyncRequest) -> Result<Option<Said>, Status> {
+    let said = match request.message {
         Some(Message::Accepted(wire::Accepted { generation })) => {
-            Ok(Said::Accepted(Generation(generation)))
+            Said::Accepted(Generation(generation))
         }
-        Some(Message::Converged(converged)) => Ok(read_converged(converged)),
-        Some(Message::Rejected(rejected)) => read_rejected(rejected).map(Said::Rejected),
-        Some(Message::Condition(wire::Condition { hold, degraded })) => Ok(Said::Condition {
+        Some(Message::Converged(converged)) => read_converged(converged),
+        Some(Message::Rejected(rejected)) => Said::Rejected(read_rejected(rejected)?),
+        Some(Message::Condition(wire::Condition { hold, degraded })) => Said::Condition {
             hold: hold.map(hold_from_wire),
             degraded: degraded.map(degraded_from_wire),
-        }),
-        Some(Message::Drains(drains)) => Ok(read_drains(&drains)),
-        Some(Message::Repairs(repairs)) => Ok(read_repairs(repairs)),
-        Some(Message::Hello(_)) => Err(Status::invalid_argument("hello: it is said once")),
-        None => Err(Status::invalid_argument("message: missing")),
-    }
+        },
+        Some(Message::Drains(drains)) => read_drains(&drains),
+        Some(Message::Repairs(repairs)) => read_repairs(repairs),
+        Some(Message::Hello(_)) => return Err(Status::invalid_argument("hello: it is said once")),
+        None => return Ok(None),
+    };
+    Ok(Some(said))
 }
 
 /// Reads a verdict. A failure that cannot be read still counts: it does not cut the stream that all others
@@ -267,7 +273,14 @@ fn read_rejected(rejected: wire::Rejected) -> Result<Rejected, Status> {
         Ok(Reason::Invalid) => RejectedReason::Invalid,
         Ok(Reason::Journal) => RejectedReason::Journal,
         Ok(Reason::Unspecified) => return Err(bad("reason", Refused::Missing)),
-        Err(_) => return Err(bad("reason", Refused::Enum(number, "reason"))),
+        Err(_) => {
+            // of a later version; that it was not taken is what counts, and the cause says why
+            warn!(
+                number,
+                "an agent has a reason that this version does not know"
+            );
+            RejectedReason::Invalid
+        }
     };
     let held = match rejected.held_generation {
         0 => None,

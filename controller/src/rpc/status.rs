@@ -123,11 +123,11 @@ mod tests {
     #[test]
     fn a_failed_store_is_unavailable_with_its_cause() {
         let cause = crate::store::StoreError::Commit("the disk is full".into());
-        let status = refusal(Refusal::Store(cause));
+        let status = refusal(Refusal::Store(cause.into()));
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(
             status.message(),
-            "the write did not reach the store, nothing has changed: \
+            "the change may not have reached the store, and the controller starts again: \
              cannot make the change durable: the disk is full"
         );
     }

@@ -314,3 +314,23 @@ async fn a_stream_that_begins_or_goes_on_wrongly_is_ended_with_the_reason() {
     let end = agent.hear().await.expect_err("the end");
     assert_eq!(end.message(), "rejected.reason: missing");
 }
+
+#[tokio::test]
+async fn what_only_a_later_agent_says_does_not_end_its_stream() {
+    let rig = Rig::start().await;
+    rig.apply(vec![web("web", 1, &[1])]).await;
+    let mut agent = rig.agent("a", None).await;
+    agent.hears_next(1).await;
+    agent.say_what_nobody_knows().await;
+    let rejected = wire::Rejected {
+        generation: 1,
+        reason: 99,
+        cause: "the moon is full".to_owned(),
+        ..wire::Rejected::default()
+    };
+    agent.say(Message::Rejected(rejected)).await;
+    let node = rig.node("a", |node| !node.rejection.is_empty()).await;
+    assert_eq!(node.rejection, "generation 1: INVALID: the moon is full");
+    rig.apply(vec![web("web", 1, &[2])]).await;
+    agent.hears_next(2).await;
+}

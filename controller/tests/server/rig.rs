@@ -138,6 +138,12 @@ impl Agent {
         self.says.send(request).await.expect("the stream is open");
     }
 
+    /// Says something of a kind that only a later version knows: to all others there is nothing in it.
+    pub(crate) async fn say_what_nobody_knows(&mut self) {
+        let request = wire::SyncRequest { message: None };
+        self.says.send(request).await.expect("the stream is open");
+    }
+
     /// Gives the next chunk, or how the stream ended.
     pub(crate) async fn hear(&mut self) -> Result<wire::Update, Status> {
         match self.hear_anything().await? {

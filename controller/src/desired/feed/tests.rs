@@ -165,7 +165,7 @@ fn an_empty_state_has_a_generation_too() {
 }
 
 #[test]
-fn what_is_confirmed_comes_with_the_update_that_leads_past_it() {
+fn what_is_confirmed_is_said_of_the_update_that_leads_to_it_and_no_further() {
     let confirmed = |held: Option<u64>, generation: u64| {
         let mut view = View::restore([vip("10.1.0.1")].iter(), None);
         view.raise(Generation(generation));
@@ -175,7 +175,11 @@ fn what_is_confirmed_comes_with_the_update_that_leads_past_it() {
         feed.brings_confirmed(Generation(5), &update)
     };
     assert!(confirmed(Some(4), 5));
-    assert!(confirmed(Some(1), 9), "together with later changes");
+    assert!(confirmed(Some(1), 5), "together with earlier changes");
+    assert!(
+        !confirmed(Some(4), 6),
+        "nobody has confirmed what came later"
+    );
     assert!(!confirmed(Some(3), 4), "it is not there yet");
     assert!(!confirmed(Some(5), 9), "the node has it");
     assert!(!confirmed(None, 5), "what the node would drop is not known");

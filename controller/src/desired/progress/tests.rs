@@ -1,3 +1,4 @@
+use super::super::compile::Part;
 use super::super::feed::RejectedReason;
 use super::super::samples::{node, node_name, vip};
 use super::*;
@@ -222,4 +223,51 @@ fn the_last_repairs_are_kept_and_all_are_counted() {
     let last: VecDeque<Repair> = (50..150).map(repair).collect();
     assert_eq!(*told.repairs, last);
     assert_eq!(told.repair_counts, counts(1_090));
+}
+
+#[test]
+fn a_node_is_not_there_while_what_was_taken_back_is_on_its_way() {
+    let a = vip("10.1.0.1");
+    let b = vip("10.1.0.2");
+    let mut view = View::restore([a].iter(), None);
+    view.raise(Generation(10));
+    let held = Some((Generation(10), view.digest()));
+    let mut progress = NodeProgress::default();
+    progress.hello(&hello(held), 100);
+    progress.converged(Generation(10), Vec::new(), 0, 100);
+    let mut feed = Feed::hello(held, &mut view);
+    let reached = |progress: &NodeProgress, view: &View, feed: &Feed| {
+        let status = status(progress, view, feed);
+        (status.wanted.0, status.accepted.0, status.converged.0)
+    };
+    assert_eq!(reached(&progress, &view, &feed), (10, 10, 10));
+
+    let more = Part {
+        claimed: vec![&b],
+        ..Part::default()
+    };
+    let prepared = view.prepare(&[more]).expect("a change");
+    view.take(prepared);
+    let sent = feed.next(&mut view).expect("an update");
+    assert_eq!(sent.generation, Generation(11));
+    let back = Part {
+        released: vec![b.key()],
+        ..Part::default()
+    };
+    let prepared = view.prepare(&[back]).expect("a change");
+    view.take(prepared);
+    assert_eq!(feed.next(&mut view), None, "one is under way");
+    assert_eq!(reached(&progress, &view, &feed), (12, 10, 10));
+
+    assert!(feed.accepted(Generation(11)));
+    progress.accepted(200);
+    assert_eq!(reached(&progress, &view, &feed), (12, 11, 10));
+    let again = feed.next(&mut view).expect("an update");
+    assert_eq!(
+        (again.generation, again.base, again.removed),
+        (Generation(12), Some(Generation(11)), vec![b.key()])
+    );
+    assert!(feed.accepted(Generation(12)));
+    progress.converged(Generation(12), Vec::new(), 0, 300);
+    assert_eq!(reached(&progress, &view, &feed), (12, 12, 12));
 }
