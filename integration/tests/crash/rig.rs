@@ -22,7 +22,6 @@ use weir_integration::weir::{AgentProgram, Weir};
 use crate::churn::{Churn, Told};
 use crate::eyes::Eyes;
 use crate::model;
-use crate::warm;
 
 /// The one node.
 const NODE: &str = "node-a";
@@ -75,7 +74,6 @@ impl Rig {
             name: program,
             environment: vec![
                 ("WEIR_FAULT".to_owned(), order),
-                ("WEIR_AGENT_ADMIN_LISTEN".to_owned(), warm::ADMIN.to_owned()),
                 // to look up the names for one takes longer than all else in the guest
                 ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
             ],
@@ -175,9 +173,14 @@ impl Rig {
         run(&self.topology.node(NODE)?.netns, line)
     }
 
-    /// Does something within the node.
-    pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T> {
-        self.topology.node(NODE)?.netns.enter(act)
+    /// Fails unless the agent has brought the kernel to its journal since it was started.
+    pub(crate) fn is_ready(&self) -> Result<()> {
+        self.weir.agent_is_ready(&self.topology, NODE)
+    }
+
+    /// A number that the agent tells.
+    pub(crate) fn counts(&self, name: &str) -> Result<u64> {
+        self.weir.agent_counts(&self.topology, NODE, name)
     }
 
     /// Waits until the kernel was looked at once more, from beginning to end.
