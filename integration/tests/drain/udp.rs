@@ -34,8 +34,11 @@ fn a_client_of_datagrams_is_answered_by_another_backend_when_its_own_is_taken_ou
             Ok(())
         })?;
         weighs(site, first, None)?;
-        let known = flows(site, "udp", first)?;
-        ensure!(known.is_empty(), "{known}");
-        Ok(())
+        // what conntrack knew goes after the pass
+        eventually("conntrack forgets", SOON, || {
+            let known = flows(site, "udp", first)?;
+            ensure!(known.is_empty(), "{known}");
+            Ok(())
+        })
     })
 }
