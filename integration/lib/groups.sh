@@ -72,7 +72,13 @@ group_power() {
 }
 
 group_damage() {
-  need strace=strace || { fail damage "no strace"; return; }
+  local reason
+  [ "$(id -u)" -eq 0 ] || { fail damage "must be root, to mount small file systems"; return; }
+  need strace=strace ip=iproute2 unshare=util-linux mount=mount || { fail damage "programs are missing"; return; }
+  reason=$(integration/kernel/native true 2>&1) || {
+    fail damage "no namespaces or no tmpfs to be had here: ${reason//$'\n'/; }"
+    return
+  }
   cargo build --workspace --bins || { fail damage "does not build"; return; }
   # root of its own mount namespace: it makes small file systems, and some that are read-only
   one_test weir-integration damage "$top/integration/kernel/native"
@@ -111,14 +117,15 @@ group_kernel() {
 }
 
 # Builds the agent that can be made to fail and puts it aside; the programs as they are shipped stay in their place.
-faulty_agent() {
-  local programs status
-  programs=$(target_directory)/debug
-  cargo build --workspace --bins --features weir-integration/faults &&
-    install -m 755 "$programs/weir-agent" "$programs/weir-agent-faults"
-  status=$?
-  cargo build --workspace --bins && return "$status"
-}
+faulty_agent() (
+  agent=$(target_directory)/debug/weir-agent
+  # unless all goes well there is none: the next build puts the shipped one back
+  trap 'rm -f "$agent"' EXIT
+  cargo build --workspace --bin weir-agent --features weir-integration/faults &&
+    install -m 755 "$agent" "$agent-faults" &&
+    cargo build --workspace --bins || exit
+  trap - EXIT
+)
 
 group_crash() {
   need_kernel || { fail crash "no kernel with ip_vs to be had"; return; }
@@ -129,7 +136,7 @@ group_crash() {
     [ -n "$executable" ] || { fail crash "the tests of weir-$crate do not build with faults"; return; }
     tests+=("WEIR_TESTS_${crate^^}=$executable")
     # how faults are ordered: the group unit builds without them
-    if [ "$crate" = proto ]; then rust_tests lib "weir_proto, faults" "$directory" "$executable" faults::; fi
+    if [ "$crate" = proto ]; then rust_tests --filter=faults:: lib "weir_proto, faults" "$directory" "$executable"; fi
   done
   one_test weir-integration planted env "${tests[@]}"
   # some five minutes where nothing else runs

@@ -12,7 +12,7 @@ pub const HTTP_PORT: u16 = 8080;
 pub const UDP_PORT: u16 = 8053;
 
 /// A client that has not sent its request by then never will.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until a socket fails: `NAME CLIENT` as an HTTP body, `NAME CLIENT PAYLOAD` as a datagram.
 pub fn serve(name: &str) -> io::Result<()> {

@@ -13,17 +13,17 @@ use crate::daemon::Daemon;
 use crate::program;
 use crate::topology::{Node, Topology};
 
-/// Opening a database and a socket takes well under a second, even in the guest.
-const START: Duration = Duration::from_secs(20);
+/// Opening a database and a socket takes well under a second, even in the guest; where others are at work, longer.
+const START: Duration = Duration::from_secs(60);
 /// How long a daemon may take to end when asked.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(30);
 
 /// What a scenario takes out of a kernel stays out until it has looked: no audit puts it back meanwhile.
 const AUDIT_SECONDS: u64 = 3_600;
 /// Where an agent tells how it is, in its own namespace.
 const AGENT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7422);
-/// A page of an agent takes milliseconds.
-const PAGE_PATIENCE: Duration = Duration::from_secs(5);
+/// A page of an agent takes milliseconds; where others are at work, longer.
+const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The programs, running. What they keep lies in the directory given, which outlives them.
 #[derive(Debug)]

@@ -4,11 +4,19 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use tokio::runtime::Builder;
 use weir_integration::scribe::{SCHEMA, Size, batch, generation};
 use weir_proto::disk::{Recovered, Writer, recover};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    // all writes by one thread: strace(1) counts the calls of each by themselves
+    let runtime = Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .build()?;
+    runtime.block_on(write())
+}
+
+async fn write() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (dir, until, size) = match args.as_slice() {

@@ -22,16 +22,11 @@ use weir_integration::weir::{AgentProgram, Weir};
 use crate::churn::{Churn, Told};
 use crate::eyes::Eyes;
 use crate::model;
-use crate::warm;
 
 /// The one node.
 const NODE: &str = "node-a";
 /// The service that no change touches.
 const WEB: &str = "10.100.100.100:8080";
-/// How long the client waits for each step of a request: all of the node shares the guest's one processor, and an answer
-/// may take its time. What must not happen is that a packet is lost: the kernel answers a SYN before any program runs, and
-/// counts those that it sent again after a second.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an agent may take to come to something in the guest, where a system call takes two hundred times as long:
 /// a deadline, not a measure.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -43,8 +38,6 @@ pub(crate) struct Rig {
     weir: Weir,
     eyes: Eyes,
     load: Load,
-    /// SYNs that the client had sent again before anything happened.
-    resent: u64,
     before: KernelState,
     /// How much of the agent's log was there when it was last started.
     logged: u64,
@@ -75,7 +68,6 @@ impl Rig {
             name: program,
             environment: vec![
                 ("WEIR_FAULT".to_owned(), order),
-                ("WEIR_AGENT_ADMIN_LISTEN".to_owned(), warm::ADMIN.to_owned()),
                 // to look up the names for one takes longer than all else in the guest
                 ("RUST_BACKTRACE".to_owned(), "0".to_owned()),
             ],
@@ -87,15 +79,13 @@ impl Rig {
         eventually("the node holds what it begins with", SOON, || {
             held(&churn.told(), &eyes)
         })?;
-        let resent = resent(&topology.client)?;
-        let load = Load::start_patient(&topology.client, Proto::Tcp, WEB.parse()?, PATIENCE)?;
+        let load = Load::start(&topology.client, Proto::Tcp, WEB.parse()?)?;
         Ok(Self {
             churn,
             seed,
             weir,
             eyes,
             load,
-            resent,
             before,
             logged: 0,
             accepted: 0,
@@ -175,9 +165,14 @@ impl Rig {
         run(&self.topology.node(NODE)?.netns, line)
     }
 
-    /// Does something within the node.
-    pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> Result<T> {
-        self.topology.node(NODE)?.netns.enter(act)
+    /// Fails unless the agent has brought the kernel to its journal since it was started.
+    pub(crate) fn is_ready(&self) -> Result<()> {
+        self.weir.agent_is_ready(&self.topology, NODE)
+    }
+
+    /// A number that the agent tells.
+    pub(crate) fn counts(&self, name: &str) -> Result<u64> {
+        self.weir.agent_counts(&self.topology, NODE, name)
     }
 
     /// Waits until the kernel was looked at once more, from beginning to end.
@@ -209,8 +204,6 @@ impl Rig {
             "{outcome}: {:?}",
             outcome.failed
         );
-        let lost = resent(&self.topology.client)? - self.resent;
-        ensure!(lost == 0, "{lost} SYNs had no answer");
         let mut gone = kernel.lost_since(&self.before);
         // settings that the agent needs otherwise
         gone.retain(|line| !line.contains('='));
@@ -237,19 +230,6 @@ fn generations(log: &str, kind: &str) -> impl Iterator<Item = u64> {
         let (_, rest) = line.split_once(" generation=")?;
         rest.split(' ').next()?.parse().ok()
     })
-}
-
-/// How many SYNs a namespace has sent again (`TCPSynRetrans`, `net/ipv4/proc.c`).
-fn resent(netns: &Netns) -> Result<u64> {
-    // not /proc/net, which is that of the process's first thread
-    let path = "/proc/thread-self/net/netstat";
-    let text = netns.enter(|| fs::read_to_string(path))??;
-    let mut tables = text.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (names, values) = tables.next().zip(tables.next()).context("no TcpExt")?;
-    let mut counters = names.split(' ').zip(values.split(' '));
-    let counter = counters.find(|(name, _)| *name == "TCPSynRetrans");
-    let (_, value) = counter.context("no TCPSynRetrans")?;
-    value.parse().context("TCPSynRetrans is no number")
 }
 
 fn run(netns: &Netns, line: &str) -> Result<()> {

@@ -1,8 +1,12 @@
 //! How much a journal takes on disk.
 
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use weir_integration::eventually::eventually;
 use weir_integration::random::Random;
 use weir_proto::disk::{Batch, Disk, Records, Writer};
 
@@ -11,6 +15,8 @@ use crate::MEMORY;
 const CHANGES: usize = 1_000_000;
 /// Commits of one change each that are under way together, as in a burst.
 const TOGETHER: usize = 500;
+/// How long the writer may take to let go of the directory after the last commit.
+const CLOSED: Duration = Duration::from_secs(60);
 
 fn change(random: &mut Random, services: usize, backends: usize) -> Batch {
     let service = random.below(services);
@@ -28,15 +34,20 @@ fn change(random: &mut Random, services: usize, backends: usize) -> Batch {
     batch
 }
 
-fn size(path: &Path) -> Result<u64> {
+/// Adds up the lengths of all files below a directory; meanwhile the writer renames and removes some.
+fn size(path: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
     let mut sum = 0;
-    for entry in std::fs::read_dir(path)? {
+    for entry in entries {
         let entry = entry?;
-        let metadata = entry.metadata()?;
-        sum += if metadata.is_dir() {
-            size(&entry.path())?
-        } else {
-            metadata.len()
+        sum += match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => size(&entry.path())?,
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
         };
     }
     Ok(sum)
@@ -68,7 +79,10 @@ async fn changed(services: usize, backends: usize, changes: usize) -> Result<()>
     }
     let counts = writer.counts();
     drop(writer);
-    let (disk, records) = Disk::open(&path, 1)?;
+    // after the last verdict it tends the directory, and holds it
+    let (disk, records) = eventually("the journal is closed", CLOSED, || {
+        Ok(Disk::open(&path, 1)?)
+    })?;
     ensure!(records == state, "other records");
     drop(disk);
     let bytes = state.iter().map(|(key, payload)| key.len() + payload.len());

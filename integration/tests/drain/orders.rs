@@ -28,6 +28,7 @@ fn a_backend_is_drained_by_order_and_taken_back_in_place() -> Result<()> {
         let drain = format!("drain backend {NAME} {socket} --deadline 10m");
         site.weirctl(&drain)?;
         drains_tell(site, &[&name, "node-a", " 1 ", "9m", "draining"])?;
+        talk.comes_to_zero(site)?;
         talk.goes_on_at_zero(site)?;
         talk.others_go_elsewhere(site)?;
         // the file says nothing of it, and ends nothing
@@ -41,6 +42,7 @@ fn a_backend_is_drained_by_order_and_taken_back_in_place() -> Result<()> {
 
         site.weirctl(&drain)?;
         drains_tell(site, &[&name, "draining"])?;
+        talk.comes_to_zero(site)?;
         talk.goes_on_at_zero(site)?;
         talk.held.finish()?;
         site.weirctl(&format!("{drain} --wait"))?;

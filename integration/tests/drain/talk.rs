@@ -55,6 +55,13 @@ impl Talk {
         without(&self.both, self.with)
     }
 
+    /// Waits until the backend that is talked to stands at weight 0: a drain by order is told before the kernel has it.
+    pub(crate) fn comes_to_zero(&self, site: &Site) -> Result<()> {
+        eventually("the backend is given nothing", SOON, || {
+            weighs(site, self.with, Some(0))
+        })
+    }
+
     /// Fails unless the talk goes on while its backend stands at weight 0.
     pub(crate) fn goes_on_at_zero(&mut self, site: &Site) -> Result<()> {
         weighs(site, self.with, Some(0))?;

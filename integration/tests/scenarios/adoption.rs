@@ -18,10 +18,10 @@ use crate::site::{SOON, WEB, WEB_VIP, on_two_pods};
 
 /// Requests between what is done to the agent.
 const SOME: usize = 30;
-/// Between two lines of a request that takes its time: a pod gives up after two seconds without any.
+/// Between two lines of a request that takes its time: a pod gives up after ten seconds without any.
 const EVERY: Duration = Duration::from_millis(100);
 /// The end of a connection that no longer works.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One connection that stays open: a request whose head does not end until it is told to.
 struct Open {

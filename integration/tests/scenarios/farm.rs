@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use weir_integration::client::{self, Held};
@@ -14,7 +13,7 @@ use weir_integration::netns::Netns;
 use weir_integration::program;
 use weir_integration::topology::Topology;
 
-use crate::site::{PATIENCE, Site, on};
+use crate::site::{PATIENCE, SOON, Site, on};
 
 /// Who was picked: a backend by the last byte of its address, or why none answered.
 pub(crate) type Picked = Result<u8, String>;
@@ -22,8 +21,6 @@ pub(crate) type Picked = Result<u8, String>;
 /// Backends are numbered from 1; the first has this as the last byte of its address, 10.0.0.97.
 const FIRST: u8 = 97;
 const BACKENDS: u8 = 10;
-/// A server is up in some tens of milliseconds.
-const FARM_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs a scenario on it. The backends are on pod-x; 10.200.0.0/16 are the client's.
 pub(crate) fn on_a_farm(scenario: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
@@ -40,7 +37,7 @@ pub(crate) fn on_a_farm(scenario: impl FnOnce(&mut Site) -> Result<()>) -> Resul
         serve.args((1..=BACKENDS).map(|number| backend(number).to_string()));
         let mut farm = Daemon::start("farm", serve, site.dir.path())?;
         let last = SocketAddr::new(backend(BACKENDS), HOLD_PORT);
-        farm.ready(FARM_DEADLINE, || {
+        farm.ready(SOON, || {
             pod.enter(|| client::hold(last, PATIENCE))??;
             Ok(())
         })?;

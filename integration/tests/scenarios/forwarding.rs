@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use weir_integration::capture::Capture;
@@ -24,8 +23,6 @@ use crate::site::{PATIENCE, SOON, Site, on};
 const NEAR: [&str; 2] = ["192.168.77.9", "fd77::9"];
 const FAR: [&str; 2] = ["10.200.0.1", "fd00:200::1"];
 const BOTH: [&str; 2] = ["node-b", "node-c"];
-/// A server is up in some tens of milliseconds.
-const SERVER_DEADLINE: Duration = Duration::from_secs(10);
 const DIRECTOR: &str =
     "apiVersion: weir/v1\nkind: Node\nmetadata: {name: node-a, labels: {role: director}}\n";
 
@@ -57,7 +54,7 @@ fn on_hosts(scenario: impl FnOnce(&mut Site) -> Result<()>) -> Result<()> {
             serve.args(["serve", name]);
             let mut server = Daemon::start(&format!("server-{name}"), serve, site.dir.path())?;
             let target: SocketAddr = ([127, 0, 0, 1], HTTP_PORT).into();
-            server.ready(SERVER_DEADLINE, || {
+            server.ready(SOON, || {
                 netns.enter(|| client::request(Proto::Tcp, target, PATIENCE))??;
                 Ok(())
             })?;

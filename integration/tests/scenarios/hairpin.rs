@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use weir_integration::client::Proto;
 use weir_integration::program;
 
-use crate::site::{PATIENCE, REQUESTS, WEB, WEB_VIP, on_two_pods, requests};
+use crate::site::{REQUESTS, SILENCE, WEB, WEB_VIP, on_two_pods, requests_within};
 
 const BOTH: [&str; 2] = ["pod-x", "pod-y"];
 
@@ -76,10 +76,10 @@ fn without_its_loopback_entry_a_pod_does_not_reach_itself_and_with_it_again_it_d
         };
         ipset("del")?;
         let pod_x = &site.topology.pod("pod-x")?.netns;
-        let outcome = requests(pod_x, Proto::Tcp, WEB_VIP)?;
+        let outcome = requests_within(pod_x, Proto::Tcp, WEB_VIP, SILENCE)?;
         ensure!(
             outcome.pods() == ["pod-y"] && outcome.failed.len() == REQUESTS / 2,
-            "without the entry: {outcome}, patience {PATIENCE:?}"
+            "without the entry: {outcome}, patience {SILENCE:?}"
         );
         ipset("add")?;
         site.answered_everywhere(Proto::Tcp, WEB_VIP, &BOTH)

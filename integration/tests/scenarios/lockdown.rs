@@ -7,7 +7,7 @@ use weir_integration::client::Proto;
 use weir_integration::knock::{self, Answer, Held};
 use weir_integration::netns::Netns;
 
-use crate::site::{PATIENCE, Site, on_two_pods};
+use crate::site::{PATIENCE, SILENCE, Site, on_two_pods};
 
 /// Where something of the node's own listens on all addresses.
 const OWN: u16 = 2222;
@@ -57,7 +57,11 @@ fn knocks(netns: &Netns, address: &str, port: u16, wanted: Answer) -> Result<()>
 
 /// Fails unless a datagram from a place ends like that.
 fn sends(netns: &Netns, address: &str, port: u16, wanted: Answer) -> Result<()> {
-    let answer = knock::udp(netns, at(address, port)?, PATIENCE)?;
+    let patience = match wanted {
+        Answer::Silent => SILENCE,
+        Answer::Open | Answer::Refused => PATIENCE,
+    };
+    let answer = knock::udp(netns, at(address, port)?, patience)?;
     ensure!(
         answer == wanted,
         "UDP from {} to {address} port {port}: {answer:?}, not {wanted:?}",

@@ -16,10 +16,12 @@ use weir_integration::weir::{AgentProgram, Weir};
 
 /// Two requests a backend for up to three backends, and round robin comes out even.
 pub(crate) const REQUESTS: usize = 6;
-/// What is not answered by then is lost; answers take milliseconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-/// How long an agent may take to bring a kernel to its journal's state.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// What is not answered by then is lost; answers take milliseconds, and longer where others are at work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for what must come to nothing: it is waited out each time.
+pub(crate) const SILENCE: Duration = Duration::from_secs(2);
+/// How long an agent may take to bring a kernel to its journal's state: a deadline, not a measure.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The service of the README, and its address.
 pub(crate) const WEB: &str = include_str!("../../../deploy/examples/two-pods.yaml");
@@ -128,8 +130,18 @@ pub(crate) fn same(before: &KernelState, after: &KernelState) -> Result<()> {
 
 /// Makes requests from a place.
 pub(crate) fn requests(netns: &Netns, proto: Proto, vip: &str) -> Result<Outcome> {
+    requests_within(netns, proto, vip, PATIENCE)
+}
+
+/// Makes requests from a place with another patience for each step of them.
+pub(crate) fn requests_within(
+    netns: &Netns,
+    proto: Proto,
+    vip: &str,
+    patience: Duration,
+) -> Result<Outcome> {
     let target: SocketAddr = vip.parse()?;
-    netns.enter(|| client::requests(proto, target, REQUESTS, PATIENCE))
+    netns.enter(|| client::requests(proto, target, REQUESTS, patience))
 }
 
 /// Fails unless every request from a place is answered, by exactly these pods.

@@ -233,10 +233,14 @@ fn unless_missing(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Adds up the lengths of all files below a directory.
+/// Adds up the lengths of all files below a directory; what is not there has none.
 pub(super) fn size(path: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
     let mut sum = 0;
-    for entry in fs::read_dir(path)? {
+    for entry in entries {
         let entry = entry?;
         match entry.metadata() {
             Ok(metadata) if metadata.is_dir() => sum += size(&entry.path())?,
