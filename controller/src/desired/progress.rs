@@ -127,9 +127,9 @@ impl NodeProgress {
         self.last_heard_unix_ms = now_unix_ms;
     }
 
-    /// Notes how far the node's drains are, of which there may be more than are named.
+    /// Notes how far the node's drains are, and how many are under way, which may be more than are named.
     pub(crate) fn drains(&mut self, drains: Vec<DrainProgress>, count: u64, now_unix_ms: u64) {
-        self.drain_count = count.max(drains.len() as u64);
+        self.drain_count = count;
         self.drains = drains;
         self.last_heard_unix_ms = now_unix_ms;
     }
@@ -167,13 +167,8 @@ impl NodeProgress {
         Tally {
             held: self.hold.is_some().into(),
             degraded: self.degraded.is_some().into(),
-            drains: self.under_way(),
+            drains: self.drain_count,
         }
-    }
-
-    fn under_way(&self) -> u64 {
-        let over = self.drains.iter().filter(|drain| drain.done).count();
-        self.drain_count.saturating_sub(over as u64)
     }
 
     /// Notes that a generation is durable on the node.
@@ -244,7 +239,7 @@ impl NodeProgress {
             last_heard_unix_ms: self.last_heard_unix_ms,
             hold: self.hold.clone(),
             degraded: self.degraded.clone(),
-            drain_count: self.under_way(),
+            drain_count: self.drain_count,
             repairs: Arc::clone(&self.repairs),
             repair_counts: self.repair_counts.clone(),
         }

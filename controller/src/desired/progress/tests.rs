@@ -193,7 +193,7 @@ fn what_a_node_tells_of_itself_is_shown_and_counted_until_its_agent_comes_anew()
     };
     progress.condition(Some(hold.clone()), Some(degraded.clone()), 10);
     // three that it did not name
-    progress.drains(vec![drain(false), drain(true)], 5, 11);
+    progress.drains(vec![drain(false), drain(true)], 4, 11);
     let told = status(&progress, &view, &feed);
     assert_eq!((told.hold, told.degraded), (Some(hold), Some(degraded)));
     assert_eq!((told.drain_count, told.last_heard_unix_ms), (4, 11));
