@@ -7,7 +7,7 @@ mod disk;
 #[cfg(test)]
 pub(crate) mod memory;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 pub(crate) use disk::DiskStore;
@@ -39,6 +39,8 @@ pub(crate) struct Write {
     pub(crate) drains: BTreeMap<DrainTarget, Option<AskedDrain>>,
     /// Up to which generation an operator has confirmed that a node may take away what it must; none: the node goes.
     pub(crate) confirmed: BTreeMap<NodeName, Option<Generation>>,
+    /// Whether each node has taken an update that names this cluster; false: the node goes.
+    pub(crate) named: BTreeMap<NodeName, bool>,
 }
 
 /// What was kept.
@@ -54,6 +56,8 @@ pub(crate) struct Saved {
     pub(crate) capabilities: BTreeMap<NodeName, Vec<Capability>>,
     pub(crate) drains: BTreeMap<DrainTarget, AskedDrain>,
     pub(crate) confirmed: BTreeMap<NodeName, Generation>,
+    /// The nodes that have taken an update that names this cluster.
+    pub(crate) named: BTreeSet<NodeName>,
 }
 
 /// The store did what it could not: the cause says what.

@@ -26,6 +26,8 @@ pub(super) struct NodeEntry {
     pub(super) traceparent: String,
     /// Up to which generation an operator has confirmed that it may take away what it must.
     pub(super) confirmed: Generation,
+    /// Whether it has taken an update that names this cluster.
+    pub(super) named: bool,
     /// Up to which generation it was released on its stream.
     pub(super) released: Generation,
 }
@@ -65,7 +67,7 @@ impl<S: Store> Owner<S> {
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let entry = self.nodes.entry(name.clone()).or_default();
         if let Some(view) = self.desired.view_mut(&name) {
-            entry.feed = Feed::hello(hello.held, view);
+            entry.feed = Feed::hello(hello.held, view).naming(!entry.named);
         }
         let before = entry.progress.tally();
         entry.progress.hello(&hello, now_unix_ms());
@@ -87,7 +89,7 @@ impl<S: Store> Owner<S> {
     }
 
     /// Takes note of what an agent says. What an earlier stream of the node still says no longer counts.
-    pub(super) fn said(&mut self, name: &NodeName, session: SessionId, said: Said) {
+    pub(super) async fn said(&mut self, name: &NodeName, session: SessionId, said: Said) {
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
@@ -96,10 +98,12 @@ impl<S: Store> Owner<S> {
         }
         let now = now_unix_ms();
         let before = entry.progress.tally();
+        let mut learns_name = false;
         match said {
             Said::Accepted(generation) => {
                 if entry.feed.accepted(generation) {
                     entry.progress.accepted(now);
+                    learns_name = !entry.named;
                 } else {
                     warn!(node = %name, %generation, "accepted what was not sent");
                 }
@@ -157,6 +161,10 @@ impl<S: Store> Owner<S> {
                 }
                 self.measure();
             }
+        }
+        if learns_name && self.name(name).await.is_err() {
+            // the store takes nothing more, and the task ends with that
+            return;
         }
         let after = self.nodes.get(name).map(|entry| entry.progress.tally());
         self.tally = self.tally.without(before).with(after.unwrap_or_default());

@@ -54,12 +54,14 @@ impl<S: Store> Owner<S> {
             capabilities,
             drains,
             confirmed,
+            named,
         } = saved;
         let drains = drains.into_iter().collect();
         let desired = Desired::restore(resources, drains, &nodes).with_capabilities(capabilities);
         let entries = desired.views().keys().map(|name| {
             let entry = NodeEntry {
                 confirmed: confirmed.get(name).copied().unwrap_or_default(),
+                named: named.contains(name),
                 ..NodeEntry::default()
             };
             (name.clone(), entry)
@@ -168,7 +170,7 @@ impl<S: Store> Owner<S> {
                 node,
                 session,
                 said,
-            } => self.said(&node, session, said),
+            } => self.said(&node, session, said).await,
         }
     }
 

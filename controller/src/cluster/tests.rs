@@ -284,7 +284,13 @@ async fn a_deleted_node_loses_its_stream_and_registers_again() {
     assert_eq!(session.outbox.recv().await, Some(Outgoing::Deleted));
     let held = Some((sent.generation, sent.digest));
     let mut session = connect(&cluster, "a", held).await;
-    nothing_is_sent(&cluster, &mut session).await;
+    // what is known of it went with it: it may come from another cluster
+    let again = update(&mut session).await;
+    assert_eq!(
+        (again.base, again.digest),
+        (Some(Generation(1)), sent.digest)
+    );
+    assert_eq!((again.upserted, again.removed), (vec![], vec![]));
 }
 
 #[tokio::test]
@@ -507,4 +513,45 @@ async fn leave_is_for_the_nodes_of_the_batch_and_not_for_what_others_hold_back()
         ]
         .into()
     );
+}
+
+#[tokio::test]
+async fn a_node_that_holds_what_a_lost_store_is_told_again_learns_which_cluster_this_is() {
+    let lost = start(&MemoryStore::default());
+    apply(&lost, vec![web(1)]).await.expect("written");
+    let mut session = connect(&lost, "a", None).await;
+    let digest = update(&mut session).await.digest;
+
+    let store = MemoryStore::default();
+    let cluster = start(&store);
+    let held = Some((Generation(40), digest));
+    let mut session = connect(&cluster, "a", held).await;
+    nothing_is_sent(&cluster, &mut session).await;
+    apply(&cluster, vec![web(1)]).await.expect("written");
+    let nothing = Update {
+        generation: Generation(41),
+        base: Some(Generation(40)),
+        upserted: Vec::new(),
+        removed: Vec::new(),
+        digest,
+    };
+    assert_eq!(update(&mut session).await, nothing);
+    // it may not have taken it
+    let mut session = connect(&cluster, "a", held).await;
+    assert_eq!(update(&mut session).await, nothing);
+    accept(&cluster, "a", &session, Generation(41)).await;
+    nothing_is_sent(&cluster, &mut session).await;
+    assert_eq!(store.saved().named, [node_name("a")].into());
+
+    // once it knows it hears nothing, from a controller that starts too
+    let held = Some((Generation(41), digest));
+    let mut session = connect(&cluster, "a", held).await;
+    nothing_is_sent(&cluster, &mut session).await;
+    let cluster = start(&store);
+    let mut session = connect(&cluster, "a", held).await;
+    nothing_is_sent(&cluster, &mut session).await;
+    let gone = vec![Resource::Node(node("a", &[])).reference()];
+    let deleted = cluster.delete(gone, WriteOptions::default()).await;
+    deleted.expect("deleted");
+    assert_eq!(store.saved().named, [].into());
 }

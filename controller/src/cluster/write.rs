@@ -85,6 +85,23 @@ impl<S: Store> Owner<S> {
         Ok(())
     }
 
+    /// Writes that a node has taken an update that names this cluster, and the generation, which may have been
+    /// lifted for that.
+    pub(super) async fn name(&mut self, name: &NodeName) -> Result<(), Refusal> {
+        let view = self.desired.view(name);
+        let node = view.map(|view| (name.clone(), Some((view.generation(), view.digest()))));
+        let write = Write {
+            revision: self.revision,
+            served: self.served,
+            nodes: node.into_iter().collect(),
+            named: BTreeMap::from([(name.clone(), true)]),
+            ..Write::default()
+        };
+        self.commit(write).await?;
+        self.nodes.entry(name.clone()).or_default().named = true;
+        Ok(())
+    }
+
     pub(super) async fn commit(&mut self, write: Write) -> Result<(), Refusal> {
         let revision = write.revision;
         let committed = self.store.commit(write).await;
@@ -146,6 +163,7 @@ impl<S: Store> Owner<S> {
                 .map(|name| (name, None))
                 .chain(release::written(&confirmed))
                 .collect(),
+            named: gone(&nodes).map(|name| (name, false)).collect(),
         };
         let served = write.served;
         self.commit(write).await?;

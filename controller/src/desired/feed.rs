@@ -2,6 +2,8 @@
 //!
 //! - One update is under way at a time. What changes meanwhile waits, and goes as one update.
 //! - Generations never go back: each update is above everything the node holds.
+//! - A node that holds what it must and may not know which cluster this is gets one update that changes nothing: it holds
+//!   back what another cluster than the one it knows would take away.
 //! - Content that a node refused is sent to it once more, whole, if the node asks for that; then it waits
 //!   until the content is another.
 
@@ -55,6 +57,8 @@ pub(crate) struct Feed {
     refused: Option<(Digest, u32)>,
     /// The node cannot build on what it holds.
     whole: bool,
+    /// The node may know another cluster, or none.
+    unnamed: bool,
 }
 
 impl Feed {
@@ -63,6 +67,11 @@ impl Feed {
     pub(crate) fn hello(held: Option<(Generation, Digest)>, view: &mut View) -> Self {
         view.raise(held.map_or(Generation(0), |(generation, _)| generation));
         Self::holding(held)
+    }
+
+    /// Tells the node which cluster this is, if `unnamed`, even where nothing else is to be told.
+    pub(crate) fn naming(self, unnamed: bool) -> Self {
+        Self { unnamed, ..self }
     }
 
     fn holding(held: Option<(Generation, Digest)>) -> Self {
@@ -101,6 +110,10 @@ impl Feed {
         }
         let catch_up = match view.catch_up(self.held_digest()) {
             CatchUp::Delta { .. } if self.whole => view.snapshot(),
+            CatchUp::Nothing if self.must_name(view) => CatchUp::Delta {
+                upserted: Vec::new(),
+                removed: Vec::new(),
+            },
             catch_up => catch_up,
         };
         let (base, upserted, removed) = match catch_up {
@@ -111,7 +124,7 @@ impl Feed {
                 (base, upserted, removed)
             }
         };
-        // what it holds is not this content, so this is a later generation; and 0 would mean none
+        // what it holds is not this update, so this is a later generation; and 0 would mean none
         let held = self.held.map_or(Generation(0), |(held, _)| held);
         view.raise(held.next());
         let generation = view.generation();
@@ -165,6 +178,11 @@ impl Feed {
         self.refused = Some((digest, tries));
         self.whole = whole;
         true
+    }
+
+    /// With an empty state there is nothing to take away.
+    fn must_name(&self, view: &View) -> bool {
+        self.unnamed && self.held.is_some() && !view.state().items().is_empty()
     }
 
     fn held_digest(&self) -> Option<Digest> {

@@ -5,7 +5,8 @@
 //! service; `node/<name>` is the generation and digest of a node's state (8 and 16 bytes, big-endian);
 //! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else; `meta/cluster` is the
 //! cluster's identity as text; `drain/<what>` is a drain that an operator asked for, as a `DrainState` that says nothing of
-//! nodes; `confirmed/<name>` is the generation up to which a node may take away what it must (8 bytes, big-endian).
+//! nodes; `confirmed/<name>` is the generation up to which a node may take away what it must (8 bytes, big-endian);
+//! `named/<name>` is there once a node has taken an update that names this cluster.
 
 use std::error::Error;
 use std::hash::{BuildHasher as _, RandomState};
@@ -34,6 +35,7 @@ const NODE: &str = "node/";
 const CAPABILITIES: &str = "capabilities/";
 const DRAIN: &str = "drain/";
 const CONFIRMED: &str = "confirmed/";
+const NAMED: &str = "named/";
 
 /// The store in a directory.
 #[derive(Debug, Clone)]
@@ -87,6 +89,7 @@ fn batch(write: Write) -> Batch {
         capabilities,
         drains,
         confirmed,
+        named,
     } = write;
     let mut batch = Batch::default();
     batch.put(REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
@@ -137,6 +140,14 @@ fn batch(write: Write) -> Batch {
         match generation {
             Some(generation) => batch.put(key, generation.0.to_be_bytes().to_vec()),
             None => batch.delete(key),
+        }
+    }
+    for (name, named) in named {
+        let key = format!("{NAMED}{name}").into_bytes();
+        if named {
+            batch.put(key, Vec::new());
+        } else {
+            batch.delete(key);
         }
     }
     batch
@@ -190,6 +201,8 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
     } else if let Some(name) = key.strip_prefix(CONFIRMED) {
         let generation = Generation(u64::from_be_bytes(payload.try_into()?));
         saved.confirmed.insert(NodeName::new(name)?, generation);
+    } else if let Some(name) = key.strip_prefix(NAMED) {
+        saved.named.insert(NodeName::new(name)?);
     } else {
         return Err("no record has such a key".into());
     }

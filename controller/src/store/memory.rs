@@ -58,6 +58,13 @@ impl Store for MemoryStore {
                 None => saved.confirmed.remove(&name),
             };
         }
+        for (name, named) in write.named {
+            if named {
+                saved.named.insert(name);
+            } else {
+                saved.named.remove(&name);
+            }
+        }
         for (name, capabilities) in write.capabilities {
             if capabilities.is_empty() {
                 saved.capabilities.remove(&name);

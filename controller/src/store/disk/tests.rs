@@ -64,6 +64,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
                 (node_name("a"), Some(Generation(8))),
                 (node_name("b"), Some(Generation(1))),
             ]),
+            named: ["a", "b"].map(|name| (node_name(name), true)).into(),
         };
         store.commit(write).await.expect("durable");
         let write = Write {
@@ -74,6 +75,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             capabilities: BTreeMap::from([(node_name("b"), Vec::new())]),
             drains: BTreeMap::from([(drained("b"), None)]),
             confirmed: BTreeMap::from([(node_name("b"), None)]),
+            named: BTreeMap::from([(node_name("b"), false)]),
         };
         store.commit(write).await.expect("durable");
     }
@@ -96,6 +98,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             capabilities: BTreeMap::from([(node_name("a"), known())]),
             drains: BTreeMap::from([(backend, asked)]),
             confirmed: BTreeMap::from([(node_name("a"), Generation(8))]),
+            named: [node_name("a")].into(),
         }
     );
 }
