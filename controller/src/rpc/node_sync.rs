@@ -220,10 +220,11 @@ fn read_converged(converged: wire::Converged) -> Said {
     }
 }
 
-/// Reads how far drains are. One that cannot be read still counts.
+/// Reads how far drains are. One that cannot be read still counts, if it is under way.
 fn read_drains(drains: &wire::Drains) -> Said {
     let wire::Drains { drains, count } = drains;
-    let count = (*count).max(drains.len() as u64);
+    let under_way = drains.iter().filter(|drain| !drain.done).count();
+    let count = (*count).max(under_way as u64);
     let mut read = Vec::with_capacity(drains.len().min(MOST_DRAINS));
     for (place, drain) in drains.iter().take(MOST_DRAINS).enumerate() {
         match progress_from_wire(drain, &format!("drains.drains[{place}]")) {
