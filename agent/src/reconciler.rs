@@ -6,6 +6,7 @@
 
 mod drains;
 mod pace;
+mod repairs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -23,9 +24,8 @@ use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
 use crate::plan::{
-    Begun, Change, DrainId, Drains, Guard, Held, Key, Ledger, LedgerChange, Object, Plan, Problem,
-    Repairs, Report, Scope, Step, Table, Unit, guards, plan, repair, report, takes_silently,
-    unwanted, wanted,
+    Begun, Change, DrainId, Drains, Guard, Held, Key, Ledger, LedgerChange, Plan, Problem, Repairs,
+    Report, Scope, Step, Table, Unit, guards, plan, report, takes_silently, unwanted, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
@@ -529,45 +529,6 @@ impl<K: Kernel> Reconciler<K> {
             self.problems.insert(conflict.key, problem);
         }
         (taken, change)
-    }
-
-    /// Gives the steps that were taken and that no change had asked for; what was known to be amiss is not among them.
-    fn repaired<'a>(
-        &mut self,
-        plan: &'a Plan,
-        verdicts: &[Verdict],
-        known: &BTreeMap<Key, Problem>,
-    ) -> Vec<&'a Step> {
-        let expected = mem::take(&mut self.expected);
-        if !self.repairs() {
-            return Vec::new();
-        }
-        let steps = plan.steps.iter().zip(verdicts);
-        let others = |key: Key| !expected.contains(&key) && !known.contains_key(&key);
-        let taken = steps.filter(|(step, verdict)| verdict.is_ok() && others(step.key()));
-        taken.map(|(step, _)| step).collect()
-    }
-
-    /// Notes repairs, of steps with what was found, for whoever tells them.
-    fn tell_repairs<'a>(&self, repaired: impl Iterator<Item = (&'a Step, Option<&'a Object>)>) {
-        let now = now_unix_ms();
-        for (step, found) in repaired {
-            let repair = repair(step, found, now);
-            info!(
-                object = repair.object,
-                found = repair.found,
-                expected = repair.expected,
-                "repaired what somebody else changed"
-            );
-            self.repairs
-                .send_modify(|repairs| repairs.note(step.key(), repair));
-        }
-    }
-
-    /// Says whether a pass now finds only what others did: all that was asked for had been done before.
-    fn repairs(&self) -> bool {
-        let status = self.status.borrow();
-        status.settled && status.converged == self.held.generation
     }
 
     async fn write_down(&mut self, change: &LedgerChange) -> Result<(), JournalError> {
