@@ -190,7 +190,9 @@ impl<K: Kernel> Reconciler<K> {
                 pace.passed(audit && passed, audit && !passed, well);
             }
             let calm = pace.is_calm();
-            let wake = pace.wake(!self.drains.is_empty());
+            // what stands at its full weight, or may be newer than what is known, is not to be counted out
+            let counts = !self.drains.is_empty() && self.due.is_none() && !self.unsure;
+            let wake = pace.wake(counts);
             tokio::select! {
                 accepted = changes.recv() => match accepted {
                     Some(accepted) => {
@@ -226,9 +228,7 @@ impl<K: Kernel> Reconciler<K> {
                     } else if now >= pace.next_try {
                         self.add_due(self.problems.keys().map(|key| key.unit()).collect());
                     }
-                    // what stands at its full weight, or may be newer than what is known, is not to be counted out
-                    let settled = self.due.is_none() && !self.unsure;
-                    if settled && !self.drains.is_empty() && pace.is_to_count() {
+                    if counts && self.due.is_none() && pace.is_to_count() {
                         self.count().await;
                         pace.counted(now.elapsed());
                     }

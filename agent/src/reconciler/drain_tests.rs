@@ -235,11 +235,17 @@ async fn an_agent_that_is_unsure_leaves_a_kernel_that_serves_as_it_is() {
     remembered.keeping.accepted = held;
     // as where the ledger is lost with the rest
     remembered.ledger = Ledger::default();
+    remembered.drains = vec![Begun {
+        on_deadline: OnDeadline::Keep,
+        ..begun_of(&first, Generation(1))
+    }];
     let (reconciler, mut status) = Reconciler::new(kernel.clone(), journal, remembered);
     let (changes, queue) = mpsc::channel(1);
     let task = tokio::spawn(reconciler.run(queue, Duration::from_secs(10)));
     let settled = status.wait_for(|status| status.settled).await;
     settled.expect("running");
+    // nothing is counted meanwhile, and time goes on: nothing turns round and round for it
+    eventually(|| status.borrow().counts.audits >= 3).await;
     assert_eq!(kernel.take_steps(), []);
     // the controller has spoken: what it said counts, and what it does not know of is drained
     let accepted = Accepted {
