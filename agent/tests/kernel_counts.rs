@@ -1,6 +1,7 @@
 //! What it costs to bring the real kernel to a table, in messages and system calls. Never in time: a count is the same
 //! on every machine. Needs root and ip_vs: it fails without.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -15,8 +16,8 @@ use weir_agent::kernel::linux::Linux;
 use weir_agent::kernel::linux::netlink::Counts;
 use weir_agent::kernel::{Kernel, KernelError, Verdict};
 use weir_agent::plan::{
-    BackendSpec, Change, Key, Ledger, LedgerChange, Object, Scope, ServiceSpec, Step, Table, Unit,
-    plan,
+    BackendSpec, Change, Connections, Key, Ledger, LedgerChange, Object, Scope, ServiceSpec, Step,
+    Table, Unit, plan,
 };
 use weir_agent::reconciler::{Accepted, Reconciler, Status};
 use weir_proto::model::{
@@ -248,6 +249,21 @@ impl Kernel for Watched {
         self.note(|asked| asked.applies += 1);
         verdicts
     }
+
+    async fn connections(
+        &mut self,
+        of: &BTreeSet<Frontend>,
+    ) -> Result<BTreeMap<BackendKey, Connections>, KernelError> {
+        self.kernel.connections(of).await
+    }
+
+    async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
+        self.kernel.forget_flows(of).await
+    }
+
+    async fn disturbed(&mut self) -> Scope {
+        self.kernel.disturbed().await
+    }
 }
 
 /// Messages and dumps through each door that counts.
@@ -302,7 +318,12 @@ async fn settled(
     let task = tokio::spawn(reconciler.run(queue, Duration::from_secs(3600)));
     if let Some(change) = change {
         let span = Span::none();
-        let accepted = Accepted { change, span };
+        let begun = Vec::new();
+        let accepted = Accepted {
+            change,
+            begun,
+            span,
+        };
         changes.send(accepted).await.expect("it runs");
     }
     let there = |status: &Status| status.settled && status.converged == Generation(generation);
@@ -327,7 +348,7 @@ fn a_restart_with_nothing_changed_says_no_more_than_one_look_at_everything() {
         assert!(asked.applies > 0);
         assert_eq!(status.report.failures, []);
         let (journal, _) = Journal::open(dir.path(), "boot").expect("a journal");
-        journal.accept(&change).await.expect("accepted");
+        journal.accept(&change.into(), &[]).await.expect("accepted");
         drop(journal);
         let written = std::fs::read(dir.path().join("watermark")).expect("a watermark");
         let (kernel, _) = Linux::open(Vec::new()).await;
