@@ -97,7 +97,7 @@ pub(crate) enum NodeCommand {
 #[command(after_help = "\
 A node that would lose more than half of the services it serves, and more than ten, or that
 another cluster than before would take services from, goes on serving as before, and weirctl
-status shows it as HELD. It is released for what it holds back now; what comes later is held anew.
+status shows it as HELD. It is released for all that it was sent so far; what comes later is held anew.
 
 Example:
   weirctl node release node-a")]
