@@ -9,7 +9,7 @@ use weir_proto::faults::{self, Bug};
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// How often the connections of what is drained are counted: an operator who waits sees them go, and one dump of the
 /// services in question is cheap.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
+const COUNT_EVERY: Duration = Duration::from_millis(500);
 /// The least time between two passes because something was taken away: a program that does so again and again is not
 /// fought at its own speed, and what is gone is back well within a second.
 const LEAST_PEACE: Duration = Duration::from_millis(250);
