@@ -1,11 +1,12 @@
 //! An operator who changes something a hundred times a second, over gRPC, and sees how far the node is.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use weir_integration::eventually::eventually;
 use weir_integration::netns::Netns;
@@ -15,8 +16,10 @@ use weir_proto::wire::{self, NodeState};
 
 use crate::model::{Change, Model};
 
-/// From one change to the next: a hundred a second, or as many as the guest can.
+/// From one change to the next: a hundred a second.
 const EVERY: Duration = Duration::from_millis(10);
+/// How many calls are under way at once where the guest is too slow for one after the other.
+const AT_ONCE: usize = 8;
 /// Between two looks at whether to go on.
 const RESTING: Duration = Duration::from_millis(2);
 /// A change takes some milliseconds; a second each is ample.
@@ -36,6 +39,8 @@ struct Shared {
     rests: AtomicBool,
     stop: AtomicBool,
     made: AtomicUsize,
+    /// For how long the changes flowed, in microseconds.
+    flowed: AtomicU64,
     told: Mutex<Told>,
 }
 
@@ -105,6 +110,13 @@ impl Churn {
         self.shared.made.load(Ordering::Relaxed)
     }
 
+    /// How many changes a second were made while they flowed.
+    pub(crate) fn rate(&self) -> u64 {
+        let flowed = self.shared.flowed.load(Ordering::Relaxed).max(1);
+        let made = u64::try_from(self.made()).unwrap_or(u64::MAX);
+        made.saturating_mul(1_000_000) / flowed
+    }
+
     /// What is known now.
     pub(crate) fn told(&self) -> Told {
         self.shared.told().clone()
@@ -135,11 +147,11 @@ impl Shared {
 }
 
 async fn work(shared: &Arc<Shared>, url: String, seed: u64) -> Result<()> {
-    let mut operator = OperatorClient::connect(url).await.context("connecting")?;
+    let operator = OperatorClient::connect(url).await.context("connecting")?;
     let watcher = tokio::spawn(watch(Arc::clone(shared), operator.clone()));
     let (mut model, changes) = Model::start();
     for change in changes {
-        make(shared, &mut operator, change, &model).await?;
+        make(shared, &operator, vec![change], &model).await?;
     }
     let mut random = Random::new(seed);
     let mut next = Instant::now();
@@ -148,13 +160,31 @@ async fn work(shared: &Arc<Shared>, url: String, seed: u64) -> Result<()> {
         shared.rests.store(rest, Ordering::Relaxed);
         if rest {
             tokio::time::sleep(RESTING).await;
+            next = Instant::now();
             continue;
         }
-        let change = model.next(&mut random);
-        make(shared, &mut operator, change, &model).await?;
-        shared.made.fetch_add(1, Ordering::Relaxed);
-        next = (next + EVERY).max(Instant::now());
+        let began = Instant::now();
+        let mut changes: Vec<Change> = Vec::new();
+        let mut asked = 0;
+        while changes.is_empty() || (next <= began && changes.len() < AT_ONCE) {
+            let change = model.next(&mut random);
+            next += EVERY;
+            if changes
+                .iter()
+                .any(|other| other.service() == change.service())
+            {
+                // one after the other where it is the same service
+                make(shared, &operator, std::mem::take(&mut changes), &model).await?;
+            }
+            changes.push(change);
+            asked += 1;
+        }
+        make(shared, &operator, changes, &model).await?;
+        shared.made.fetch_add(asked, Ordering::Relaxed);
+        next = next.max(began);
         tokio::time::sleep_until(next.into()).await;
+        let flowed = u64::try_from(began.elapsed().as_micros())?;
+        shared.flowed.fetch_add(flowed, Ordering::Relaxed);
         if watcher.is_finished() {
             bail!("the node is no longer told of");
         }
@@ -163,13 +193,35 @@ async fn work(shared: &Arc<Shared>, url: String, seed: u64) -> Result<()> {
     Ok(())
 }
 
+/// Asks for changes of different services, all at once.
 async fn make(
     shared: &Shared,
-    operator: &mut OperatorClient<Channel>,
-    change: Change,
+    operator: &OperatorClient<Channel>,
+    changes: Vec<Change>,
     model: &Model,
 ) -> Result<()> {
-    let targets = match change {
+    let mut calls: JoinSet<Result<Vec<wire::NodeTarget>>> = JoinSet::new();
+    for change in changes {
+        let operator = operator.clone();
+        calls.spawn(ask(operator, change));
+    }
+    let mut target = 0;
+    while let Some(targets) = calls.join_next().await {
+        for told in targets?? {
+            target = target.max(told.generation);
+        }
+    }
+    let mut told = shared.told();
+    told.model = model.clone();
+    told.target = told.target.max(target);
+    Ok(())
+}
+
+async fn ask(
+    mut operator: OperatorClient<Channel>,
+    change: Change,
+) -> Result<Vec<wire::NodeTarget>> {
+    Ok(match change {
         Change::Apply(service) => {
             let request = wire::ApplyRequest {
                 resources: vec![wire::Resource {
@@ -190,12 +242,7 @@ async fn make(
             };
             operator.delete(request).await?.into_inner().targets
         }
-    };
-    let mut told = shared.told();
-    told.model = model.clone();
-    let generations = targets.iter().map(|target| target.generation);
-    told.target = generations.fold(told.target, u64::max);
-    Ok(())
+    })
 }
 
 /// Takes note of how far the node is, for as long as the controller tells.

@@ -32,6 +32,16 @@ pub(crate) enum Change {
     Delete(String),
 }
 
+impl Change {
+    /// Which service it is about.
+    pub(crate) fn service(&self) -> &str {
+        match self {
+            Self::Apply(service) => &service.name,
+            Self::Delete(name) => name,
+        }
+    }
+}
+
 /// The state that all changes so far lead to: of each service, by its number, the weight of each backend.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model(BTreeMap<u8, BTreeMap<u8, u32>>);

@@ -188,14 +188,13 @@ impl Rig {
     /// Ends everything, and fails if anything was ever lost.
     pub(crate) fn finish(self) -> Result<()> {
         let kernel = self.kernel()?;
-        let made = self.churn.made();
+        let (made, rate) = (self.churn.made(), self.churn.rate());
         self.churn.stop()?;
         let looks = self.eyes.looks();
         let looked = self.eyes.close()?;
         let outcome = self.load.stop()?;
         program::line(&format!(
-            "{made} changes, {} looks at the kernel, {outcome}",
-            looks
+            "{made} changes, {rate} a second while they flowed, {looks} looks at the kernel, {outcome}"
         ))?;
         ensure!(looked.missing.is_empty(), "missing: {:?}", looked.missing);
         ensure!(looks > 0, "nobody looked");
