@@ -23,7 +23,7 @@ use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
-use crate::session::{self, Identity, Link, Session};
+use crate::session::{self, Connect, Identity, Link, Session};
 
 pub use commands::{Said, once};
 
@@ -37,11 +37,11 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What an agent needs beside a kernel.
 #[derive(Debug)]
-pub struct Settings {
+pub struct Settings<C> {
     /// Who it is.
     pub identity: Identity,
-    /// Where the controller is, as `http://HOST:PORT`.
-    pub controller: String,
+    /// How the controller is reached.
+    pub controller: C,
     /// Where the journal is kept.
     pub journal: PathBuf,
     /// Where the admin pages are served; none: nowhere.
@@ -62,6 +62,8 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         "starting"
     );
     let needed = controller_addresses(&config.controller).await;
+    let controller = session::endpoint(&config.controller)
+        .with_context(|| format!("cannot use {}", config.controller))?;
     let (mut kernel, capabilities) = Linux::open_with(needed, wanted_engine(config.loopback)).await;
     let missing = || {
         capabilities
@@ -96,7 +98,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
             node: Node::new(config.node.clone(), labels, addresses),
             capabilities,
         },
-        controller: config.controller.clone(),
+        controller,
         journal: journal_in(&config.data_dir),
         admin_listen: config.admin_listen,
         audit_interval: config.audit_interval(),
@@ -105,8 +107,8 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
 }
 
 /// Runs an agent on any kernel until `stop` is over.
-pub async fn run<K: Kernel>(
-    settings: Settings,
+pub async fn run<C: Connect, K: Kernel>(
+    settings: Settings<C>,
     kernel: K,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -117,8 +119,6 @@ pub async fn run<K: Kernel>(
         admin_listen,
         audit_interval,
     } = settings;
-    let controller =
-        session::endpoint(&controller).with_context(|| format!("cannot use {controller}"))?;
     tokio::pin!(stop);
     let opened = match open_journal(&journal).await {
         Err(error) if may_pass(&error) => {

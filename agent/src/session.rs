@@ -2,6 +2,7 @@
 //! stream breaks.
 
 mod assembly;
+mod connect;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
@@ -24,6 +25,7 @@ use weir_proto::wire::node_sync_client::NodeSyncClient;
 use weir_proto::wire::sync_request::Message;
 
 use self::assembly::{Assembled, Assembly, AssemblyError};
+pub use self::connect::Connect;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::plan::{Held, Keeping, Refusal, Repairs, Taking, begun, shortened};
@@ -73,9 +75,9 @@ pub struct Link {
 
 /// The session of one agent.
 #[derive(Debug)]
-pub struct Session {
-    /// Where the controller is.
-    pub controller: Endpoint,
+pub struct Session<C> {
+    /// How the controller is reached.
+    pub controller: C,
     /// Who we are.
     pub identity: Identity,
     /// Where accepted state is written.
@@ -134,7 +136,7 @@ pub fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
         .keep_alive_while_idle(true))
 }
 
-impl Session {
+impl<C: Connect> Session<C> {
     /// Runs for ever: connects, talks, and comes back. Stopping it at any point loses nothing.
     pub async fn run(mut self) {
         let mut backoff = FIRST_BACKOFF;
@@ -327,6 +329,8 @@ impl Session {
         Some(request(match accepted {
             Ok(generation) => Message::Accepted(wire::Accepted {
                 generation: generation.0,
+                refused: Vec::new(),
+                refused_count: 0,
             }),
             Err(refused) => {
                 warn!(

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
+use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, Metrics, Ready};
@@ -82,6 +83,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (cluster, owner) = Cluster::start(store, saved, metrics);
     let _ = ready.send_replace(Ok(()));
     tasks.spawn(watch_over(owner, ready.clone()));
+    let operators = TcpIncoming::from(operators).with_nodelay(Some(true));
     let server = rpc::serve(operators, cluster, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
     tasks.spawn(tell_stopping(ready, stopping));

@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 use tracing::Span;
 use weir_proto::convert::{FieldErrors, Hello};
 use weir_proto::model::{
-    Degraded, DrainProgress, DrainTarget, DrainTerms, Generation, Hold, ItemFailure, Kind,
-    NodeName, Repair, Resource, ResourceRef, Revision,
+    Degraded, DrainProgress, DrainTarget, DrainTerms, Generation, Hold, Identity, ItemFailure,
+    Kind, NodeName, Repair, Resource, ResourceRef, Revision,
 };
 
 use crate::admin::Metrics;
@@ -81,14 +81,26 @@ pub(crate) enum Refusal {
 }
 
 /// How a write is to be done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WriteOptions {
+    /// Who writes.
+    pub(crate) who: Identity,
     /// Check and answer, and change nothing.
     pub(crate) dry_run: bool,
     /// Write only if this is the cluster's revision.
     pub(crate) expected: Option<Revision>,
     /// Nodes may take away more than half of what they serve.
     pub(crate) allow_mass_delete: bool,
+}
+
+impl WriteOptions {
+    /// A write by somebody, whatever the revision, that confirms nothing.
+    pub(crate) fn by(who: Identity) -> Self {
+        Self {
+            who,
+            ..Self::default()
+        }
+    }
 }
 
 /// What was written.
@@ -211,6 +223,7 @@ enum Command {
         targets: Vec<DrainTarget>,
         /// How; none: they are drained no longer.
         terms: Option<DrainTerms>,
+        who: Identity,
         span: Span,
         answer: Answer<Written>,
     },
@@ -309,24 +322,31 @@ impl Cluster {
         &self,
         targets: Vec<DrainTarget>,
         terms: DrainTerms,
+        who: Identity,
     ) -> Result<Written, Refusal> {
-        self.set_drains(targets, Some(terms)).await
+        self.set_drains(targets, Some(terms), who).await
     }
 
     /// Ends drains: all of them, or none.
-    pub(crate) async fn undrain(&self, targets: Vec<DrainTarget>) -> Result<Written, Refusal> {
-        self.set_drains(targets, None).await
+    pub(crate) async fn undrain(
+        &self,
+        targets: Vec<DrainTarget>,
+        who: Identity,
+    ) -> Result<Written, Refusal> {
+        self.set_drains(targets, None, who).await
     }
 
     async fn set_drains(
         &self,
         targets: Vec<DrainTarget>,
         terms: Option<DrainTerms>,
+        who: Identity,
     ) -> Result<Written, Refusal> {
         let span = Span::current();
         self.ask(|answer| Command::Drain {
             targets,
             terms,
+            who,
             span,
             answer,
         })

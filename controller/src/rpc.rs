@@ -1,5 +1,6 @@
 //! The gRPC server: it decodes, asks the cluster, and encodes. Nothing is decided here.
 
+mod caller;
 mod chunks;
 mod encode;
 mod limits;
@@ -9,13 +10,15 @@ mod operator;
 mod places;
 mod status;
 
+use std::io;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio_stream::Stream;
 use tonic::codegen::http::Request;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Connected;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 use tracing::{Span, info_span};
@@ -47,11 +50,14 @@ type Syncs = NodeSyncServer<NodeSyncService>;
 type Reports = NodeReportsServer<NodeReportsService>;
 
 /// Serves operators and agents until the controller stops.
-pub(crate) async fn serve(
-    listener: TcpListener,
+pub(crate) async fn serve<I>(
+    incoming: impl Stream<Item = io::Result<I>>,
     cluster: Cluster,
     stopping: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Operators>().await;
     health.set_serving::<Syncs>().await;
@@ -60,7 +66,6 @@ pub(crate) async fn serve(
     let operators = OperatorService::new(cluster.clone(), stopping.clone());
     let syncs = NodeSyncService::new(cluster, stopping.clone());
     let reports = NodeReportsService::new(stopping.clone());
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))

@@ -4,6 +4,7 @@
 mod ability;
 mod affinity;
 mod drain;
+mod identity;
 mod item;
 mod name;
 mod net;
@@ -21,6 +22,7 @@ pub use drain::{
     AskedDrain, Degraded, Drain, DrainDeadline, DrainProgress, DrainTarget, DrainTerms, Hold,
     OnDeadline, Repair,
 };
+pub use identity::{Identity, Role, TrustDomain};
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{

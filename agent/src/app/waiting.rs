@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tonic::transport::Endpoint;
 use tracing::error;
 use weir_proto::disk::DiskError;
 
@@ -15,14 +14,14 @@ use crate::admin;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::plan::Keeping;
 use crate::reconciler::Status;
-use crate::session::{Identity, Link, Session};
+use crate::session::{Connect, Identity, Link, Session};
 
 /// How often it is tried. A full or read-only disk takes somebody minutes to find.
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// What such an agent needs.
-pub(super) struct Waiting<'a> {
-    pub(super) controller: Endpoint,
+pub(super) struct Waiting<'a, C> {
+    pub(super) controller: C,
     pub(super) identity: Identity,
     pub(super) journal: &'a Path,
     pub(super) admin_listen: Option<SocketAddr>,
@@ -43,7 +42,7 @@ pub(super) fn may_pass(error: &anyhow::Error) -> bool {
     )
 }
 
-impl Waiting<'_> {
+impl<C: Connect> Waiting<'_, C> {
     /// Tells the controller and whoever asks, and takes nothing, until the journal can be opened.
     pub(super) async fn until_opened(
         self,

@@ -189,7 +189,10 @@ async fn an_agent_says_who_it_is_and_takes_what_it_is_given() {
         }
     );
     stream.send(snapshot(5, &[vip(1), vip(2)])).await;
-    let accepted = Message::Accepted(wire::Accepted { generation: 5 });
+    let accepted = Message::Accepted(wire::Accepted {
+        generation: 5,
+        ..wire::Accepted::default()
+    });
     assert_eq!(stream.next().await, accepted);
     let change = rig.changes.recv().await.expect("a change").change;
     assert_eq!(
@@ -364,7 +367,10 @@ async fn what_would_take_away_too_much_is_held_back_until_it_is_released() {
     // durable, and not on its way to the kernel
     assert_eq!(
         stream.next().await,
-        Message::Accepted(wire::Accepted { generation: 6 })
+        Message::Accepted(wire::Accepted {
+            generation: 6,
+            ..wire::Accepted::default()
+        })
     );
     let Message::Condition(condition) = stream.next().await else {
         panic!("its condition is told");

@@ -1,6 +1,6 @@
 //! Drains that operators ask for, and all that there are.
 
-use weir_proto::model::{DrainTarget, DrainTerms};
+use weir_proto::model::{DrainTarget, DrainTerms, Identity};
 
 use super::owner::{Owner, now_unix_ms};
 use super::{DrainList, Refusal, WriteOptions, Written};
@@ -12,6 +12,7 @@ impl<S: Store> Owner<S> {
         &mut self,
         targets: Vec<DrainTarget>,
         terms: Option<DrainTerms>,
+        who: Identity,
     ) -> Result<Written, Refusal> {
         let batch = match terms {
             Some(terms) => {
@@ -24,7 +25,7 @@ impl<S: Store> Owner<S> {
             }
         };
         let change = self.desired.prepare_drains(batch?);
-        self.write(change, WriteOptions::default()).await
+        self.write(change, &WriteOptions::by(who)).await
     }
 
     /// Lists every drain. Costs as much as there are drains and nodes.

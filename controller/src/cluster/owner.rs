@@ -109,9 +109,9 @@ impl<S: Store> Owner<S> {
                 span,
                 answer,
             } => {
-                let written = self.apply(resources, &places, options);
+                let written = self.apply(resources, &places, &options);
                 let written = written.instrument(span).await;
-                self.metrics.applied(how_it_ended(&written, options));
+                self.metrics.applied(how_it_ended(&written, &options));
                 let _ = answer.send(written);
             }
             Command::Delete {
@@ -120,18 +120,19 @@ impl<S: Store> Owner<S> {
                 span,
                 answer,
             } => {
-                let written = self.delete(&refs, options);
+                let written = self.delete(&refs, &options);
                 let written = written.instrument(span).await;
-                self.metrics.applied(how_it_ended(&written, options));
+                self.metrics.applied(how_it_ended(&written, &options));
                 let _ = answer.send(written);
             }
             Command::Drain {
                 targets,
                 terms,
+                who,
                 span,
                 answer,
             } => {
-                let written = self.drain(targets, terms).instrument(span).await;
+                let written = self.drain(targets, terms, who).instrument(span).await;
                 let _ = answer.send(written);
             }
             Command::ListDrains { answer } => {
@@ -242,7 +243,7 @@ impl<S: Store> Owner<S> {
     }
 }
 
-fn how_it_ended(written: &Result<Written, Refusal>, options: WriteOptions) -> &'static str {
+fn how_it_ended(written: &Result<Written, Refusal>, options: &WriteOptions) -> &'static str {
     match written {
         Ok(_) if options.dry_run => "dry_run",
         Ok(written) => {

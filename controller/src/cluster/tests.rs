@@ -499,7 +499,9 @@ async fn leave_is_for_the_nodes_of_the_batch_and_not_for_what_others_hold_back()
         ..WriteOptions::default()
     };
     let of_b = vec![on_rack("two", "2", 2)];
-    let written = cluster.apply(of_b, Places::default(), with_leave).await;
+    let written = cluster
+        .apply(of_b, Places::default(), with_leave.clone())
+        .await;
     written.expect("written");
     let confirmed = store.saved().confirmed;
     assert_eq!(confirmed, [(node_name("b"), Generation(2))].into());

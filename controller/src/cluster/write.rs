@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 use weir_proto::digest::Digest;
-use weir_proto::model::{Capability, Generation, Kind, Node, NodeName, Resource, ResourceRef};
+use weir_proto::model::{
+    Capability, Generation, Identity, Kind, Node, NodeName, Resource, ResourceRef,
+};
 use weir_proto::trace::traceparent;
 
 use super::log::{Entry, Event};
@@ -20,7 +22,7 @@ impl<S: Store> Owner<S> {
         &mut self,
         resources: Vec<Resource>,
         places: &Places,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, Refusal> {
         let order: Vec<ResourceRef> = resources.iter().map(Resource::reference).collect();
         let batch: Batch = order
@@ -47,7 +49,7 @@ impl<S: Store> Owner<S> {
     pub(super) async fn delete(
         &mut self,
         refs: &[ResourceRef],
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, Refusal> {
         self.expect(options)?;
         let batch = self.desired.deletion(refs).map_err(Refusal::NotFound)?;
@@ -57,10 +59,11 @@ impl<S: Store> Owner<S> {
 
     /// Writes a node that says hello.
     pub(super) async fn register(&mut self, node: Node) -> Result<(), Refusal> {
+        let options = WriteOptions::by(Identity::Node(node.name.clone()));
         let node = Resource::Node(node);
         let batch = Batch::from([(node.reference(), Some(node))]);
         let change = self.desired.prepare(batch);
-        self.write(change, WriteOptions::default()).await?;
+        self.write(change, &options).await?;
         Ok(())
     }
 
@@ -113,7 +116,7 @@ impl<S: Store> Owner<S> {
         })
     }
 
-    fn expect(&self, options: WriteOptions) -> Result<(), Refusal> {
+    fn expect(&self, options: &WriteOptions) -> Result<(), Refusal> {
         match options.expected {
             Some(expected) if expected != self.revision => Err(Refusal::Revision {
                 expected,
@@ -127,7 +130,7 @@ impl<S: Store> Owner<S> {
     pub(super) async fn write(
         &mut self,
         change: Change,
-        options: WriteOptions,
+        options: &WriteOptions,
     ) -> Result<Written, Refusal> {
         let changes = change.outcomes.iter();
         let changes = changes.map(|(reference, outcome)| (reference.clone(), *outcome));

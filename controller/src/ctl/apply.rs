@@ -25,6 +25,7 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         dry_run: args.write.dry_run,
         expected_revision: args.write.expected_revision,
         allow_mass_delete: args.write.allow_mass_delete,
+        canary: None,
     };
     let size = request.encoded_len();
     if size > LARGEST {

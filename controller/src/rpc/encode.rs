@@ -91,6 +91,8 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         drain_count: *drain_count,
         repairs: repairs.iter().map(repair_to_wire).collect(),
         repair_counts: repair_counts.clone(),
+        certificate_expires_unix_ms: 0,
+        disconnection: String::new(),
     }
 }
 

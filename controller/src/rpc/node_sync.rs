@@ -180,9 +180,11 @@ impl Stream {
 /// Reads what an agent says; none: it is of a kind that only a later version knows, and which no node depends on.
 fn said(request: wire::SyncRequest) -> Result<Option<Said>, Status> {
     let said = match request.message {
-        Some(Message::Accepted(wire::Accepted { generation })) => {
-            Said::Accepted(Generation(generation))
-        }
+        Some(Message::Accepted(wire::Accepted {
+            generation,
+            refused: _,
+            refused_count: _,
+        })) => Said::Accepted(Generation(generation)),
         Some(Message::Converged(converged)) => read_converged(converged),
         Some(Message::Rejected(rejected)) => Said::Rejected(read_rejected(rejected)?),
         Some(Message::Condition(wire::Condition { hold, degraded })) => Said::Condition {

@@ -1,5 +1,7 @@
 //! What operators ask.
 
+mod history;
+mod rollouts;
 mod streams;
 
 use prost::Message as _;
@@ -14,6 +16,7 @@ use weir_proto::model::{Kind, NodeName, Refused, Revision};
 use weir_proto::wire;
 use weir_proto::wire::operator_server::Operator;
 
+use super::caller::caller;
 use super::encode;
 use super::places::places;
 use super::status::{invalid, refusal};
@@ -48,20 +51,24 @@ impl OperatorService {
 impl Operator for OperatorService {
     type WatchStream = Answers<wire::WatchResponse>;
     type NodeStatusStream = Answers<wire::NodeStatusResponse>;
+    type RolloutStatusStream = Answers<wire::RolloutStatusResponse>;
 
     async fn apply(
         &self,
         request: Request<wire::ApplyRequest>,
     ) -> Result<Response<wire::ApplyResponse>, Status> {
+        let who = caller(&request);
         let wire::ApplyRequest {
             resources,
             dry_run,
             expected_revision,
             allow_mass_delete,
+            canary: _,
         } = request.into_inner();
         let places = places(&resources);
         let resources = resources_from_wire(resources).map_err(|errors| invalid(&errors))?;
         let options = WriteOptions {
+            who,
             dry_run,
             expected: expected_revision.map(Revision),
             allow_mass_delete,
@@ -129,6 +136,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::DeleteRequest>,
     ) -> Result<Response<wire::DeleteResponse>, Status> {
+        let who = caller(&request);
         let wire::DeleteRequest {
             refs,
             dry_run,
@@ -152,6 +160,7 @@ impl Operator for OperatorService {
         let refs = problems.finish(Some(read));
         let refs = refs.map_err(|errors| invalid(&errors))?;
         let options = WriteOptions {
+            who,
             dry_run,
             expected: expected_revision.map(Revision),
             allow_mass_delete,
@@ -218,12 +227,13 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::DrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
+        let who = caller(&request);
         let wire::DrainRequest { targets, drain } = request.into_inner();
         let mut problems = Problems::default();
         let targets = drain_targets_from_wire(&targets, &mut problems);
         let terms = drain_terms_from_wire(drain.as_ref(), "drain", &mut problems);
         let terms = problems.finish(terms).map_err(|errors| invalid(&errors))?;
-        let drained = self.cluster.drain(targets, terms).await;
+        let drained = self.cluster.drain(targets, terms, who).await;
         drained.map(encode::drained).map_err(refusal)
     }
 
@@ -231,12 +241,13 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::UndrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
+        let who = caller(&request);
         let wire::UndrainRequest { targets } = request.into_inner();
         let mut problems = Problems::default();
         let targets = drain_targets_from_wire(&targets, &mut problems);
         let targets = problems.finish(Some(targets));
         let targets = targets.map_err(|errors| invalid(&errors))?;
-        let undrained = self.cluster.undrain(targets).await;
+        let undrained = self.cluster.undrain(targets, who).await;
         undrained.map(encode::drained).map_err(refusal)
     }
 
@@ -263,6 +274,34 @@ impl Operator for OperatorService {
         let name = name.map_err(|errors| invalid(&errors))?;
         let generation = self.cluster.release(name).await.map_err(refusal)?.0;
         Ok(Response::new(wire::ReleaseNodeResponse { generation }))
+    }
+
+    async fn rollout_status(
+        &self,
+        request: Request<wire::RolloutStatusRequest>,
+    ) -> Result<Response<Self::RolloutStatusStream>, Status> {
+        rollouts::status(&self.cluster, request).await
+    }
+
+    async fn steer_rollout(
+        &self,
+        request: Request<wire::SteerRolloutRequest>,
+    ) -> Result<Response<wire::SteerRolloutResponse>, Status> {
+        rollouts::steer(&self.cluster, request).await
+    }
+
+    async fn history(
+        &self,
+        request: Request<wire::HistoryRequest>,
+    ) -> Result<Response<wire::HistoryResponse>, Status> {
+        history::history(&self.cluster, request).await
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<wire::RollbackRequest>,
+    ) -> Result<Response<wire::ApplyResponse>, Status> {
+        history::rollback(&self.cluster, request).await
     }
 }
 

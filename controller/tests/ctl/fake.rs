@@ -13,10 +13,11 @@ use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
     ApplyRequest, ApplyResponse, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, DrainState, GetRequest, ListDrainsRequest, ListDrainsResponse, ListRequest,
-    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
-    ReleaseNodeResponse, Resource, ResourceRef, UndrainRequest, WatchRequest, WatchResponse,
-    change,
+    DrainResponse, DrainState, GetRequest, HistoryRequest, HistoryResponse, ListDrainsRequest,
+    ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
+    NodeStatusResponse, NodeTarget, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef,
+    RollbackRequest, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
+    SteerRolloutResponse, UndrainRequest, WatchRequest, WatchResponse, change,
 };
 
 /// The most resources on one page, so that a few make several pages.
@@ -321,5 +322,35 @@ impl Operator for Shared {
             }
         };
         Ok(Response::new(ReleaseNodeResponse { generation }))
+    }
+
+    type RolloutStatusStream = Answers<RolloutStatusResponse>;
+
+    async fn rollout_status(
+        &self,
+        _request: Request<RolloutStatusRequest>,
+    ) -> Result<Response<Self::RolloutStatusStream>, Status> {
+        Err(Status::unimplemented("rollout_status"))
+    }
+
+    async fn steer_rollout(
+        &self,
+        _request: Request<SteerRolloutRequest>,
+    ) -> Result<Response<SteerRolloutResponse>, Status> {
+        Err(Status::unimplemented("steer_rollout"))
+    }
+
+    async fn history(
+        &self,
+        _request: Request<HistoryRequest>,
+    ) -> Result<Response<HistoryResponse>, Status> {
+        Err(Status::unimplemented("history"))
+    }
+
+    async fn rollback(
+        &self,
+        _request: Request<RollbackRequest>,
+    ) -> Result<Response<ApplyResponse>, Status> {
+        Err(Status::unimplemented("rollback"))
     }
 }

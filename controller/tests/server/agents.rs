@@ -34,7 +34,10 @@ async fn a_node_gets_a_snapshot_and_is_followed_until_it_has_converged() {
         (1, 0)
     );
 
-    let accepted = wire::Accepted { generation: 1 };
+    let accepted = wire::Accepted {
+        generation: 1,
+        ..wire::Accepted::default()
+    };
     agent.say(Message::Accepted(accepted)).await;
     rig.node("a", |node| node.accepted_generation == 1).await;
     let key = weir_proto::convert::item_key_to_wire(&ItemKey::Vip([10, 1, 0, 1].into()));
@@ -294,7 +297,10 @@ async fn a_stream_that_begins_or_goes_on_wrongly_is_ended_with_the_reason() {
     let rig = Rig::start().await;
     let mut agent = rig.silent_agent().await;
     agent
-        .say(Message::Accepted(wire::Accepted { generation: 1 }))
+        .say(Message::Accepted(wire::Accepted {
+            generation: 1,
+            ..wire::Accepted::default()
+        }))
         .await;
     let end = agent.hear().await.expect_err("the end");
     assert_eq!(end.message(), "hello: missing, and it comes first");

@@ -37,7 +37,10 @@ async fn held(rig: &Rig) -> (Agent, Vec<u8>) {
     rig.apply(vec![web("web", 1, &[2])]).await;
     let second = agent.hears_next(2).await;
     assert!(!second.allow_mass_delete);
-    let accepted = wire::Accepted { generation: 2 };
+    let accepted = wire::Accepted {
+        generation: 2,
+        ..wire::Accepted::default()
+    };
     agent.say(Message::Accepted(accepted)).await;
     agent.say(condition(Some(hold(2)))).await;
     rig.node("a", |node| node.hold.is_some()).await;

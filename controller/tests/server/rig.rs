@@ -176,8 +176,11 @@ impl Agent {
     /// Takes an update and brings it to a kernel without a fault.
     pub(crate) async fn converge(&mut self, update: &wire::Update) {
         let generation = update.generation;
-        self.say(Message::Accepted(wire::Accepted { generation }))
-            .await;
+        self.say(Message::Accepted(wire::Accepted {
+            generation,
+            ..wire::Accepted::default()
+        }))
+        .await;
         let converged = wire::Converged {
             generation,
             ..wire::Converged::default()

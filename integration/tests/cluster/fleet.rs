@@ -101,7 +101,8 @@ impl Fleet {
                 ),
                 capabilities: vec![],
             },
-            controller: format!("http://{}", self.address),
+            controller: weir_agent::session::endpoint(&format!("http://{}", self.address))
+                .expect("a url"),
             journal: self.journal(node),
             admin_listen: None,
             audit_interval: PATIENCE,
