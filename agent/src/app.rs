@@ -12,7 +12,8 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
-use weir_proto::disk::DiskError;
+use weir_proto::disk::{self, DiskError};
+use weir_proto::machine;
 use weir_proto::model::Node;
 
 use self::waiting::{Waiting, may_pass};
@@ -31,9 +32,6 @@ pub use commands::{Said, once};
 const CHANGES: usize = 16;
 /// A pass under way at a stop is let finish; one on a kernel that does not answer is not waited for.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Another one at each boot (`drivers/char/random.c`, `proc_do_uuid`).
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What an agent needs beside a kernel.
 #[derive(Debug)]
@@ -203,7 +201,7 @@ pub async fn run<C: Connect, K: Kernel>(
 
 async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
     let (owned, boot) = (path.to_owned(), boot()?);
-    tokio::task::spawn_blocking(move || Journal::open(&owned, &boot))
+    disk::aside(path, move || Journal::open(&owned, &boot))
         .await
         .context("the journal could not be opened")?
         .map_err(advised)
@@ -212,9 +210,7 @@ async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
 
 /// Gives the name of this boot.
 fn boot() -> anyhow::Result<String> {
-    let boot =
-        std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
-    Ok(boot.trim_end().to_owned())
+    machine::boot().context("it is not known which boot this is")
 }
 
 fn wanted_engine(engine: LoopbackEngine) -> Wanted {

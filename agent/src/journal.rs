@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 use weir_proto::disk::{self, Batch, Disk, DiskError, Records, Recovered, Writer};
 use weir_proto::faults::{self, Bug};
@@ -177,7 +176,8 @@ impl Journal {
         let mut records = remembered.to_records();
         record::of_boot(&self.0.boot, std::iter::empty()).write_into(&mut records);
         let path = self.0.path.clone();
-        let made = spawn_blocking(move || disk::rebuild(&path, SCHEMA, &records)).await;
+        let rebuild = move || disk::rebuild(&path, SCHEMA, &records);
+        let made = disk::aside(&self.0.path, rebuild).await;
         let disk = made.map_err(|_| JournalError::Abandoned)??;
         let mut writer = self
             .0

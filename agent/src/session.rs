@@ -5,7 +5,6 @@ mod assembly;
 mod connect;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,6 +17,7 @@ use weir_proto::convert::{
     repair_to_wire,
 };
 use weir_proto::faults::{self, Bug, Injected, Point};
+use weir_proto::machine::draw;
 use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node, Repair};
 use weir_proto::trace::{chain, set_parent};
 use weir_proto::wire;
@@ -511,10 +511,8 @@ fn drains(drains: &[DrainProgress]) -> wire::Drains {
 
 /// Gives between half and all of a wait, so that a fleet does not come back in one instant.
 fn jittered(wait: Duration) -> Duration {
-    // a fresh hasher is keyed at random
-    let random = std::hash::RandomState::new().build_hasher().finish();
     let half = wait / 2;
-    half + half.mul_f64((random % 1_000) as f64 / 1_000.0)
+    half + half.mul_f64((draw() % 1_000) as f64 / 1_000.0)
 }
 
 #[cfg(test)]

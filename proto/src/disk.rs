@@ -18,49 +18,41 @@
 //! - sled may panic on damage, so it is called inside `catch_unwind`;
 //! - after a failed sync nothing more is written: what a second try would report as durable may not be.
 //!
-//! All calls but the writer's block; callers put them on a thread that may.
+//! All calls but the writer's and [`aside`] block; callers put them on a thread that may.
 
+mod changes;
 mod database;
 mod directory;
 pub mod envelope;
 mod error;
+mod files;
 mod live;
 mod mark;
+mod medium;
 mod pieces;
 mod recovery;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 pub mod snapshot;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
 
-use self::directory::Directory;
-use self::live::Live;
+use tokio::task::{JoinError, spawn_blocking};
 
 pub use self::error::DiskError;
+#[cfg(test)]
+use self::files::Files;
+use self::files::{open_live, unpanicked};
+use self::medium::Medium;
 use self::recovery::Note;
 pub use self::recovery::{Recovered, rebuild, recover};
 pub use self::writer::{Counts, Writer};
 
 /// Records on disk. One process at a time: a second one that opens the same directory is refused.
 #[derive(Debug)]
-pub struct Disk {
-    state: Mutex<State>,
-    // after the database: who comes next finds it closed
-    directory: Directory,
-    schema: u8,
-}
-
-#[derive(Debug)]
-enum State {
-    // boxed: one of the two is as large as a database is
-    Live(Box<Live>),
-    /// After the first error; with it.
-    Failed(Arc<DiskError>),
-}
+pub struct Disk(Medium);
 
 /// Records by key.
 pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -115,74 +107,40 @@ impl Disk {
     /// Opens the database in `path`, made if it is not there, and gives every record in it by key. Records of
     /// another schema than `schema` are refused.
     pub fn open(path: &Path, schema: u8) -> Result<(Self, Records), DiskError> {
-        let directory = Directory::open(path)?;
-        let (live, records, _) = open_live(&directory, schema)?;
-        Ok((Self::over(directory, live, schema), records))
-    }
-
-    fn over(directory: Directory, live: Live, schema: u8) -> Self {
-        Self {
-            state: Mutex::new(State::Live(Box::new(live))),
-            directory,
-            schema,
-        }
+        let (medium, records) = Medium::open(path, schema)?;
+        Ok((Self(medium), records))
     }
 
     /// Writes a batch: when this returns, all of it survives a power cut. After an error none of it counts,
     /// and nothing more is taken.
     pub fn commit(&self, batch: &Batch) -> Result<(), DiskError> {
-        self.write(batch)?;
-        self.tend();
+        self.0.write(batch)?;
+        self.0.tend();
         Ok(())
     }
 
-    /// Does the first half of a commit: what its caller waits for.
-    fn write(&self, batch: &Batch) -> Result<(), DiskError> {
-        self.with(|live| {
-            if batch.is_empty() {
-                return Ok(());
-            }
-            live.write(&self.directory, self.schema, batch)
-        })
-    }
-
-    /// Does the second half of a commit: exports a snapshot and shrinks the database, where it is time. A failure
-    /// of the first is a warning, one of the second is told to whoever commits next.
-    fn tend(&self) -> Tended {
-        let mut tended = Tended::default();
-        // told by what comes next
-        let _ = self.with(|live| {
-            tended.exported = live.export_if_due(&self.directory, self.schema);
-            tended.shrunk = live.shrink_if_due(&self.directory, self.schema)?;
-            Ok(())
-        });
-        tended
-    }
-
-    /// Does something with the database; an error is the last thing that is done with it.
-    fn with(&self, act: impl FnOnce(&mut Live) -> Result<(), DiskError>) -> Result<(), DiskError> {
-        let mut state = self.state();
-        let live = match &mut *state {
-            State::Live(live) => live,
-            State::Failed(source) => {
-                return Err(DiskError::Failed {
-                    path: self.directory.path().to_owned(),
-                    source: Arc::clone(source),
-                });
-            }
-        };
-        let done = unpanicked(&self.directory, || act(live));
-        if let Err(error) = &done {
-            let before = mem::replace(&mut *state, State::Failed(Arc::new(error.clone())));
-            // sled writes what it still has when it is closed, and may panic over that as well
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(before)));
+    #[cfg(test)]
+    fn files(&self) -> &Files {
+        match &self.0 {
+            Medium::Files(files) => files,
+            #[cfg(feature = "simulated")]
+            Medium::Memory(_) => panic!("it has no files"),
         }
-        done
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|held| held.into_inner())
+/// Does what blocks on a thread that may. A disk that is only simulated blocks nobody.
+pub async fn aside<T: Send + 'static>(
+    path: &Path,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    #[cfg(feature = "simulated")]
+    if let Some(medium) = simulated::at(path) {
+        medium.turn().await;
+        return Ok(act());
     }
+    let _ = path;
+    spawn_blocking(act).await
 }
 
 /// What was done after a commit.
@@ -192,37 +150,8 @@ struct Tended {
     shrunk: bool,
 }
 
-fn open_live(
-    directory: &Directory,
-    schema: u8,
-) -> Result<(Live, Records, Option<Note>), DiskError> {
-    let (live, pieces, note) = unpanicked(directory, || Live::open(directory, schema))?;
-    let records = pieces::join(pieces)
-        .ok_or_else(|| DiskError::damaged(directory.path(), "a record in it has no beginning"))?;
-    Ok((live, records, note))
-}
-
-/// Makes an error of a panic: of sled, on content that makes no sense to it.
-fn unpanicked<T>(
-    directory: &Directory,
-    act: impl FnOnce() -> Result<T, DiskError>,
-) -> Result<T, DiskError> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
-        let message = panic_message(panic.as_ref());
-        Err(DiskError::damaged(directory.path(), message))
-    })
-}
-
 fn text(key: &[u8]) -> String {
     key.escape_ascii().to_string()
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    message.unwrap_or("sled panicked").to_owned()
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::Instrument as _;
@@ -270,6 +269,5 @@ fn how_it_ended(written: &Result<Written, Refusal>, options: &WriteOptions) -> &
 
 /// Gives the time for people to read; a clock before 1970 is 0.
 pub(super) fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
+    weir_proto::machine::now_unix_ms()
 }

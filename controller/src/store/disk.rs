@@ -9,17 +9,16 @@
 //! `named/<name>` is there once a node has taken an update that names this cluster.
 
 use std::error::Error;
-use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 
 use prost::Message as _;
-use tokio::task::spawn_blocking;
 use weir_proto::convert::{
     asked_from_wire, asked_to_wire, capability_from_wire, capability_to_wire, resource_from_wire,
     resource_to_wire,
 };
 use weir_proto::digest::Digest;
-use weir_proto::disk::{Batch, Disk, Records, Writer};
+use weir_proto::disk::{Batch, Disk, Records, Writer, aside};
+use weir_proto::machine::draw;
 use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
@@ -47,7 +46,8 @@ impl DiskStore {
     /// Opens the store in a directory, made if it is not there, and gives what was kept in it. One that has no identity
     /// gets one for good.
     pub(crate) async fn open(directory: PathBuf) -> Result<(Self, Saved), StoreError> {
-        let opened = spawn_blocking(move || Disk::open(&directory, SCHEMA)).await;
+        let at = directory.clone();
+        let opened = aside(&at, move || Disk::open(&directory, SCHEMA)).await;
         let (disk, records) = opened
             .map_err(|error| StoreError::Open(error.into()))?
             .map_err(|error| StoreError::Open(error.into()))?;
@@ -74,10 +74,9 @@ impl Store for DiskStore {
     }
 }
 
-/// Draws 128 bits by lot: the keys that the standard library seeds its hashes with come from the system's generator.
+/// Draws 128 bits by lot.
 fn identity() -> String {
-    let half = || RandomState::new().hash_one(());
-    format!("{:016x}{:016x}", half(), half())
+    format!("{:016x}{:016x}", draw(), draw())
 }
 
 fn batch(write: Write) -> Batch {

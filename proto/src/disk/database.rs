@@ -94,35 +94,52 @@ pub(super) fn open(directory: &Directory) -> Result<sled::Db, DiskError> {
 /// Reads everything and compares it with its mark. Records of another schema than `schema` are refused.
 pub(super) fn read(directory: &Directory, db: &sled::Db, schema: u8) -> Result<Content, DiskError> {
     let path = directory.path();
-    let damaged = |message: &str| DiskError::damaged(path, message);
-    let mut content = Content {
-        records: Records::new(),
-        mark: Mark::default(),
-        note: None,
-        bytes: 0,
-    };
-    let mut found = Mark::default();
-    for entry in db.iter() {
-        let (key, record) = entry.map_err(|error| DiskError::open(path, error))?;
-        let payload = unseal(schema, &key, &record).map_err(|why| {
-            why.unwrap_or_else(|| damaged(&format!("record {} has another checksum", text(&key))))
-        })?;
-        if *key == *MARK_KEY {
-            let read = Mark::from_bytes(payload).and_then(|(mark, note)| {
-                let note = (!note.is_empty()).then(|| Note::from_bytes(note));
-                Some((mark, note.map_or(Some(None), |note| note.map(Some))?))
-            });
-            (content.mark, content.note) = read.ok_or_else(|| damaged("its mark is too short"))?;
-        } else {
-            found.count(&key, &record);
-            content.bytes += (key.len() + record.len()) as u64;
-            content.records.insert(key.to_vec(), payload.to_vec());
+    let entries = db.iter();
+    let entries = entries.map(|entry| entry.map_err(|error| DiskError::open(path, error)));
+    Content::of(path, schema, entries)
+}
+
+impl Content {
+    /// Compares records with their mark, which is among them. Those of another schema than `schema` are refused.
+    pub(super) fn of<B: AsRef<[u8]>>(
+        path: &Path,
+        schema: u8,
+        entries: impl Iterator<Item = Result<(B, B), DiskError>>,
+    ) -> Result<Self, DiskError> {
+        let damaged = |message: &str| DiskError::damaged(path, message);
+        let mut content = Self {
+            records: Records::new(),
+            mark: Mark::default(),
+            note: None,
+            bytes: 0,
+        };
+        let mut found = Mark::default();
+        for entry in entries {
+            let (key, record) = entry?;
+            let (key, record) = (key.as_ref(), record.as_ref());
+            let payload = unseal(schema, key, record).map_err(|why| {
+                why.unwrap_or_else(|| {
+                    damaged(&format!("record {} has another checksum", text(key)))
+                })
+            })?;
+            if *key == *MARK_KEY {
+                let read = Mark::from_bytes(payload).and_then(|(mark, note)| {
+                    let note = (!note.is_empty()).then(|| Note::from_bytes(note));
+                    Some((mark, note.map_or(Some(None), |note| note.map(Some))?))
+                });
+                (content.mark, content.note) =
+                    read.ok_or_else(|| damaged("its mark is too short"))?;
+            } else {
+                found.count(key, record);
+                content.bytes += (key.len() + record.len()) as u64;
+                content.records.insert(key.to_vec(), payload.to_vec());
+            }
         }
+        if !found.same_content(&content.mark) {
+            return Err(damaged("its records are not the ones last committed"));
+        }
+        Ok(content)
     }
-    if !found.same_content(&content.mark) {
-        return Err(damaged("its records are not the ones last committed"));
-    }
-    Ok(content)
 }
 
 /// Gives every record but the mark, in its envelope, in the order of the keys.

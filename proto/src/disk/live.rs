@@ -2,10 +2,10 @@
 
 use std::mem;
 
+use super::changes::Changes;
 use super::directory::{self, Directory};
-use super::envelope::seal;
-use super::mark::{MARK_KEY, Mark, read_watermark, write_watermark};
-use super::{Batch, DiskError, Note, Records, database, pieces, snapshot};
+use super::mark::{Mark, read_watermark, write_watermark};
+use super::{Batch, DiskError, Note, Records, database, snapshot};
 use crate::faults::{self, Bug, Point};
 
 /// A snapshot is written when as much was committed as all records take, so that it costs as much as commits
@@ -77,7 +77,7 @@ impl Live {
             watermark => watermark?,
         };
         if let Some(watermark) = watermark {
-            live.compare(directory, watermark)?;
+            mark.compare(path, watermark)?;
             if mark != watermark && note.is_none() {
                 live.replace(directory, schema)?;
             }
@@ -94,26 +94,6 @@ impl Live {
         Ok((live, records, note))
     }
 
-    /// Says what is wrong with content that is neither what the watermark says nor newer.
-    fn compare(&self, directory: &Directory, watermark: Mark) -> Result<(), DiskError> {
-        let path = directory.path();
-        if faults::planted(Bug::WatermarkUnchecked) {
-            return Ok(());
-        }
-        if self.mark.commits < watermark.commits {
-            return Err(DiskError::RolledBack {
-                path: path.to_owned(),
-                found: self.mark.commits,
-                wanted: watermark.commits,
-            });
-        }
-        if self.mark.commits == watermark.commits && self.mark != watermark {
-            let message = "its records are not the ones of its watermark";
-            return Err(DiskError::damaged(path, message));
-        }
-        Ok(())
-    }
-
     /// Makes a batch durable.
     pub(super) fn write(
         &mut self,
@@ -127,34 +107,20 @@ impl Live {
         let pass = |point| faults::pass(point).map_err(|fault| unsynced(fault.into()));
         pass(Point::JournalBatch)?;
         let db = self.db(directory)?;
-        let batch = pieces::split(batch, |key| db.contains_key(key)).map_err(failed)?;
-        let mut mark = Mark {
-            commits: self.mark.commits + 1,
-            ..self.mark
-        };
-        let mut bytes = self.bytes;
-        let mut written = 0;
+        let get = |key: &[u8]| db.get(key).map_err(failed);
+        let Changes {
+            records,
+            mark,
+            bytes,
+            written,
+        } = Changes::of(batch, schema, (self.mark, self.bytes), get)?;
         let mut changes = sled::Batch::default();
-        for (key, payload) in &batch.0 {
-            if let Some(old) = db.get(key).map_err(failed)? {
-                mark.forget(key, &old);
-                bytes -= (key.len() + old.len()) as u64;
-            }
-            match payload {
-                Some(payload) => {
-                    let record = seal(schema, key, payload);
-                    mark.count(key, &record);
-                    bytes += (key.len() + record.len()) as u64;
-                    written += (key.len() + record.len()) as u64;
-                    changes.insert(key.as_slice(), record);
-                }
-                None => {
-                    written += key.len() as u64;
-                    changes.remove(key.as_slice());
-                }
+        for (key, record) in records {
+            match record {
+                Some(record) => changes.insert(key, record),
+                None => changes.remove(key),
             }
         }
-        changes.insert(MARK_KEY, mark.to_record(schema, None));
 
         db.apply_batch(changes).map_err(failed)?;
         pass(Point::JournalApplied)?;

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::directory::Directory;
 use super::envelope::{seal, unseal};
 use super::{DiskError, Note};
+use crate::faults::{self, Bug};
 
 /// Where the mark of the content is kept in the database. No caller's key begins with a zero byte.
 pub(super) const MARK_KEY: &[u8] = b"\0mark";
@@ -38,6 +40,25 @@ impl Mark {
     /// Says whether this content is the same as another, whatever led to it.
     pub(super) fn same_content(&self, other: &Self) -> bool {
         (self.records, self.digest) == (other.records, other.digest)
+    }
+
+    /// Says what is wrong with content that is neither what its watermark says nor newer.
+    pub(super) fn compare(&self, path: &Path, watermark: Self) -> Result<(), DiskError> {
+        if faults::planted(Bug::WatermarkUnchecked) {
+            return Ok(());
+        }
+        if self.commits < watermark.commits {
+            return Err(DiskError::RolledBack {
+                path: path.to_owned(),
+                found: self.commits,
+                wanted: watermark.commits,
+            });
+        }
+        if self.commits == watermark.commits && *self != watermark {
+            let message = "its records are not the ones of its watermark";
+            return Err(DiskError::damaged(path, message));
+        }
+        Ok(())
     }
 
     pub(super) fn to_bytes(self) -> Vec<u8> {

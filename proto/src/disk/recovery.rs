@@ -9,7 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::directory::{self, Directory};
+use super::files::Files;
 use super::mark::{self, Mark, read_watermark, write_watermark};
+use super::medium::Medium;
+#[cfg(feature = "simulated")]
+use super::simulated;
 use super::{Disk, DiskError, Records, database, open_live, pieces, snapshot, unpanicked};
 
 /// What became of a damaged database.
@@ -40,6 +44,11 @@ pub(super) struct Note {
 ///
 /// An error that is no damage leaves everything as it is.
 pub fn recover(path: &Path, schema: u8) -> Result<(Disk, Records, Option<Recovered>), DiskError> {
+    #[cfg(feature = "simulated")]
+    if let Some(medium) = simulated::at(path) {
+        let (memory, records, recovered) = medium.recover(schema)?;
+        return Ok((Disk(Medium::Memory(memory)), records, recovered));
+    }
     let directory = Directory::open(path)?;
     let (live, records, note) = match open_live(&directory, schema) {
         Err(why) if why.is_damage() => {
@@ -48,32 +57,23 @@ pub fn recover(path: &Path, schema: u8) -> Result<(Disk, Records, Option<Recover
         }
         opened => opened?,
     };
-    let recovered = match note {
-        None => None,
-        Some(note) => {
-            let Note {
-                why,
-                commit,
-                complete,
-            } = note;
-            // what cannot be moved is well where it is
-            let aside = directory
-                .move_aside()
-                .unwrap_or_else(|_| directory.damaged());
-            Some(Recovered {
-                why,
-                aside,
-                commit,
-                complete,
-            })
-        }
-    };
-    Ok((Disk::over(directory, live, schema), records, recovered))
+    let recovered = note.map(|note| {
+        // what cannot be moved is well where it is
+        let aside = directory.move_aside();
+        note.told(aside.unwrap_or_else(|_| directory.damaged()))
+    });
+    let files = Files::over(directory, live, schema);
+    Ok((Disk(Medium::Files(files)), records, recovered))
 }
 
 /// Makes a new database of given records in `path` and sets aside what is there, damaged or not: for who has
 /// everything in memory when a write failed.
 pub fn rebuild(path: &Path, schema: u8, records: &Records) -> Result<Disk, DiskError> {
+    #[cfg(feature = "simulated")]
+    if let Some(medium) = simulated::at(path) {
+        let memory = medium.rebuild(schema, records)?;
+        return Ok(Disk(Medium::Memory(memory)));
+    }
     let directory = Directory::open(path)?;
     let at = |error| DiskError::directory(directory.path(), error);
     directory.put_back().map_err(at)?;
@@ -83,31 +83,28 @@ pub fn rebuild(path: &Path, schema: u8, records: &Records) -> Result<Disk, DiskE
     let (live, _, _) = open_live(&directory, schema)?;
     // what cannot be moved is well where it is
     let _ = directory.move_aside();
-    Ok(Disk::over(directory, live, schema))
+    let files = Files::over(directory, live, schema);
+    Ok(Disk(Medium::Files(files)))
 }
 
 fn start_again(directory: &Directory, schema: u8, why: &DiskError) -> Result<(), DiskError> {
-    let Known {
-        newest,
-        last,
-        watermark,
-    } = Known::of(directory, schema)?;
-    let commit = newest.as_ref().map(|(mark, _)| mark.commits);
-    let note = Note {
-        why: why.to_string(),
-        commit,
-        complete: watermark.is_some_and(|mark| commit.unwrap_or_default() >= mark.commits),
-    };
-    let records = newest.map(|(_, records)| records).unwrap_or_default();
-    take_place(directory, schema, &records, last + 1, Some(&note))
+    let known = Known::of(directory, schema)?;
+    let (note, commits) = (known.note(why), known.last + 1);
+    take_place(
+        directory,
+        schema,
+        &known.into_pieces(),
+        commits,
+        Some(&note),
+    )
 }
 
 /// What is left of a database.
-struct Known {
+pub(super) struct Known {
     /// The newest content that is whole.
     newest: Option<(Mark, Records)>,
     /// The highest number of a commit that is named anywhere.
-    last: u64,
+    pub(super) last: u64,
     watermark: Option<Mark>,
 }
 
@@ -130,20 +127,37 @@ impl Known {
         });
         let own = own.ok().flatten();
         let own = own.map(|content| (content.mark, content.records));
+        let snapshots = snapshot::list(directory).map_err(at)?;
+        let snapshots = snapshots.into_iter().map(|(commits, path)| {
+            let read = move || snapshot::read(&path, schema).map_err(at);
+            (commits, read)
+        });
+        Self::among(own, watermark, snapshots)
+    }
+
+    /// Finds the newest content that is whole among the database's own, if it is, and snapshots, which are read only where
+    /// they are newer.
+    pub(super) fn among<R>(
+        own: Option<(Mark, Records)>,
+        watermark: Option<Mark>,
+        snapshots: impl Iterator<Item = (u64, R)>,
+    ) -> Result<Self, DiskError>
+    where
+        R: FnOnce() -> Result<Option<(Mark, Records)>, DiskError>,
+    {
         // the watermark knows which content its commit has
         let contradicts = |mark: &Mark| {
             watermark.is_some_and(|known| known.commits == mark.commits && known != *mark)
         };
         let mut newest = own.filter(|(mark, _)| mark.commits > 0 && !contradicts(mark));
         let mut last = watermark.map_or(0, |mark| mark.commits);
-        for (commits, path) in snapshot::list(directory).map_err(at)? {
+        for (commits, read) in snapshots {
             last = last.max(commits);
             let known = newest.as_ref().map(|(mark, _)| mark.commits);
             if known.is_some_and(|known| known >= commits) {
                 continue;
             }
-            let whole = snapshot::read(&path, schema).map_err(at)?;
-            newest = whole.filter(|(mark, _)| !contradicts(mark)).or(newest);
+            newest = read()?.filter(|(mark, _)| !contradicts(mark)).or(newest);
         }
         last = last.max(newest.as_ref().map_or(0, |(mark, _)| mark.commits));
         Ok(Self {
@@ -151,6 +165,22 @@ impl Known {
             last,
             watermark,
         })
+    }
+
+    /// Says what is lost by starting again with it.
+    pub(super) fn note(&self, why: &DiskError) -> Note {
+        let commit = self.newest.as_ref().map(|(mark, _)| mark.commits);
+        let known = |mark: Mark| commit.unwrap_or_default() >= mark.commits;
+        Note {
+            why: why.to_string(),
+            commit,
+            complete: self.watermark.is_some_and(known),
+        }
+    }
+
+    /// Gives the newest content, in pieces.
+    pub(super) fn into_pieces(self) -> Records {
+        self.newest.map(|(_, records)| records).unwrap_or_default()
     }
 }
 
@@ -199,6 +229,21 @@ fn keep_aside(directory: &Directory, schema: u8) -> std::io::Result<()> {
 }
 
 impl Note {
+    /// Tells it to whoever opens; what was damaged is at `aside`.
+    pub(super) fn told(self, aside: PathBuf) -> Recovered {
+        let Self {
+            why,
+            commit,
+            complete,
+        } = self;
+        Recovered {
+            why,
+            aside,
+            commit,
+            complete,
+        }
+    }
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let Self {
             why,

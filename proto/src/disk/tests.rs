@@ -21,8 +21,8 @@ fn content(path: &Path) -> Result<Vec<(String, String)>, DiskError> {
 
 /// Does to the database what no commit does.
 fn tamper(disk: &Disk, act: impl FnOnce(&sled::Db)) {
-    let mut state = disk.state();
-    let State::Live(live) = &mut *state else {
+    let mut state = disk.files().state();
+    let files::State::Live(live) = &mut *state else {
         panic!("failed before");
     };
     act(live.tampered());

@@ -35,6 +35,9 @@ pub struct Counts {
 #[derive(Debug)]
 struct Shared {
     path: Box<Path>,
+    /// What the disk is simulated by, if it is, and with which schema.
+    #[cfg(feature = "simulated")]
+    simulated: Option<(super::simulated::Medium, u8)>,
     queue: Mutex<Queue>,
     /// A disk until its first error, which stays.
     disk: Mutex<Result<Disk, Arc<DiskError>>>,
@@ -57,6 +60,13 @@ struct Waiting {
     verdict: oneshot::Sender<Result<(), DiskError>>,
 }
 
+/// Batches that one commit makes durable, in their order.
+#[derive(Debug, Default)]
+struct Group {
+    batch: Batch,
+    verdicts: Vec<oneshot::Sender<Result<(), DiskError>>>,
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     batches: AtomicU64,
@@ -76,7 +86,9 @@ impl Writer {
     /// Takes a disk over.
     pub fn new(disk: Disk) -> Self {
         Self(Arc::new(Shared {
-            path: disk.directory.path().into(),
+            path: disk.0.path().into(),
+            #[cfg(feature = "simulated")]
+            simulated: disk.0.simulated(),
             queue: Mutex::default(),
             disk: Mutex::new(Ok(disk)),
             failed: AtomicBool::new(false),
@@ -98,7 +110,7 @@ impl Writer {
                 shared: Arc::clone(&self.0),
                 over: false,
             };
-            spawn_blocking(move || turn.write());
+            turn.begin();
         }
         let lost = |_| DiskError::damaged(&self.0.path, "nobody is left to write to it");
         told.await.map_err(lost)?
@@ -127,9 +139,42 @@ impl Writer {
 }
 
 impl Turn {
+    /// Writes on a thread that may block.
+    #[cfg(not(feature = "simulated"))]
+    fn begin(self) {
+        spawn_blocking(move || self.write());
+    }
+
+    /// Writes on a thread that may block, or where the disk is simulated as a task that takes its time.
+    #[cfg(feature = "simulated")]
+    fn begin(self) {
+        match self.shared.simulated.clone() {
+            None => drop(spawn_blocking(move || self.write())),
+            Some((medium, _)) if medium.is_instant() => self.write(),
+            Some((medium, schema)) => drop(tokio::spawn(self.write_slowly(medium, schema))),
+        }
+    }
+
     /// Writes until nobody waits.
     fn write(mut self) {
-        self.over = self.shared.write();
+        let shared = Arc::clone(&self.shared);
+        let mut disk = lock(&shared.disk);
+        while let Some(group) = shared.next() {
+            shared.settle(&mut disk, group);
+        }
+        self.over = true;
+    }
+
+    /// Writes until nobody waits; whoever ends the task meanwhile cuts a commit.
+    #[cfg(feature = "simulated")]
+    async fn write_slowly(mut self, medium: super::simulated::Medium, schema: u8) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(group) = shared.next() {
+            medium.begin(schema, &group.batch);
+            medium.turn().await;
+            shared.settle(&mut lock(&shared.disk), group);
+        }
+        self.over = true;
     }
 }
 
@@ -143,49 +188,47 @@ impl Drop for Turn {
 }
 
 impl Shared {
-    fn write(&self) -> bool {
-        let Self {
-            path,
-            queue,
-            disk,
-            failed,
-            tally,
-        } = self;
-        let mut disk = lock(disk);
-        loop {
-            let waiting = {
-                let mut queue = lock(queue);
-                queue.writing = !queue.waiting.is_empty();
-                mem::take(&mut queue.waiting)
-            };
-            if waiting.is_empty() {
-                return true;
-            }
-            let mut group = Batch::default();
-            let mut verdicts = Vec::with_capacity(waiting.len());
-            for Waiting { batch, verdict } in waiting {
-                group.extend(batch);
-                verdicts.push(verdict);
-            }
-            let verdict = commit(&mut disk, path, &group);
-            // before anybody hears of it
-            failed.store(disk.is_err(), Ordering::Relaxed);
-            if verdict.is_ok() {
-                let batches = verdicts.len() as u64;
-                tally.batches.fetch_add(batches, Ordering::Relaxed);
-                tally.commits.fetch_add(1, Ordering::Relaxed);
-            }
-            for waits in verdicts {
-                // who waits no more needs no verdict
-                let _ = waits.send(verdict.clone());
-            }
-            // nobody waits for this
-            let Tended { exported, shrunk } = disk.as_ref().map(Disk::tend).unwrap_or_default();
-            tally
-                .snapshots
-                .fetch_add(exported.into(), Ordering::Relaxed);
-            tally.shrinks.fetch_add(shrunk.into(), Ordering::Relaxed);
+    /// Takes all that wait; none: nobody does, and whoever asks first has the next turn.
+    fn next(&self) -> Option<Group> {
+        let waiting = {
+            let mut queue = lock(&self.queue);
+            queue.writing = !queue.waiting.is_empty();
+            mem::take(&mut queue.waiting)
+        };
+        if waiting.is_empty() {
+            return None;
         }
+        let mut group = Group::default();
+        for Waiting { batch, verdict } in waiting {
+            group.batch.extend(batch);
+            group.verdicts.push(verdict);
+        }
+        Some(group)
+    }
+
+    /// Commits a group and tells everyone in it.
+    fn settle(&self, disk: &mut Result<Disk, Arc<DiskError>>, group: Group) {
+        let tally = &self.tally;
+        let Group { batch, verdicts } = group;
+        let verdict = commit(disk, &self.path, &batch);
+        // before anybody hears of it
+        self.failed.store(disk.is_err(), Ordering::Relaxed);
+        if verdict.is_ok() {
+            let batches = verdicts.len() as u64;
+            tally.batches.fetch_add(batches, Ordering::Relaxed);
+            tally.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        for waits in verdicts {
+            // who waits no more needs no verdict
+            let _ = waits.send(verdict.clone());
+        }
+        // nobody waits for this
+        let tended = disk.as_ref().map(|disk| disk.0.tend());
+        let Tended { exported, shrunk } = tended.unwrap_or_default();
+        tally
+            .snapshots
+            .fetch_add(exported.into(), Ordering::Relaxed);
+        tally.shrinks.fetch_add(shrunk.into(), Ordering::Relaxed);
     }
 }
 
@@ -195,7 +238,7 @@ fn commit(
     group: &Batch,
 ) -> Result<(), DiskError> {
     let done = match disk {
-        Ok(disk) => disk.write(group),
+        Ok(disk) => disk.0.write(group),
         Err(source) => {
             return Err(DiskError::Failed {
                 path: path.to_owned(),

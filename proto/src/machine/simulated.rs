@@ -1,0 +1,86 @@
+//! A machine that is simulated: one for each runtime that entered it, so that programs which share a thread, as in one
+//! seeded run, have each a clock and a boot of its own.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::runtime::{Handle, Id};
+
+use super::Lot;
+
+thread_local! {
+    static HERE: RefCell<Vec<(Id, Machine)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A machine. Clones share it; it outlives the programs that run on it.
+#[derive(Debug, Clone)]
+pub struct Machine(Arc<Mutex<Inside>>);
+
+#[derive(Debug)]
+struct Inside {
+    lot: Lot,
+    boots: u64,
+    time: fn() -> u64,
+    jumped_ms: i64,
+}
+
+impl Machine {
+    /// Makes a machine whose chance comes from a seed. `time` gives the right time, in milliseconds since 1970.
+    pub fn new(seed: u64, time: fn() -> u64) -> Self {
+        Self(Arc::new(Mutex::new(Inside {
+            lot: Lot::new(seed),
+            boots: 1,
+            time,
+            jumped_ms: 0,
+        })))
+    }
+
+    /// Lets everything that runs in the runtime of the caller, on this thread, run on this machine.
+    pub fn enter(&self) {
+        let id = Handle::current().id();
+        HERE.with_borrow_mut(|here| {
+            here.retain(|(known, machine)| *known != id && !Arc::ptr_eq(&machine.0, &self.0));
+            here.push((id, self.clone()));
+        });
+    }
+
+    /// Boots it: from now on the boot has another name.
+    pub fn reboot(&self) {
+        self.lock().boots += 1;
+    }
+
+    /// Puts the clock on the wall forward, or back.
+    pub fn jump(&self, by_ms: i64) {
+        self.lock().jumped_ms += by_ms;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(|held| held.into_inner())
+    }
+}
+
+/// Lets nothing on this thread be simulated any more.
+pub fn leave() {
+    HERE.take();
+}
+
+pub(super) fn now_unix_ms() -> Option<u64> {
+    here(|inside| (inside.time)().saturating_add_signed(inside.jumped_ms))
+}
+
+pub(super) fn draw() -> Option<u64> {
+    here(|inside| inside.lot.draw())
+}
+
+pub(super) fn boot() -> Option<String> {
+    here(|inside| format!("boot-{}", inside.boots))
+}
+
+/// Asks the machine that the caller runs on, if it is simulated.
+fn here<T>(ask: impl FnOnce(&mut Inside) -> T) -> Option<T> {
+    let id = Handle::try_current().ok()?.id();
+    HERE.with_borrow(|here| {
+        let (_, machine) = here.iter().find(|(known, _)| *known == id)?;
+        Some(ask(&mut machine.lock()))
+    })
+}
