@@ -2,7 +2,8 @@
 //!
 //! `wire` is what is said, `model` what it may mean, `convert` the way between the two. `state` and `digest`
 //! hold what one node must have. `disk` keeps bytes so that no crash loses them, for the controller's store
-//! and the agent's journal alike. `trace` is how both tell what they do, and `faults` how tests make them fail.
+//! and the agent's journal alike. `tls` is how
+//! they know whom they talk to, `trace` how both tell what they do, and `faults` how tests make them fail.
 
 pub mod convert;
 pub mod digest;
@@ -10,5 +11,6 @@ pub mod disk;
 pub mod faults;
 pub mod model;
 pub mod state;
+pub mod tls;
 pub mod trace;
 pub mod wire;
