@@ -367,7 +367,12 @@ mod tests {
         let config = parse(line).expect("parsed");
         let error = config.run.expect("a run").check().expect_err("bad");
         let text = error.to_string();
-        for bad in ["--label a?:", "--label c:", "--tls-ca: of use only", "or say --insecure"] {
+        for bad in [
+            "--label a?:",
+            "--label c:",
+            "--tls-ca: of use only",
+            "or say --insecure",
+        ] {
             assert!(text.contains(bad), "{bad}: {text}");
         }
     }

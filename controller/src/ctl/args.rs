@@ -39,13 +39,31 @@ pub(crate) struct To {
     #[arg(default_value = "http://127.0.0.1:7420", value_parser = url)]
     pub(crate) controller: String,
     /// Your certificate (PEM), for https://
-    #[arg(long, global = true, value_name = "FILE", env = "WEIR_TLS_CERT", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIR_TLS_CERT",
+        hide_env_values = true
+    )]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The private key of the certificate (PEM)
-    #[arg(long, global = true, value_name = "FILE", env = "WEIR_TLS_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIR_TLS_KEY",
+        hide_env_values = true
+    )]
     pub(crate) tls_key: Option<PathBuf>,
     /// The certificates of the authorities whose controller is trusted (PEM)
-    #[arg(long, global = true, value_name = "FILE", env = "WEIR_TLS_CA", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIR_TLS_CA",
+        hide_env_values = true
+    )]
     pub(crate) tls_ca: Option<PathBuf>,
     /// Call by http:// even over a network, where others can read and change what is said
     #[arg(long, global = true, env = "WEIR_INSECURE", hide_env_values = true)]
@@ -260,7 +278,10 @@ mod tests {
                 "lb:7420",
                 Err("write it like https://HOST:PORT or http://HOST:PORT"),
             ),
-            ("", Err("write it like https://HOST:PORT or http://HOST:PORT")),
+            (
+                "",
+                Err("write it like https://HOST:PORT or http://HOST:PORT"),
+            ),
         ] {
             let expected = taken.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(url(text), expected, "{text}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
-use weir_proto::tls::{CallError, Call, Connector, Flags, Part, Tls};
+use weir_proto::tls::{Call, CallError, Connector, Flags, Part, Tls};
 use weir_proto::wire;
 use weir_proto::wire::operator_client::OperatorClient;
 

@@ -21,5 +21,7 @@ pub(super) fn may(who: &Identity, needed: Role, what: &str) -> Result<(), Status
 
 /// Says that somebody may not do something.
 pub(super) fn denied(what: &str, needed: &str, who: &Identity) -> Status {
-    Status::permission_denied(format!("{what} needs {needed}; the certificate is that of {who}"))
+    Status::permission_denied(format!(
+        "{what} needs {needed}; the certificate is that of {who}"
+    ))
 }

@@ -76,8 +76,7 @@ impl Flags<'_> {
             }
             Some((Some("http"), Some(host))) => {
                 let given = files.iter().filter(|(_, file)| file.is_some());
-                let mut bad: Vec<BadFlag> =
-                    given.map(|(flag, _)| BadFlag::Useless(flag)).collect();
+                let mut bad: Vec<BadFlag> = given.map(|(flag, _)| BadFlag::Useless(flag)).collect();
                 if !self.insecure && !is_loopback(host) {
                     bad.push(BadFlag::Insecure(url));
                 }
@@ -146,10 +145,7 @@ mod tests {
         };
         let url = "https://lb:7420";
         assert_eq!(check(url, [true; 3], false), Ok(Call::Tls(files)));
-        let missing = vec![
-            BadFlag::Missing("--tls-cert"),
-            BadFlag::Missing("--tls-ca"),
-        ];
+        let missing = vec![BadFlag::Missing("--tls-cert"), BadFlag::Missing("--tls-ca")];
         assert_eq!(check(url, [false, true, false], true), Err(missing));
         let url = "http://lb:7420";
         let bad = vec![

@@ -93,13 +93,12 @@ pub fn authority_domain(pem: &[u8]) -> Option<TrustDomain> {
 }
 
 fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {
-    let names = certificate
-        .extensions()
-        .iter()
-        .filter_map(|extension| match extension.parsed_extension() {
+    let names = certificate.extensions().iter().filter_map(|extension| {
+        match extension.parsed_extension() {
             ParsedExtension::SubjectAlternativeName(names) => Some(names),
             _ => None,
-        });
+        }
+    });
     names
         .flat_map(|names| &names.general_names)
         .filter_map(|name| match name {

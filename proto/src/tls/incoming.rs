@@ -67,11 +67,7 @@ impl Connections for Incoming {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    ready: mpsc::Sender<Connection>,
-) {
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, ready: mpsc::Sender<Connection>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut handshakes = JoinSet::new();
     loop {
