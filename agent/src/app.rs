@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use weir_proto::disk::{self, DiskError};
 use weir_proto::machine;
 use weir_proto::model::Node;
+use weir_proto::tls::{Call, Connector, Part, Tls};
 
 use self::waiting::{Waiting, may_pass};
 use crate::admin;
@@ -50,10 +51,14 @@ pub struct Settings<C> {
 
 /// Runs the agent on this machine's kernel until a signal says stop. The kernel is left serving.
 pub async fn agent(config: Config) -> anyhow::Result<()> {
-    let labels = config.labels()?;
+    let (labels, call) = config.check()?;
     info!(
         node = %config.node,
         controller = config.controller,
+        tls_cert = ?config.tls_cert,
+        tls_key = ?config.tls_key,
+        tls_ca = ?config.tls_ca,
+        insecure = config.insecure,
         data_dir = %config.data_dir.display(),
         audit_interval_s = config.audit_interval,
         loopback = ?config.loopback,
@@ -62,6 +67,12 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
     let needed = controller_addresses(&config.controller).await;
     let controller = session::endpoint(&config.controller)
         .with_context(|| format!("cannot use {}", config.controller))?;
+    let tls = match call {
+        Call::Plaintext => None,
+        // read when the controller is called: what the journal holds is served whether or not there is a certificate
+        Call::Tls(files) => Some(Tls::new(files, Part::Node(config.node.clone()))),
+    };
+    let controller = Connector::new(controller, tls);
     let (mut kernel, capabilities) = Linux::open_with(needed, wanted_engine(config.loopback)).await;
     let missing = || {
         capabilities
@@ -223,7 +234,8 @@ fn wanted_engine(engine: LoopbackEngine) -> Wanted {
 
 /// Finds the addresses behind the controller's URL, as far as they can be known now.
 async fn controller_addresses(url: &str) -> Vec<IpAddr> {
-    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let (_, authority) = url.split_once("://").unwrap_or_default();
+    let authority = authority.trim_end_matches('/');
     match tokio::net::lookup_host(authority).await {
         Ok(found) => found.map(|address| address.ip()).collect(),
         Err(cause) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use weir_proto::model::{Labels, NodeName, unicast};
+use weir_proto::tls::{Call, Flags};
 
 const DATA_DIR: &str = "/var/lib/weir/agent";
 
@@ -136,7 +137,7 @@ pub struct Config {
     /// The name of this node, unique in the cluster
     #[arg(long, value_name = "NAME", env = "WEIR_AGENT_NODE", value_parser = node_name)]
     pub node: NodeName,
-    /// Where the controller listens, as http://HOST:PORT
+    /// Where the controller listens, as https://HOST:PORT, or http://HOST:PORT without encryption or authentication
     #[arg(
         long,
         value_name = "URL",
@@ -145,6 +146,18 @@ pub struct Config {
         value_parser = controller_url
     )]
     pub controller: String,
+    /// This node's certificate (PEM), followed by those between it and the authority's
+    #[arg(long, value_name = "FILE", env = "WEIR_AGENT_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", env = "WEIR_AGENT_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// The certificates of the authorities whose controller is trusted (PEM)
+    #[arg(long, value_name = "FILE", env = "WEIR_AGENT_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+    /// Call the controller by http:// even over a network: whoever is on the way can read and change what it says
+    #[arg(long, env = "WEIR_AGENT_INSECURE")]
+    pub insecure: bool,
     // not flattened: clap takes an optional group for absent when its arguments belong to a nested one
     /// The directory of the journal; not on FUSE or NFS
     #[arg(
@@ -197,15 +210,27 @@ pub struct Config {
 }
 
 impl Config {
-    /// Gives the labels; an error names every bad one.
-    pub fn labels(&self) -> Result<Labels, anyhow::Error> {
-        Labels::new(self.labels.iter().cloned()).map_err(|refused| {
-            let lines: Vec<String> = refused
-                .iter()
-                .map(|(key, why)| format!("--label {key}: {why}"))
-                .collect();
-            anyhow::anyhow!(lines.join("\n"))
-        })
+    /// Gives the labels, and how the controller is called; an error names every bad flag.
+    pub fn check(&self) -> Result<(Labels, Call), anyhow::Error> {
+        let flags = Flags {
+            url: &self.controller,
+            certificate: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
+            authority: self.tls_ca.clone(),
+            insecure: self.insecure,
+        };
+        let labels = Labels::new(self.labels.iter().cloned());
+        match (labels, flags.check()) {
+            (Ok(labels), Ok(call)) => Ok((labels, call)),
+            (labels, call) => {
+                let labels = labels.err().unwrap_or_default().into_iter();
+                let labels = labels.map(|(key, why)| format!("--label {key}: {why}"));
+                let flags = call.err().unwrap_or_default().into_iter();
+                let flags = flags.map(|bad| bad.to_string());
+                let lines: Vec<String> = labels.chain(flags).collect();
+                Err(anyhow::anyhow!(lines.join("\n")))
+            }
+        }
     }
 
     /// Gives the time between two audits.
@@ -230,15 +255,16 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 fn controller_url(text: &str) -> Result<String, String> {
     let authority = text
-        .strip_prefix("http://")
-        .ok_or_else(|| format!("{text:?} does not begin with http://"))?;
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .ok_or_else(|| format!("{text:?} does not begin with https:// or http://"))?;
     match authority.trim_end_matches('/').rsplit_once(':') {
         Some((host, port))
             if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) =>
         {
             Ok(text.to_owned())
         }
-        _ => Err(format!("{text:?} is not http://HOST:PORT")),
+        _ => Err(format!("{text:?} is not https://HOST:PORT")),
     }
 }
 
@@ -265,7 +291,8 @@ mod tests {
         assert_eq!(config.controller, "http://127.0.0.1:7420");
         assert_eq!(config.audit_interval(), Duration::from_secs(10));
         assert_eq!(config.loopback, LoopbackEngine::Auto);
-        let labels = config.labels().expect("labels");
+        let (labels, call) = config.check().expect("labels");
+        assert_eq!(call, Call::Plaintext);
         let pairs: Vec<(&str, &str)> = labels.iter().collect();
         assert_eq!(pairs, [("rack", "3"), ("tier", "")]);
     }
@@ -314,11 +341,11 @@ mod tests {
             ("--node a --data-dir d --label x", "\"x\" is not K=V"),
             (
                 "--node a --data-dir d --controller 10.0.0.1:7420",
-                "does not begin with http://",
+                "does not begin with https:// or http://",
             ),
             (
                 "--node a --data-dir d --controller http://10.0.0.1",
-                "is not http://HOST:PORT",
+                "is not https://HOST:PORT",
             ),
             (
                 "--node a --data-dir d --address 127.0.0.1",
@@ -336,12 +363,17 @@ mod tests {
             let error = parse(line).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");
         }
-        let config = parse("--node a --data-dir d --label a?=1,b=x,c=!").expect("parsed");
-        let error = config.run.expect("a run").labels().expect_err("bad");
+        let line = "--node a --data-dir d --label a?=1,b=x,c=! --controller http://10.0.0.1:7420 --tls-ca a";
+        let config = parse(line).expect("parsed");
+        let error = config.run.expect("a run").check().expect_err("bad");
         let text = error.to_string();
-        assert!(
-            text.contains("--label a?:") && text.contains("--label c:"),
-            "{text}"
-        );
+        for bad in [
+            "--label a?:",
+            "--label c:",
+            "--tls-ca: of use only",
+            "or say --insecure",
+        ] {
+            assert!(text.contains(bad), "{bad}: {text}");
+        }
     }
 }

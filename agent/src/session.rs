@@ -41,6 +41,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A dead peer is found within two of these; a middlebox that drops idle flows waits minutes.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// One frame of HTTP/2, and what may be under way of a stream before it is read: a chunk of an update goes in one.
+const LARGEST_FRAME: u32 = 1 << 20;
 /// A chunk is at most 1 MiB (`node.proto`); its envelope is small.
 const LARGEST_MESSAGE: usize = 2 << 20;
 /// Some ten bad fields: enough to see what is wrong, and small beside any limit of a message.
@@ -131,6 +133,9 @@ pub fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
     Ok(Endpoint::from_shared(url.to_owned())?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
+        .max_frame_size(LARGEST_FRAME)
+        .initial_stream_window_size(LARGEST_FRAME)
+        .initial_connection_window_size(LARGEST_FRAME)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .keep_alive_while_idle(true))

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
-use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
+use weir_proto::tls::{Incoming, Part, Tls};
 
 use crate::admin::{Admin, Metrics, Ready};
 use crate::cluster::Cluster;
@@ -59,9 +59,15 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         admin_listen = %config.admin_listen,
         data_dir = %config.data_dir.display(),
         insecure = config.insecure,
+        tls_cert = ?config.tls_cert,
+        tls_key = ?config.tls_key,
+        tls_ca = ?config.tls_ca,
         log_format = ?config.log_format,
         "starting"
     );
+    let tls = config.tls()?;
+    let tls = tls.map(|files| Tls::load(files, Part::Controller));
+    let tls = tls.transpose().context("cannot serve TLS")?;
     let operators = bind(config.listen).await?;
     let admins = bind(config.admin_listen).await?;
     let operator_addr = operators.local_addr().context("cannot tell the port")?;
@@ -83,7 +89,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (cluster, owner) = Cluster::start(store, saved, metrics);
     let _ = ready.send_replace(Ok(()));
     tasks.spawn(watch_over(owner, ready.clone()));
-    let operators = TcpIncoming::from(operators).with_nodelay(Some(true));
+    let operators = Incoming::new(operators, tls);
     let server = rpc::serve(operators, cluster, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
     tasks.spawn(tell_stopping(ready, stopping));

@@ -199,6 +199,10 @@ pub(crate) enum Said {
         repairs: Vec<Repair>,
         counts: BTreeMap<String, u64>,
     },
+    /// Said by its certificate.
+    Certificate {
+        expires_unix_ms: u64,
+    },
     /// The stream ended.
     Gone,
 }

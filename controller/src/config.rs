@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use weir_proto::tls::Files;
 
 /// What holds where nothing is said.
 struct Defaults {
@@ -50,6 +51,19 @@ pub struct Config {
     #[arg(long, env = "WEIR_CONTROLLER_INSECURE")]
     pub insecure: bool,
 
+    /// The controller's certificate (PEM), followed by those between it and the authority's; with it operators and
+    /// agents are served over TLS 1.3 alone, and need certificates of their own
+    #[arg(long, env = "WEIR_CONTROLLER_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate (PEM)
+    #[arg(long, env = "WEIR_CONTROLLER_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// The certificates of the authorities whose operators and agents are let in (PEM)
+    #[arg(long, env = "WEIR_CONTROLLER_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+
     /// How log lines look
     #[arg(long, env = "WEIR_CONTROLLER_LOG_FORMAT", value_enum, default_value_t = DEFAULTS.log_format)]
     pub log_format: LogFormat,
@@ -69,9 +83,12 @@ pub enum LogFormat {
 pub enum ConfigError {
     /// Everybody on the network could change the cluster.
     #[error(
-        "--listen {0} is reached by other machines, and what is said there is neither encrypted nor authenticated: listen on a loopback address, or say --insecure"
+        "--listen {0} is reached by other machines, and what is said there is neither encrypted nor authenticated: give --tls-cert, --tls-key and --tls-ca, listen on a loopback address, or say --insecure"
     )]
     Insecure(SocketAddr),
+    /// One without the others makes no TLS.
+    #[error("--tls-cert, --tls-key and --tls-ca go together, and not all of them are given: {} missing", .0.join(", "))]
+    Incomplete(Vec<&'static str>),
     /// Two servers cannot share one address and port.
     #[error("--listen and --admin-listen are both {0}")]
     Same(SocketAddr),
@@ -80,7 +97,8 @@ pub enum ConfigError {
 impl Config {
     /// Finds settings that must not be run with.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.listen.ip().is_loopback() && !self.insecure {
+        let tls = self.tls()?;
+        if tls.is_none() && !self.listen.ip().is_loopback() && !self.insecure {
             return Err(ConfigError::Insecure(self.listen));
         }
         // port 0 is any that is free, and so never the same
@@ -88,6 +106,28 @@ impl Config {
             return Err(ConfigError::Same(self.listen));
         }
         Ok(())
+    }
+
+    /// Gives the files of the certificate; none: plaintext is served.
+    pub fn tls(&self) -> Result<Option<Files>, ConfigError> {
+        let given = [
+            ("--tls-cert", &self.tls_cert),
+            ("--tls-key", &self.tls_key),
+            ("--tls-ca", &self.tls_ca),
+        ];
+        match given.map(|(_, file)| file.clone()) {
+            [Some(certificate), Some(key), Some(authority)] => Ok(Some(Files {
+                certificate,
+                key,
+                authority,
+            })),
+            [None, None, None] => Ok(None),
+            _ => {
+                let missing = given.iter().filter(|(_, file)| file.is_none());
+                let missing = missing.map(|(flag, _)| *flag).collect();
+                Err(ConfigError::Incomplete(missing))
+            }
+        }
     }
 }
 
@@ -136,6 +176,26 @@ mod tests {
         let open = config(&["--listen", "0.0.0.0:7420", "--insecure"]);
         assert_eq!(open.check(), Ok(()));
         assert_eq!(config(&["--listen", "[::1]:7420"]).check(), Ok(()));
+    }
+
+    #[test]
+    fn certificates_take_the_place_of_being_insecure_and_come_all_together() {
+        let open = ["--listen", "0.0.0.0:7420"];
+        let tls = ["--tls-cert", "c", "--tls-key", "k", "--tls-ca", "a"];
+        let all = config(&[&open[..], &tls].concat());
+        let files = Files {
+            certificate: "c".into(),
+            key: "k".into(),
+            authority: "a".into(),
+        };
+        assert_eq!((all.check(), all.tls()), (Ok(()), Ok(Some(files))));
+        let some = config(&[&open[..], &["--insecure"], &tls[2..4]].concat());
+        let missing = ConfigError::Incomplete(vec!["--tls-cert", "--tls-ca"]);
+        assert_eq!(
+            missing.to_string(),
+            "--tls-cert, --tls-key and --tls-ca go together, and not all of them are given: --tls-cert, --tls-ca missing"
+        );
+        assert_eq!(some.check(), Err(missing));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod manifest;
 mod names;
 mod node;
 mod outcome;
+pub mod pki;
 mod render;
 mod status;
 mod wait;

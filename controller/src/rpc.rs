@@ -8,6 +8,7 @@ mod node_reports;
 mod node_sync;
 mod operator;
 mod places;
+mod roles;
 mod status;
 
 use std::io;
@@ -33,6 +34,7 @@ use limits::UnaryTimeout;
 use node_reports::NodeReportsService;
 use node_sync::NodeSyncService;
 use operator::OperatorService;
+use roles::Roles;
 
 /// The largest batch an operator sends, as operator.proto says: what most gRPC clients send at most anyway.
 const LARGEST_APPLY: usize = 4 << 20;
@@ -41,6 +43,8 @@ const LARGEST_FROM_AGENT: usize = 1 << 20;
 /// Calls under way on one connection; a well-behaved client has a handful, and what is beyond is refused at
 /// once rather than queued.
 const MOST_CALLS: usize = 256;
+/// One frame of HTTP/2: a chunk of a node's state goes in one, and none takes more than that to be read.
+const LARGEST_FRAME: u32 = 1 << 20;
 /// A peer that lost its power is found after 10 + 5 seconds: before anybody asks why its node is "connected".
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(5);
@@ -69,9 +73,13 @@ where
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))
+        .max_frame_size(LARGEST_FRAME)
+        // as many again: those beyond the limit are refused with a status, those beyond these wait at the client
+        .max_concurrent_streams(2 * MOST_CALLS as u32)
         .concurrency_limit_per_connection(MOST_CALLS)
         .load_shed(true)
         .trace_fn(span)
+        .layer(Roles)
         .layer(UnaryTimeout)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

@@ -131,6 +131,9 @@ impl<S: Store> Owner<S> {
                 }
                 self.metrics.rejected(reason);
             }
+            Said::Certificate { expires_unix_ms } => {
+                entry.progress.certificate(expires_unix_ms);
+            }
             Said::Condition { hold, degraded } => {
                 if let Some(hold) = &hold {
                     let Hold {

@@ -2,6 +2,7 @@
 
 mod drain;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,6 +38,36 @@ pub(crate) struct To {
     #[arg(env = "WEIR_CONTROLLER", hide_env_values = true)]
     #[arg(default_value = "http://127.0.0.1:7420", value_parser = url)]
     pub(crate) controller: String,
+    /// Your certificate (PEM), for https://
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIR_TLS_CERT",
+        hide_env_values = true
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIR_TLS_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The certificates of the authorities whose controller is trusted (PEM)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIR_TLS_CA",
+        hide_env_values = true
+    )]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Call by http:// even over a network, where others can read and change what is said
+    #[arg(long, global = true, env = "WEIR_INSECURE", hide_env_values = true)]
+    pub(crate) insecure: bool,
     /// How long to wait for a connection, and for each answer
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_span)]
     pub(crate) timeout: Duration,
@@ -221,11 +252,8 @@ pub(crate) struct StatusArgs {
 fn url(text: &str) -> Result<String, String> {
     let parsed: Result<tonic::transport::Uri, _> = text.parse();
     match parsed.as_ref().map(|uri| (uri.scheme_str(), uri.host())) {
-        Ok((Some("http"), Some(_))) => Ok(text.trim_end_matches('/').to_owned()),
-        Ok((Some("https"), Some(_))) => {
-            Err("weir speaks plain HTTP/2; write http://HOST:PORT".to_owned())
-        }
-        _ => Err("write it like http://HOST:PORT".to_owned()),
+        Ok((Some("http" | "https"), Some(_))) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("write it like https://HOST:PORT or http://HOST:PORT".to_owned()),
     }
 }
 
@@ -245,12 +273,15 @@ mod tests {
         for (text, taken) in [
             ("http://lb:7420", Ok("http://lb:7420")),
             ("http://[fd00::1]:7420/", Ok("http://[fd00::1]:7420")),
+            ("https://lb:7420", Ok("https://lb:7420")),
             (
-                "https://lb:7420",
-                Err("weir speaks plain HTTP/2; write http://HOST:PORT"),
+                "lb:7420",
+                Err("write it like https://HOST:PORT or http://HOST:PORT"),
             ),
-            ("lb:7420", Err("write it like http://HOST:PORT")),
-            ("", Err("write it like http://HOST:PORT")),
+            (
+                "",
+                Err("write it like https://HOST:PORT or http://HOST:PORT"),
+            ),
         ] {
             let expected = taken.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(url(text), expected, "{text}");

@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
+use weir_proto::tls::{Call, CallError, Connector, Flags, Part, Tls};
 use weir_proto::wire;
 use weir_proto::wire::operator_client::OperatorClient;
 
 use super::args::To;
-use super::outcome::plain;
+use super::outcome::{Trouble, plain};
 use super::render::human;
 
 /// The largest answer that is read: the state of 1,000 nodes with 100 failures each is some 20 MB.
@@ -38,12 +39,32 @@ impl Controller {
     pub(crate) async fn connect(to: &To) -> Result<Self> {
         let To {
             controller: url,
+            tls_cert,
+            tls_key,
+            tls_ca,
+            insecure,
             timeout,
         } = to;
+        let flags = Flags {
+            url,
+            certificate: tls_cert.clone(),
+            key: tls_key.clone(),
+            authority: tls_ca.clone(),
+            insecure: *insecure,
+        };
+        let tls = match flags.check() {
+            Ok(Call::Plaintext) => None,
+            Ok(Call::Tls(files)) => Some(Tls::load(files, Part::Operator)?),
+            Err(bad) => {
+                let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
+                return Err(Trouble::Usage(bad.join("\n       ")).into());
+            }
+        };
         let endpoint = Endpoint::from_shared(url.clone())?.connect_timeout(*timeout);
-        let channel = match tokio::time::timeout(*timeout, endpoint.connect()).await {
+        let connector = Connector::new(endpoint, tls);
+        let channel = match tokio::time::timeout(*timeout, connector.connect()).await {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(unreachable(url, &plain(&error))),
+            Ok(Err(error)) => return Err(unconnected(url, &error)),
             Err(_) => return Err(unreachable(url, &silence(*timeout))),
         };
         Ok(Self {
@@ -78,7 +99,7 @@ impl Controller {
     pub(crate) fn refusal(&self, status: &Status) -> anyhow::Error {
         let url = &self.url;
         match (status.source(), status.code()) {
-            (Some(transport), _) => unreachable(url, &plain(transport)),
+            (Some(transport), _) => broken(url, transport),
             (None, Code::DeadlineExceeded) => {
                 anyhow!("the controller at {url} is too slow: {}", status.message())
             }
@@ -151,6 +172,33 @@ impl Controller {
 
 fn silence(timeout: Duration) -> String {
     format!("no answer within {}", human(timeout))
+}
+
+/// Says why no connection came about.
+fn unconnected(url: &str, error: &tonic::transport::Error) -> anyhow::Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        // whom one talks to, rather than whether anybody is there
+        if let Some(
+            refused @ (CallError::Theirs(_) | CallError::Ours { .. } | CallError::Plaintext),
+        ) = error.downcast_ref()
+        {
+            return anyhow!("the controller at {url} cannot be called: {refused}");
+        }
+        cause = error.source();
+    }
+    unreachable(url, &plain(error))
+}
+
+/// Says why a call was not answered over a connection that was there.
+fn broken(url: &str, transport: &(dyn std::error::Error + 'static)) -> anyhow::Error {
+    let cause = plain(transport);
+    if url.starts_with("http://") && cause.contains("frame with invalid size") {
+        return anyhow!(
+            "the controller at {url} does not speak plaintext: call it by https://, with --tls-cert, --tls-key and --tls-ca"
+        );
+    }
+    unreachable(url, &cause)
 }
 
 fn unreachable(url: &str, cause: &str) -> anyhow::Error {

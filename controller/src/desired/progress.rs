@@ -38,6 +38,8 @@ pub(crate) struct NodeProgress {
     /// The oldest first; whoever reads a status holds a pointer to them.
     repairs: Arc<VecDeque<Repair>>,
     repair_counts: BTreeMap<String, u64>,
+    /// 0: it is connected without a certificate, or was not heard from.
+    certificate_expires_unix_ms: u64,
 }
 
 /// What of a node is counted over all of them.
@@ -72,6 +74,7 @@ pub(crate) struct NodeStatus {
     pub(crate) drain_count: u64,
     pub(crate) repairs: Arc<VecDeque<Repair>>,
     pub(crate) repair_counts: BTreeMap<String, u64>,
+    pub(crate) certificate_expires_unix_ms: u64,
 }
 
 impl Tally {
@@ -112,7 +115,13 @@ impl NodeProgress {
         self.degraded = None;
         self.drains.clear();
         self.drain_count = 0;
+        self.certificate_expires_unix_ms = 0;
         self.last_heard_unix_ms = now_unix_ms;
+    }
+
+    /// Notes until when the certificate is valid that the agent connected with.
+    pub(crate) fn certificate(&mut self, expires_unix_ms: u64) {
+        self.certificate_expires_unix_ms = expires_unix_ms;
     }
 
     /// Notes what keeps the node from doing as it is told.
@@ -242,6 +251,7 @@ impl NodeProgress {
             drain_count: self.drain_count,
             repairs: Arc::clone(&self.repairs),
             repair_counts: self.repair_counts.clone(),
+            certificate_expires_unix_ms: self.certificate_expires_unix_ms,
         }
     }
 

@@ -1,10 +1,27 @@
-//! Who calls: the server puts it beside each request that comes over a connection with a certificate.
+//! Who calls: [`roles`](super::roles) puts it beside each request.
 
-use tonic::Request;
-use weir_proto::model::Identity;
+use tonic::{Request, Status};
+use tracing::warn;
+use weir_proto::model::{Identity, Role};
 
 /// Gives who a request is of.
 pub(super) fn caller<T>(request: &Request<T>) -> Identity {
     let known = request.extensions().get::<Identity>();
     known.cloned().unwrap_or(Identity::Anonymous)
+}
+
+/// Refuses what is in a request of somebody who may make the call, but not with that in it.
+pub(super) fn may(who: &Identity, needed: Role, what: &str) -> Result<(), Status> {
+    if who.has(needed) {
+        return Ok(());
+    }
+    warn!(target: "audit", %who, what, %needed, "refused");
+    Err(denied(what, &format!("role {needed}"), who))
+}
+
+/// Says that somebody may not do something.
+pub(super) fn denied(what: &str, needed: &str, who: &Identity) -> Status {
+    Status::permission_denied(format!(
+        "{what} needs {needed}; the certificate is that of {who}"
+    ))
 }

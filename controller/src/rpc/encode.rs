@@ -72,6 +72,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         drain_count,
         repairs,
         repair_counts,
+        certificate_expires_unix_ms,
     } = status;
     wire::NodeState {
         name: name.to_string(),
@@ -91,7 +92,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         drain_count: *drain_count,
         repairs: repairs.iter().map(repair_to_wire).collect(),
         repair_counts: repair_counts.clone(),
-        certificate_expires_unix_ms: 0,
+        certificate_expires_unix_ms: *certificate_expires_unix_ms,
         disconnection: String::new(),
     }
 }

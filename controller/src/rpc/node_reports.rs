@@ -3,10 +3,12 @@
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 use weir_proto::convert::Problems;
-use weir_proto::model::{NodeName, Refused};
+use weir_proto::model::{Identity, NodeName, Refused};
 use weir_proto::wire;
 use weir_proto::wire::node_reports_server::NodeReports;
 
+use super::caller::caller;
+use super::node_sync::speaks_for;
 use super::status::invalid;
 use super::stopped;
 
@@ -22,10 +24,13 @@ impl NodeReportsService {
         Self { stopping }
     }
 
-    async fn read(mut reports: Streaming<wire::ReportRequest>) -> Result<(), Status> {
+    async fn read(
+        who: Identity,
+        mut reports: Streaming<wire::ReportRequest>,
+    ) -> Result<(), Status> {
         loop {
             let checked = match reports.message().await {
-                Ok(Some(report)) => check(&report),
+                Ok(Some(report)) => check(&report).and_then(|node| speaks_for(&who, &node)),
                 Ok(None) => break Ok(()),
                 Err(status) => break Err(status),
             };
@@ -42,8 +47,9 @@ impl NodeReports for NodeReportsService {
         &self,
         request: Request<Streaming<wire::ReportRequest>>,
     ) -> Result<Response<wire::ReportResponse>, Status> {
+        let who = caller(&request);
         tokio::select! {
-            read = Self::read(request.into_inner()) => read?,
+            read = Self::read(who, request.into_inner()) => read?,
             () = stopped(self.stopping.clone()) => {
                 return Err(Status::unavailable("the controller is stopping"));
             }
@@ -52,9 +58,10 @@ impl NodeReports for NodeReportsService {
     }
 }
 
-fn check(report: &wire::ReportRequest) -> Result<(), Status> {
+/// Gives the node a report is of.
+fn check(report: &wire::ReportRequest) -> Result<NodeName, Status> {
     let mut problems = Problems::default();
-    problems.take("report.node", NodeName::new(&report.node));
+    let node = problems.take("report.node", NodeName::new(&report.node));
     if report.interval_ms == 0 {
         problems.add("report.interval_ms", Refused::Missing);
     }
@@ -66,5 +73,5 @@ fn check(report: &wire::ReportRequest) -> Result<(), Status> {
             );
         }
     }
-    problems.finish(Some(())).map_err(|errors| invalid(&errors))
+    problems.finish(node).map_err(|errors| invalid(&errors))
 }

@@ -12,12 +12,14 @@ use weir_proto::convert::{
     Hello, degraded_from_wire, digest_from_wire, failure_from_wire, hello_from_wire,
     hold_from_wire, progress_from_wire, repair_from_wire,
 };
-use weir_proto::model::{Generation, NodeName, Refused};
+use weir_proto::model::{Generation, Identity, NodeName, Refused};
+use weir_proto::tls::{Peer, Proof};
 use weir_proto::wire;
 use weir_proto::wire::node_sync_server::NodeSync;
 use weir_proto::wire::sync_request::Message;
 use weir_proto::wire::sync_response::Message as Response;
 
+use super::caller::{caller, denied};
 use super::chunks::Chunks;
 use super::status::{invalid, refusal};
 use super::stopped;
@@ -44,6 +46,9 @@ struct Stream {
     cluster: Cluster,
     requests: Streaming<wire::SyncRequest>,
     answers: Answers,
+    /// Whose certificate it came with, and until when that is valid.
+    who: Identity,
+    expires_unix_ms: Option<u64>,
 }
 
 type Answers = mpsc::Sender<Result<wire::SyncResponse, Status>>;
@@ -67,6 +72,8 @@ impl NodeSync for NodeSyncService {
         let (answers, responses) = mpsc::channel(CHUNKS);
         let stream = Stream {
             cluster: self.cluster.clone(),
+            who: caller(&request),
+            expires_unix_ms: expires_unix_ms(&request),
             requests: request.into_inner(),
             answers: answers.clone(),
         };
@@ -89,8 +96,14 @@ impl Stream {
     async fn run(mut self) -> Result<(), Status> {
         let hello = self.hello().await?;
         let node = hello.node.name.clone();
+        // before anything of the node is looked at: nobody else learns that it is there
+        speaks_for(&self.who, &node)?;
         let session = self.cluster.hello(hello).await.map_err(refusal)?;
         let cluster = self.cluster.clone();
+        if let Some(expires_unix_ms) = self.expires_unix_ms {
+            let said = Said::Certificate { expires_unix_ms };
+            let _ = cluster.said(node.clone(), session.id, said).await;
+        }
         let ended = self.converse(&node, session.id, session.outbox).await;
         // an error says that the controller stops, and nobody keeps count any more
         let _ = cluster.said(node, session.id, Said::Gone).await;
@@ -175,6 +188,23 @@ impl Stream {
         }
         true
     }
+}
+
+fn expires_unix_ms<T>(request: &Request<T>) -> Option<u64> {
+    match &request.extensions().get::<Peer>()?.proof {
+        Proof::Shown(certificate) => Some(certificate.expires_unix_ms),
+        Proof::Unasked | Proof::Missing => None,
+    }
+}
+
+/// Refuses somebody who speaks for another node than their certificate names.
+pub(super) fn speaks_for(who: &Identity, node: &NodeName) -> Result<(), Status> {
+    if who.is_node(node) {
+        return Ok(());
+    }
+    warn!(target: "audit", %who, %node, "refused to speak for a node");
+    let needed = format!("the certificate of node/{node}");
+    Err(denied("to speak for it", &needed, who))
 }
 
 /// Reads what an agent says; none: it is of a kind that only a later version knows, and which no node depends on.

@@ -12,11 +12,11 @@ use weir_proto::convert::{
     Problems, drain_targets_from_wire, drain_terms_from_wire, kind_from_wire, reference_from_wire,
     resources_from_wire,
 };
-use weir_proto::model::{Kind, NodeName, Refused, Revision};
+use weir_proto::model::{Kind, NodeName, Refused, Revision, Role};
 use weir_proto::wire;
 use weir_proto::wire::operator_server::Operator;
 
-use super::caller::caller;
+use super::caller::{caller, may};
 use super::encode;
 use super::places::places;
 use super::status::{invalid, refusal};
@@ -65,6 +65,9 @@ impl Operator for OperatorService {
             allow_mass_delete,
             canary: _,
         } = request.into_inner();
+        if allow_mass_delete {
+            may(&who, Role::Admin, "allow_mass_delete")?;
+        }
         let places = places(&resources);
         let resources = resources_from_wire(resources).map_err(|errors| invalid(&errors))?;
         let options = WriteOptions {
@@ -143,6 +146,9 @@ impl Operator for OperatorService {
             expected_revision,
             allow_mass_delete,
         } = request.into_inner();
+        if allow_mass_delete {
+            may(&who, Role::Admin, "allow_mass_delete")?;
+        }
         let mut problems = Problems::default();
         if refs.is_empty() {
             problems.add("refs", Refused::Missing);
@@ -159,6 +165,9 @@ impl Operator for OperatorService {
         }
         let refs = problems.finish(Some(read));
         let refs = refs.map_err(|errors| invalid(&errors))?;
+        if refs.iter().any(|reference| reference.kind == Kind::Node) {
+            may(&who, Role::Admin, "the deletion of a node")?;
+        }
         let options = WriteOptions {
             who,
             dry_run,

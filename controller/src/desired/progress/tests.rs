@@ -74,6 +74,7 @@ fn a_node_is_followed_from_hello_to_convergence() {
             drain_count: 0,
             repairs: Arc::default(),
             repair_counts: BTreeMap::new(),
+            certificate_expires_unix_ms: 0,
         }
     );
 }
