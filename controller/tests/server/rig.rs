@@ -203,6 +203,9 @@ async fn start(directory: &Path) -> Running {
         data_dir: directory.to_owned(),
         insecure: false,
         log_format: LogFormat::Text,
+        tls_cert: None,
+        tls_key: None,
+        tls_ca: None,
     };
     app::start(config).await.expect("a controller")
 }
