@@ -6,6 +6,7 @@
 //! sees it.
 
 mod drains;
+mod group;
 mod log;
 mod nodes;
 mod owner;
@@ -25,7 +26,7 @@ use weir_proto::model::{
 };
 
 use crate::admin::Metrics;
-use crate::desired::{ListedDrain, NodeStatus, Outcome, Places, Rejected, Stored, Update};
+use crate::desired::{ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Stored, Update};
 use crate::store::{Saved, Store, StoreError};
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
@@ -71,6 +72,14 @@ pub(crate) enum Refusal {
     )]
     OutOfRange {
         from: Revision,
+        oldest: Revision,
+        newest: Revision,
+    },
+    #[error(
+        "revision {to} cannot be gone back to: the history knows what was from revision {oldest} on, and the cluster is at {newest}"
+    )]
+    NotKept {
+        to: Revision,
         oldest: Revision,
         newest: Revision,
     },
@@ -136,6 +145,14 @@ pub(crate) struct Statuses {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DrainList {
     pub(crate) drains: Vec<ListedDrain>,
+    pub(crate) revision: Revision,
+}
+
+/// The last writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Histories {
+    /// The newest first.
+    pub(crate) writes: Vec<Arc<Past>>,
     pub(crate) revision: Revision,
 }
 
@@ -223,6 +240,12 @@ enum Command {
         span: Span,
         answer: Answer<Written>,
     },
+    Rollback {
+        to: Revision,
+        options: WriteOptions,
+        span: Span,
+        answer: Answer<Written>,
+    },
     Drain {
         targets: Vec<DrainTarget>,
         /// How; none: they are drained no longer.
@@ -236,6 +259,7 @@ enum Command {
     },
     Release {
         node: NodeName,
+        who: Identity,
         answer: Answer<Generation>,
     },
     Get {
@@ -251,6 +275,10 @@ enum Command {
     Watch {
         from: Revision,
         answer: Answer<Watching>,
+    },
+    History {
+        most: usize,
+        answer: Answer<Histories>,
     },
     Statuses {
         names: Vec<NodeName>,
@@ -321,6 +349,27 @@ impl Cluster {
         .await
     }
 
+    /// Writes the resources as they were at a revision.
+    pub(crate) async fn roll_back(
+        &self,
+        to: Revision,
+        options: WriteOptions,
+    ) -> Result<Written, Refusal> {
+        let span = Span::current();
+        self.ask(|answer| Command::Rollback {
+            to,
+            options,
+            span,
+            answer,
+        })
+        .await
+    }
+
+    /// Gives the last writes of operators, at most so many.
+    pub(crate) async fn history(&self, most: usize) -> Result<Histories, Refusal> {
+        self.ask(|answer| Command::History { most, answer }).await
+    }
+
     /// Drains backends and nodes, or changes how they are drained: all of them, or none.
     pub(crate) async fn drain(
         &self,
@@ -363,8 +412,13 @@ impl Cluster {
     }
 
     /// Lets a node do what it holds back. Gives up to which generation.
-    pub(crate) async fn release(&self, node: NodeName) -> Result<Generation, Refusal> {
-        self.ask(|answer| Command::Release { node, answer }).await
+    pub(crate) async fn release(
+        &self,
+        node: NodeName,
+        who: Identity,
+    ) -> Result<Generation, Refusal> {
+        self.ask(|answer| Command::Release { node, who, answer })
+            .await
     }
 
     /// Gives a resource.

@@ -11,6 +11,7 @@ mod delete;
 mod drain;
 mod files;
 mod get;
+mod history;
 mod manifest;
 mod names;
 mod node;
@@ -58,6 +59,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delete(args) => delete::run(&to, &args).await,
         Command::Drain(args) => drain::run(&to, &args).await,
         Command::Undrain(args) => drain::undo(&to, &args).await,
+        Command::History(args) => history::run(&to, &args).await,
+        Command::Rollback(args) => history::roll_back(&to, &args).await,
         Command::Node(args) => node::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
         Command::Version => print(&format!(

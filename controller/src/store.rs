@@ -1,20 +1,25 @@
 //! The durable state of the cluster, behind one narrow trait that knows nothing of any database.
 //!
-//! One commit is one write of the cluster: all of it survives a power cut. After an error it is there whole or not
+//! One commit is one write of the cluster, or several that were made one after the other: all of it survives a power cut. After an error it is there whole or not
 //! at all, which is known when the store is opened again, and no other write is taken until then.
 
 mod disk;
 #[cfg(test)]
 pub(crate) mod memory;
+mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
 
 pub(crate) use disk::DiskStore;
+pub(crate) use past::{read_resource, written_resource};
 use weir_proto::digest::Digest;
 use weir_proto::model::{
     AskedDrain, Capability, DrainTarget, Generation, NodeName, Resource, ResourceRef, Revision,
 };
+
+use crate::desired::{HistoryBatch, Past, Stored};
 
 /// Where the cluster is kept.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -22,13 +27,13 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn commit(&self, write: Write) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// One write of the cluster.
+/// One write of the cluster, or several in one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Write {
-    /// The cluster's revision after it, and that of every resource in it.
+    /// The cluster's revision after it.
     pub(crate) revision: Revision,
     /// What each resource becomes; none: it goes.
-    pub(crate) resources: BTreeMap<ResourceRef, Option<Resource>>,
+    pub(crate) resources: BTreeMap<ResourceRef, Option<Arc<Stored>>>,
     /// The generation and digest that each node's state gets; none: the node goes.
     pub(crate) nodes: BTreeMap<NodeName, Option<(Generation, Digest)>>,
     /// Whether there is, or ever was, a service.
@@ -41,6 +46,34 @@ pub(crate) struct Write {
     pub(crate) confirmed: BTreeMap<NodeName, Option<Generation>>,
     /// Whether each node has taken an update that names this cluster; false: the node goes.
     pub(crate) named: BTreeMap<NodeName, bool>,
+    /// What becomes of the history.
+    pub(crate) history: HistoryBatch,
+}
+
+impl Write {
+    /// Adds a later write: what both say of something, it becomes as the later one says.
+    pub(crate) fn then(&mut self, later: Self) {
+        let Self {
+            revision,
+            resources,
+            nodes,
+            served,
+            capabilities,
+            drains,
+            confirmed,
+            named,
+            history,
+        } = later;
+        self.revision = revision;
+        self.resources.extend(resources);
+        self.nodes.extend(nodes);
+        self.served |= served;
+        self.capabilities.extend(capabilities);
+        self.drains.extend(drains);
+        self.confirmed.extend(confirmed);
+        self.named.extend(named);
+        self.history.extend(history);
+    }
 }
 
 /// What was kept.
@@ -58,6 +91,8 @@ pub(crate) struct Saved {
     pub(crate) confirmed: BTreeMap<NodeName, Generation>,
     /// The nodes that have taken an update that names this cluster.
     pub(crate) named: BTreeSet<NodeName>,
+    /// The last writes of operators, by the revision after each.
+    pub(crate) history: BTreeMap<Revision, Past>,
 }
 
 /// The store did what it could not: the cause says what.

@@ -43,6 +43,7 @@ pub(crate) struct Metrics {
     drains: Level,
     repairs: Family<RepairLabels, Counter>,
     compilations: Counter,
+    commits: Counter,
     applies: Family<ApplyLabels, Counter>,
     updates: Family<UpdateLabels, Counter>,
     rejections: Family<RejectionLabels, Counter>,
@@ -116,6 +117,11 @@ impl Metrics {
             metrics.compilations.clone(),
         );
         registry.register(
+            "store_commits",
+            "Times the store was asked to make writes durable, of which one takes as many as wait",
+            metrics.commits.clone(),
+        );
+        registry.register(
             "apply",
             "Writes asked for by operators",
             metrics.applies.clone(),
@@ -145,18 +151,15 @@ impl Metrics {
         self.nodes.set(nodes as u64);
     }
 
-    /// Sets how many agents are connected.
-    pub(crate) fn connected(&self, nodes: usize) {
-        self.nodes_connected.set(nodes as u64);
-    }
-
     /// Sets what the nodes tell of, taken together.
     pub(crate) fn tally(&self, all: Tally) {
         let Tally {
+            connected,
             held,
             degraded,
             drains,
         } = all;
+        self.nodes_connected.set(connected);
         self.nodes_held.set(held);
         self.nodes_degraded.set(degraded);
         self.drains.set(drains);
@@ -178,6 +181,11 @@ impl Metrics {
         self.compilations.inc_by(all.saturating_sub(counted));
     }
 
+    /// Counts a commit of the store.
+    pub(crate) fn committed(&self) {
+        self.commits.inc();
+    }
+
     /// Counts a write asked for, by how it ended.
     pub(crate) fn applied(&self, outcome: &'static str) {
         self.applies.get_or_create(&ApplyLabels { outcome }).inc();
@@ -193,5 +201,17 @@ impl Metrics {
     pub(crate) fn rejected(&self, reason: &'static str) {
         let labels = RejectionLabels { reason };
         self.rejections.get_or_create(&labels).inc();
+    }
+
+    /// Gives how many commits were counted.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.get()
+    }
+
+    /// Gives how many agents are connected.
+    #[cfg(test)]
+    pub(crate) fn connected(&self) -> u64 {
+        self.nodes_connected.get()
     }
 }

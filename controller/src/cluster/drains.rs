@@ -4,16 +4,21 @@ use weir_proto::model::{DrainTarget, DrainTerms, Identity};
 
 use super::owner::{Owner, now_unix_ms};
 use super::{DrainList, Refusal, WriteOptions, Written};
+use crate::desired::What;
 use crate::store::Store;
 
 impl<S: Store> Owner<S> {
     /// Drains what is named, or, without terms, does so no longer: all of it, or nothing.
-    pub(super) async fn drain(
+    pub(super) fn drain(
         &mut self,
         targets: Vec<DrainTarget>,
         terms: Option<DrainTerms>,
         who: Identity,
     ) -> Result<Written, Refusal> {
+        let what = match terms {
+            Some(_) => What::Drain,
+            None => What::Undrain,
+        };
         let batch = match terms {
             Some(terms) => {
                 let drains = self.desired.draining(targets, terms, now_unix_ms());
@@ -25,7 +30,7 @@ impl<S: Store> Owner<S> {
             }
         };
         let change = self.desired.prepare_drains(batch?);
-        self.write(change, &WriteOptions::by(who)).await
+        Ok(self.write(change, what, &WriteOptions::by(who)))
     }
 
     /// Lists every drain. Costs as much as there are drains and nodes.

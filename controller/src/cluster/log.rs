@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use weir_proto::model::{ResourceRef, Revision};
+use weir_proto::model::{Resource, ResourceRef, Revision};
 
 use crate::desired::{Outcome, Stored};
 
 /// How many revisions back a watcher may begin: a client that reconnects after minutes of ten writes a
 /// second finds its place.
 const MOST_REVISIONS: usize = 10_000;
-/// How many changes they may hold together. Resources that still are cost a pointer here.
-const MOST_EVENTS: usize = 100_000;
+/// How many changes they may hold together, and backends of what these made. Resources that still are cost a pointer here;
+/// of one that was changed again every backend takes some 200 bytes, and a service of thousands may change each second.
+const MOST_HELD: usize = 500_000;
 
 /// The changes of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,8 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) struct ChangeLog {
     entries: VecDeque<Arc<Entry>>,
-    events: usize,
+    /// As `MOST_HELD` counts.
+    held: usize,
     newest: Revision,
 }
 
@@ -42,7 +44,7 @@ impl ChangeLog {
     pub(crate) fn new(newest: Revision) -> Self {
         Self {
             entries: VecDeque::new(),
-            events: 0,
+            held: 0,
             newest,
         }
     }
@@ -50,13 +52,13 @@ impl ChangeLog {
     /// Adds the changes of the next revision.
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         self.newest = entry.revision;
-        self.events += entry.events.len();
+        self.held += held(&entry);
         self.entries.push_back(entry);
-        while self.entries.len() > MOST_REVISIONS || self.events > MOST_EVENTS {
+        while self.entries.len() > MOST_REVISIONS || self.held > MOST_HELD {
             let Some(oldest) = self.entries.pop_front() else {
                 break;
             };
-            self.events -= oldest.events.len();
+            self.held -= held(&oldest);
         }
     }
 
@@ -76,6 +78,18 @@ impl ChangeLog {
         let skip = usize::try_from(from.0 - self.oldest().0).ok()?;
         Some(self.entries.iter().skip(skip).cloned().collect())
     }
+}
+
+fn held(entry: &Entry) -> usize {
+    let backends = entry.events.iter().map(|event| {
+        let resource = event.resource.as_deref();
+        match resource.map(|stored| &stored.resource) {
+            Some(Resource::Service(service)) => service.backends.len(),
+            Some(Resource::BackendSet(set)) => set.backends.len(),
+            Some(Resource::Node(_)) | None => 0,
+        }
+    });
+    entry.events.len() + backends.sum::<usize>()
 }
 
 /// Tells all resources as they are as if each had been created at the revision of its last change, so that a
@@ -102,6 +116,7 @@ pub(crate) fn as_created<'a>(all: impl Iterator<Item = &'a Arc<Stored>>) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desired::samples::service;
 
     fn entry(revision: u64, events: usize) -> Arc<Entry> {
         let event = Event {
@@ -140,8 +155,35 @@ mod tests {
         }
         assert_eq!(log.oldest(), Revision(2));
         assert_eq!(log.after(Revision(1)), None);
-        log.push(entry(log.newest.0 + 1, MOST_EVENTS + 1));
+        log.push(entry(log.newest.0 + 1, MOST_HELD + 1));
         assert_eq!(log.oldest(), log.newest);
-        assert_eq!(log.events, 0);
+        assert_eq!(log.held, 0);
+    }
+
+    #[test]
+    fn a_log_of_large_resources_is_shorter() {
+        let backends: Vec<String> = (0..200)
+            .map(|port| format!("10.0.0.1:{}", port + 1))
+            .collect();
+        let backends: Vec<&str> = backends.iter().map(String::as_str).collect();
+        let resource = Resource::Service(service("web", &["10.1.0.1:80"], &backends));
+        let of = resource.reference();
+        let stored = Arc::new(Stored {
+            resource,
+            revision: Revision(1),
+        });
+        let mut log = ChangeLog::new(Revision(0));
+        for revision in 1..=3_000 {
+            log.push(Arc::new(Entry {
+                revision: Revision(revision),
+                events: vec![Event {
+                    reference: of.clone(),
+                    outcome: Outcome::Updated,
+                    resource: Some(Arc::clone(&stored)),
+                }],
+            }));
+        }
+        let kept = 3_000 - usize::try_from(log.oldest().0).expect("small");
+        assert_eq!(kept, MOST_HELD / 201);
     }
 }

@@ -165,9 +165,8 @@ impl<S: Store> Owner<S> {
                 self.measure();
             }
         }
-        if learns_name && self.name(name).await.is_err() {
-            // the store takes nothing more, and the task ends with that
-            return;
+        if learns_name {
+            self.name(name);
         }
         let after = self.nodes.get(name).map(|entry| entry.progress.tally());
         self.tally = self.tally.without(before).with(after.unwrap_or_default());
@@ -208,13 +207,16 @@ impl<S: Store> Owner<S> {
             // it accepts what it has not read, or is on its way out: its stream ends, and it comes again
             entry.session = None;
             let now = now_unix_ms();
+            let before = entry.progress.tally();
             entry.progress.disconnected(view, &entry.feed, now);
+            self.tally = self.tally.without(before).with(entry.progress.tally());
+            self.metrics.tally(self.tally);
         }
     }
 
     /// Gives a node as it is to be stored. The labels of one that is known are the operators': what its agent
     /// was started with must not take services from it. Its addresses it knows best.
-    fn as_registered(&self, said: &Node) -> Node {
+    pub(super) fn as_registered(&self, said: &Node) -> Node {
         let Some(known) = self.desired.resources().node(&said.name) else {
             return said.clone();
         };

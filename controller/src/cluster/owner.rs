@@ -1,17 +1,17 @@
 //! The task's state and its loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, watch};
-use tracing::Instrument as _;
 use weir_proto::model::{Kind, NodeName, ResourceRef, Revision};
 
+use super::group::Group;
 use super::log::{ChangeLog, Entry, as_created};
 use super::nodes::NodeEntry;
-use super::{Command, Page, Refusal, Statuses, Watching, WriteOptions, Written};
+use super::{Command, Histories, Page, Refusal, Statuses, Watching};
 use crate::admin::Metrics;
-use crate::desired::{Desired, NodeStatus, Outcome, Stored, Tally, reference};
+use crate::desired::{Desired, History, NodeStatus, Stored, Tally, reference};
 use crate::store::{Saved, Store, StoreError};
 
 /// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
@@ -30,6 +30,9 @@ pub(super) struct Owner<S> {
     pub(super) served: bool,
     pub(super) nodes: BTreeMap<NodeName, NodeEntry>,
     pub(super) log: ChangeLog,
+    pub(super) history: History,
+    /// What is true here and not durable yet: nothing but writes is served while there is any.
+    pub(super) group: Group,
     pub(super) live: broadcast::Sender<Arc<Entry>>,
     /// Rings when the state of any node changes.
     pub(super) bell: watch::Sender<u64>,
@@ -54,6 +57,7 @@ impl<S: Store> Owner<S> {
             drains,
             confirmed,
             named,
+            history,
         } = saved;
         let drains = drains.into_iter().collect();
         let desired = Desired::restore(resources, drains, &nodes).with_capabilities(capabilities);
@@ -73,6 +77,8 @@ impl<S: Store> Owner<S> {
             nodes: entries.collect(),
             desired,
             log: ChangeLog::new(revision),
+            history: History::restore(history),
+            group: Group::default(),
             live: broadcast::channel(WATCH_DEPTH).0,
             bell,
             sessions: 0,
@@ -90,7 +96,10 @@ impl<S: Store> Owner<S> {
         mut inbox: mpsc::Receiver<Command>,
     ) -> Result<(), Arc<StoreError>> {
         while let Some(command) = inbox.recv().await {
-            self.serve(command).await;
+            let later = self.gather(command, &mut inbox);
+            if self.finish().await.is_ok() {
+                self.serve_all(later).await;
+            }
             if let Some(error) = self.lost.take() {
                 return Err(error);
             }
@@ -98,47 +107,31 @@ impl<S: Store> Owner<S> {
         Ok(())
     }
 
+    /// Serves commands that are no writes by operators. What they write by the way is durable when the last is served.
+    async fn serve_all(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            self.serve(command).await;
+            if self.lost.is_some() {
+                return;
+            }
+        }
+        // an error ends the task
+        let _ = self.finish().await;
+    }
+
     async fn serve(&mut self, command: Command) {
         // whoever no longer waits for an answer gets none
         match command {
-            Command::Apply {
-                resources,
-                places,
-                options,
-                span,
-                answer,
-            } => {
-                let written = self.apply(resources, &places, &options);
-                let written = written.instrument(span).await;
-                self.metrics.applied(how_it_ended(&written, &options));
-                let _ = answer.send(written);
-            }
-            Command::Delete {
-                refs,
-                options,
-                span,
-                answer,
-            } => {
-                let written = self.delete(&refs, &options);
-                let written = written.instrument(span).await;
-                self.metrics.applied(how_it_ended(&written, &options));
-                let _ = answer.send(written);
-            }
-            Command::Drain {
-                targets,
-                terms,
-                who,
-                span,
-                answer,
-            } => {
-                let written = self.drain(targets, terms, who).instrument(span).await;
-                let _ = answer.send(written);
-            }
+            // these are made before anything else is served
+            Command::Apply { .. }
+            | Command::Delete { .. }
+            | Command::Rollback { .. }
+            | Command::Drain { .. } => {}
             Command::ListDrains { answer } => {
                 let _ = answer.send(Ok(self.list_drains()));
             }
-            Command::Release { node, answer } => {
-                let released = self.release(&node).await;
+            Command::Release { node, who, answer } => {
+                let released = self.release(&node, &who).await;
                 let _ = answer.send(released);
             }
             Command::Get { reference, answer } => {
@@ -158,6 +151,12 @@ impl<S: Store> Owner<S> {
             }
             Command::Watch { from, answer } => {
                 let _ = answer.send(self.watch(from));
+            }
+            Command::History { most, answer } => {
+                let _ = answer.send(Ok(Histories {
+                    writes: self.history.last(most).cloned().collect(),
+                    revision: self.revision,
+                }));
             }
             Command::Statuses { names, answer } => {
                 let _ = answer.send(self.statuses(&names));
@@ -208,9 +207,13 @@ impl<S: Store> Owner<S> {
         if !missing.is_empty() {
             return Err(Refusal::NotFound(missing));
         }
-        let views = self.desired.views().iter();
-        let wanted = views.filter(|(name, _)| names.is_empty() || names.contains(name));
-        let nodes = wanted.filter_map(|(name, view)| {
+        let named: BTreeSet<&NodeName> = if names.is_empty() {
+            self.desired.views().keys().collect()
+        } else {
+            names.iter().collect()
+        };
+        let nodes = named.into_iter().filter_map(|name| {
+            let view = self.desired.view(name)?;
             let entry = self.nodes.get(name)?;
             Some(NodeStatus {
                 capabilities: self.desired.capabilities(name).to_vec(),
@@ -228,42 +231,14 @@ impl<S: Store> Owner<S> {
     }
 
     pub(super) fn measure(&self) {
-        let connected = self.nodes.values();
-        let connected = connected.filter(|node| node.progress.is_connected());
         self.metrics.revision(self.revision);
         self.metrics.sizes(
             self.desired.services(),
             self.desired.resources().backends(),
             self.desired.views().len(),
         );
-        self.metrics.connected(connected.count());
         self.metrics.tally(self.tally);
         self.metrics.compilations(self.desired.compilations());
-    }
-}
-
-fn how_it_ended(written: &Result<Written, Refusal>, options: &WriteOptions) -> &'static str {
-    match written {
-        Ok(_) if options.dry_run => "dry_run",
-        Ok(written) => {
-            let mut outcomes = written.changes.iter().map(|(_, outcome)| outcome);
-            if outcomes.all(|outcome| *outcome == Outcome::Unchanged) {
-                "unchanged"
-            } else {
-                "written"
-            }
-        }
-        Err(Refusal::Store(_) | Refusal::Stopped(_)) => "failed",
-        Err(
-            Refusal::Fields(_)
-            | Refusal::Revision { .. }
-            | Refusal::NotFound(_)
-            | Refusal::NothingToDrain(_)
-            | Refusal::NotDrained(_)
-            | Refusal::Away(_)
-            | Refusal::NothingHeld(_)
-            | Refusal::OutOfRange { .. },
-        ) => "refused",
     }
 }
 

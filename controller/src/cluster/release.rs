@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tracing::info;
-use weir_proto::model::{Generation, Kind, NodeName};
+use weir_proto::model::{Generation, Identity, Kind, NodeName};
 
 use super::owner::Owner;
 use super::{Outgoing, Refusal};
@@ -17,7 +17,11 @@ use crate::store::{Store, Write};
 impl<S: Store> Owner<S> {
     /// Lets a node do what it holds back. Gives up to which generation: the newest that it was sent. It may have taken that
     /// since it spoke of its hold, and while others go on writing it would else never be released.
-    pub(super) async fn release(&mut self, name: &NodeName) -> Result<Generation, Refusal> {
+    pub(super) async fn release(
+        &mut self,
+        name: &NodeName,
+        who: &Identity,
+    ) -> Result<Generation, Refusal> {
         let Some(entry) = self.nodes.get(name) else {
             let missing = reference(Kind::Node, name.as_str());
             return Err(Refusal::NotFound(vec![missing]));
@@ -31,34 +35,33 @@ impl<S: Store> Owner<S> {
         let generation = hold.generation.max(entry.feed.newest());
         if entry.confirmed < generation {
             let confirmed = BTreeMap::from([(name.clone(), generation)]);
-            self.confirm(confirmed).await?;
+            self.confirm(confirmed);
+            self.finish().await?;
         }
-        info!(node = %name, %generation, "node released");
+        info!(target: "audit", %who, what = "release", node = %name, %generation, "released");
         self.pump(name);
         self.ring();
         Ok(generation)
     }
 
-    /// Makes durable what an operator has confirmed, which is no change of the cluster.
-    pub(super) async fn confirm(
-        &mut self,
-        confirmed: BTreeMap<NodeName, Generation>,
-    ) -> Result<(), Refusal> {
+    /// Adds what an operator has confirmed, which is no change of the cluster, to what becomes durable next.
+    pub(super) fn confirm(&mut self, confirmed: BTreeMap<NodeName, Generation>) {
         if confirmed.is_empty() {
-            return Ok(());
+            return;
         }
-        let write = Write {
+        self.group.write(Write {
             revision: self.revision,
             served: self.served,
             confirmed: written(&confirmed),
             ..Write::default()
-        };
-        self.commit(write).await?;
+        });
         self.take_confirmed(&confirmed);
-        Ok(())
+        for name in confirmed.into_keys() {
+            self.group.touch(name, None);
+        }
     }
 
-    /// Notes what is durable now.
+    /// Notes what is confirmed.
     pub(super) fn take_confirmed(&mut self, confirmed: &BTreeMap<NodeName, Generation>) {
         for (name, generation) in confirmed {
             let entry = self.nodes.entry(name.clone()).or_default();

@@ -1,3 +1,6 @@
+mod groups;
+mod history;
+
 use weir_proto::digest::Digest;
 
 use super::*;

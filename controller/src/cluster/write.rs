@@ -1,24 +1,27 @@
-//! How the cluster changes: checked, prepared, made durable, and only then true.
+//! How the cluster changes: checked, prepared, true in memory, and, with all that its group has, made durable and known.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::{error, info};
+use weir_proto::convert::Hello;
 use weir_proto::digest::Digest;
 use weir_proto::model::{
-    Capability, Generation, Identity, Kind, Node, NodeName, Resource, ResourceRef,
+    Capability, Generation, Identity, Kind, Node, NodeName, Resource, ResourceRef, Revision,
 };
 use weir_proto::trace::traceparent;
 
+use super::group::Done;
 use super::log::{Entry, Event};
-use super::owner::Owner;
-use super::{Outgoing, Refusal, WriteOptions, Written, release};
-use crate::desired::{Batch, Change, Outcome, Places};
-use crate::store::{Store, Write};
+use super::owner::{Owner, now_unix_ms};
+use super::{Refusal, WriteOptions, Written, release};
+use crate::desired::{
+    Batch, Before, Change, HistoryBatch, Outcome, Past, Places, What, going_back,
+};
+use crate::store::{Store, StoreError, Write, read_resource, written_resource};
 
 impl<S: Store> Owner<S> {
     /// Writes resources: all of them, or none. Gives what became of each, in the order given.
-    pub(super) async fn apply(
+    pub(super) fn apply(
         &mut self,
         resources: Vec<Resource>,
         places: &Places,
@@ -35,7 +38,7 @@ impl<S: Store> Owner<S> {
             .check(&batch, places)
             .map_err(Refusal::Fields)?;
         let change = self.desired.prepare(batch);
-        let mut written = self.write(change, options).await?;
+        let mut written = self.write(change, What::Apply, options);
         let outcomes: BTreeMap<ResourceRef, Outcome> = written.changes.into_iter().collect();
         let in_order = order.into_iter().filter_map(|reference| {
             let outcome = *outcomes.get(&reference)?;
@@ -46,7 +49,7 @@ impl<S: Store> Owner<S> {
     }
 
     /// Deletes resources: all of them, or none.
-    pub(super) async fn delete(
+    pub(super) fn delete(
         &mut self,
         refs: &[ResourceRef],
         options: &WriteOptions,
@@ -54,17 +57,54 @@ impl<S: Store> Owner<S> {
         self.expect(options)?;
         let batch = self.desired.deletion(refs).map_err(Refusal::NotFound)?;
         let change = self.desired.prepare(batch);
-        self.write(change, options).await
+        Ok(self.write(change, What::Delete, options))
+    }
+
+    /// Goes back to a revision: writes what each resource was then, if that can be applied now.
+    pub(super) fn roll_back(
+        &mut self,
+        to: Revision,
+        options: &WriteOptions,
+    ) -> Result<Written, Refusal> {
+        self.expect(options)?;
+        let undone = self.history.undone(to, self.revision);
+        let undone = undone.map_err(|oldest| Refusal::NotKept {
+            to,
+            oldest,
+            newest: self.revision,
+        })?;
+        let mut before = Vec::with_capacity(undone.len());
+        for (reference, bytes) in undone {
+            let stored = bytes.map(|bytes| read_resource(bytes)).transpose();
+            let stored = stored.map_err(|source| StoreError::Record {
+                key: reference.to_string(),
+                source,
+            });
+            let stored = stored.map_err(|error| Refusal::Store(Arc::new(error)))?;
+            before.push((reference.clone(), stored.map(|stored| stored.resource)));
+        }
+        let batch = going_back(self.desired.resources(), before);
+        self.desired
+            .check(&batch, &Places::default())
+            .map_err(Refusal::Fields)?;
+        let change = self.desired.prepare(batch);
+        Ok(self.write(change, What::Rollback(to), options))
+    }
+
+    /// Writes a node that says hello, and what its kernel can do, in memory: when it is served that is durable.
+    pub(super) fn foresee(&mut self, hello: &Hello) {
+        let node = self.as_registered(&hello.node);
+        let name = node.name.clone();
+        if self.desired.resources().node(&name) != Some(&node) {
+            self.put_node(node);
+        }
+        self.put_capabilities(&name, &hello.capabilities);
     }
 
     /// Writes a node that says hello.
     pub(super) async fn register(&mut self, node: Node) -> Result<(), Refusal> {
-        let options = WriteOptions::by(Identity::Node(node.name.clone()));
-        let node = Resource::Node(node);
-        let batch = Batch::from([(node.reference(), Some(node))]);
-        let change = self.desired.prepare(batch);
-        self.write(change, &options).await?;
-        Ok(())
+        self.put_node(node);
+        self.finish().await
     }
 
     /// Writes what a node's kernel can do, which is no change of the cluster: an apply is checked against it, also by
@@ -74,46 +114,45 @@ impl<S: Store> Owner<S> {
         name: &NodeName,
         capabilities: &[Capability],
     ) -> Result<(), Refusal> {
+        self.put_capabilities(name, capabilities);
+        self.finish().await
+    }
+
+    fn put_node(&mut self, node: Node) {
+        let options = WriteOptions::by(Identity::Node(node.name.clone()));
+        let node = Resource::Node(node);
+        let batch = Batch::from([(node.reference(), Some(node))]);
+        let change = self.desired.prepare(batch);
+        self.write(change, What::Register, &options);
+    }
+
+    fn put_capabilities(&mut self, name: &NodeName, capabilities: &[Capability]) {
         if self.desired.capabilities(name) == capabilities {
-            return Ok(());
+            return;
         }
-        let write = Write {
+        self.group.write(Write {
             revision: self.revision,
             served: self.served,
             capabilities: BTreeMap::from([(name.clone(), capabilities.to_vec())]),
             ..Write::default()
-        };
-        self.commit(write).await?;
+        });
         self.desired.learn(name.clone(), capabilities.to_vec());
-        Ok(())
     }
 
     /// Writes that a node has taken an update that names this cluster, and the generation, which may have been
-    /// lifted for that.
-    pub(super) async fn name(&mut self, name: &NodeName) -> Result<(), Refusal> {
+    /// lifted for that. It becomes durable with what comes next, and with what a whole fleet says at once: the node was sent
+    /// both before, so a controller that dies in between is where it was when it had sent them.
+    pub(super) fn name(&mut self, name: &NodeName) {
         let view = self.desired.view(name);
         let node = view.map(|view| (name.clone(), Some((view.generation(), view.digest()))));
-        let write = Write {
+        self.group.write(Write {
             revision: self.revision,
             served: self.served,
             nodes: node.into_iter().collect(),
             named: BTreeMap::from([(name.clone(), true)]),
             ..Write::default()
-        };
-        self.commit(write).await?;
+        });
         self.nodes.entry(name.clone()).or_default().named = true;
-        Ok(())
-    }
-
-    pub(super) async fn commit(&mut self, write: Write) -> Result<(), Refusal> {
-        let revision = write.revision;
-        let committed = self.store.commit(write).await;
-        committed.map_err(|error| {
-            error!(error = &error as &dyn std::error::Error, %revision, "the store took no write");
-            let error = Arc::new(error);
-            self.lost = Some(Arc::clone(&error));
-            Refusal::Store(error)
-        })
     }
 
     fn expect(&self, options: &WriteOptions) -> Result<(), Refusal> {
@@ -126,12 +165,9 @@ impl<S: Store> Owner<S> {
         }
     }
 
-    /// Makes a change durable and then true, and sends it on its way. What it confirms is durable with it.
-    pub(super) async fn write(
-        &mut self,
-        change: Change,
-        options: &WriteOptions,
-    ) -> Result<Written, Refusal> {
+    /// Makes a change true in memory, and adds it to what becomes durable next, with what it confirms. Nobody may know of it
+    /// before that.
+    pub(super) fn write(&mut self, change: Change, what: What, options: &WriteOptions) -> Written {
         let changes = change.outcomes.iter();
         let changes = changes.map(|(reference, outcome)| (reference.clone(), *outcome));
         let mut written = Written {
@@ -140,7 +176,7 @@ impl<S: Store> Owner<S> {
             targets: change.targets().into_iter().collect(),
         };
         if options.dry_run {
-            return Ok(written);
+            return written;
         }
         let confirmed = if options.allow_mass_delete {
             self.confirmed_by(&change)
@@ -149,76 +185,101 @@ impl<S: Store> Owner<S> {
         };
         if change.writes.is_empty() && change.drains.is_empty() {
             // what is asked for again may still be held back
-            self.confirm(confirmed.clone()).await?;
-            self.pump_all(confirmed.into_keys());
-            return Ok(written);
+            if !confirmed.is_empty() {
+                let named = change.outcomes.keys();
+                let named = Done::new((&options.who, what), self.revision, named, [].iter());
+                self.group.audit(named);
+            }
+            self.confirm(confirmed);
+            return written;
         }
         let revision = self.revision.next();
+        written.revision = revision;
+        let (named, drained) = (change.writes.keys(), change.drains.keys());
+        let done = Done::new((&options.who, what), revision, named, drained);
+        self.group.audit(done);
         let nodes = change.nodes();
-        let write = Write {
+        let history = self.remember(&change, revision, (&options.who, what));
+        let served = self.served || names_a_service(&change);
+        let drains = change.drains.clone();
+        let events = self.desired.take(change, revision);
+        self.group.write(Write {
             revision,
-            resources: change.writes.clone(),
+            resources: events
+                .iter()
+                .map(|(reference, _, stored)| (reference.clone(), stored.clone()))
+                .collect(),
             nodes: nodes.clone(),
-            served: self.served || names_a_service(&change),
+            served,
             capabilities: gone(&nodes).map(|name| (name, Vec::new())).collect(),
-            drains: change.drains.clone(),
+            drains,
             confirmed: gone(&nodes)
                 .map(|name| (name, None))
                 .chain(release::written(&confirmed))
                 .collect(),
             named: gone(&nodes).map(|name| (name, false)).collect(),
-        };
-        let served = write.served;
-        self.commit(write).await?;
+            history,
+        });
         self.revision = revision;
-        written.revision = revision;
-        self.publish(change);
-        self.take_confirmed(&confirmed);
-        let first = served && !self.served;
-        self.served = served;
-        info!(%revision, changes = written.changes.len(), nodes = nodes.len(), "cluster written");
-
-        let traceparent = traceparent();
-        for (name, node) in nodes {
-            match node {
-                None => self.forget(&name),
-                Some(_) => {
-                    self.nodes.entry(name.clone()).or_default().traceparent = traceparent.clone();
-                    self.pump(&name);
-                }
-            }
-        }
-        if first {
-            // the nodes that said hello before there was anything to say
-            let names: Vec<NodeName> = self.nodes.keys().cloned().collect();
-            self.pump_all(names);
-        }
-        self.pump_all(confirmed.into_keys());
-        self.measure();
-        self.ring();
-        Ok(written)
-    }
-
-    fn pump_all(&mut self, names: impl IntoIterator<Item = NodeName>) {
-        for name in names {
-            self.pump(&name);
-        }
-    }
-
-    fn publish(&mut self, change: Change) {
-        let events = self.desired.take(change, self.revision).into_iter();
+        let events = events.into_iter();
         let events = events.map(|(reference, outcome, resource)| Event {
             reference,
             outcome,
             resource,
         });
-        let entry = Arc::new(Entry {
-            revision: self.revision,
+        self.group.tell(Arc::new(Entry {
+            revision,
             events: events.collect(),
+        }));
+        if served && !self.served {
+            self.group.is_first();
+        }
+        self.served = served;
+        self.take_confirmed(&confirmed);
+        let trace = Arc::from(traceparent());
+        for (name, node) in nodes {
+            match node {
+                None => self.forget(&name),
+                Some(_) => {
+                    self.nodes.entry(name.clone()).or_default();
+                    self.group.touch(name, Some(&trace));
+                }
+            }
+        }
+        for name in confirmed.into_keys() {
+            self.group.touch(name, None);
+        }
+        written
+    }
+
+    /// Adds a change to the history, with what it is about to change as it is.
+    fn remember(
+        &mut self,
+        change: &Change,
+        revision: Revision,
+        (who, what): (&Identity, What),
+    ) -> HistoryBatch {
+        if !what.is_kept() {
+            return HistoryBatch::new();
+        }
+        let resources = self.desired.resources();
+        let before = change.writes.keys().filter_map(|reference| {
+            let stored = resources.get(reference)?;
+            Some((reference.clone(), written_resource(stored).into()))
         });
-        self.log.push(entry.clone());
-        // an error only says that nobody watches
-        let _ = self.live.send(entry);
+        let before: Before = before.collect();
+        let changes = change.outcomes.iter();
+        let changes = changes.filter(|(reference, _)| change.writes.contains_key(reference));
+        let changes = changes.map(|(reference, outcome)| (reference.clone(), *outcome));
+        self.history.push(Past {
+            revision,
+            unix_ms: now_unix_ms(),
+            who: who.to_string(),
+            what: what.to_string(),
+            changes: changes.collect(),
+            drains: change.drains.keys().cloned().collect(),
+            before: Some(before),
+        })
     }
 
     fn forget(&mut self, name: &NodeName) {
@@ -227,7 +288,7 @@ impl<S: Store> Owner<S> {
         };
         self.tally = self.tally.without(entry.progress.tally());
         if let Some(session) = entry.session {
-            session.end(Outgoing::Deleted);
+            self.group.end(session);
         }
     }
 }

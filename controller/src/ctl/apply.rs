@@ -11,7 +11,7 @@ use super::connect::Controller;
 use super::files;
 use super::manifest::{Manifests, in_file_words};
 use super::outcome::{Trouble, print};
-use super::render::{counted, reference};
+use super::render::{counted, outcome, reference};
 use super::wait::{About, Wait};
 
 /// The most one apply may carry (`ApplyRequest.resources`).
@@ -63,16 +63,6 @@ pub(super) fn changes(changes: &[wire::Change], dry_run: bool) -> String {
         text += &format!("{of} {outcome}{dry}\n");
     }
     text
-}
-
-fn outcome(outcome: wire::change::Outcome) -> &'static str {
-    match outcome {
-        wire::change::Outcome::Created => "created",
-        wire::change::Outcome::Updated => "configured",
-        wire::change::Outcome::Unchanged => "unchanged",
-        wire::change::Outcome::Deleted => "deleted",
-        wire::change::Outcome::Unspecified => "done",
-    }
 }
 
 /// Brings the fields the controller refuses to the lines they were written on.

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the words of its help.
 
 mod drain;
+mod history;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
+pub(crate) use history::{HistoryArgs, RollbackArgs};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -85,6 +87,10 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// Let what is drained take connections again
     Undrain(UndrainArgs),
+    /// Show the last writes: who did what, and when
+    History(HistoryArgs),
+    /// Go back to what the resources were at a revision
+    Rollback(RollbackArgs),
     /// Act on nodes
     Node(NodeArgs),
     /// Show how far each node is, and what is in its way

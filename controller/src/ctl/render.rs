@@ -3,6 +3,7 @@
 mod document;
 mod drains;
 mod failure;
+mod history;
 mod listing;
 mod page;
 mod rows;
@@ -17,6 +18,7 @@ pub(crate) use failure::{
     absence, failure_text, held, hold, is_unheard, lag, missing_capabilities, node_troubles,
     rejection, silence,
 };
+pub(crate) use history::{history, history_rows};
 pub(crate) use listing::Listing;
 pub(crate) use page::{is_well, status_page};
 pub(crate) use rows::{backend_rows, node_rows, service_rows, set_rows, status_rows};
@@ -60,6 +62,18 @@ pub(crate) fn reference(reference: &weir_proto::wire::ResourceRef) -> String {
     match weir_proto::convert::kind_from_wire(reference.kind) {
         Ok(kind) => format!("{}/{}", kind_word(kind), reference.name),
         Err(_) => format!("kind{}/{}", reference.kind, reference.name),
+    }
+}
+
+/// Says what became of a resource, as kubectl does.
+pub(crate) fn outcome(outcome: weir_proto::wire::change::Outcome) -> &'static str {
+    use weir_proto::wire::change::Outcome;
+    match outcome {
+        Outcome::Created => "created",
+        Outcome::Updated => "configured",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Deleted => "deleted",
+        Outcome::Unspecified => "done",
     }
 }
 

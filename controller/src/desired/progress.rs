@@ -45,6 +45,8 @@ pub(crate) struct NodeProgress {
 /// What of a node is counted over all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
+    /// 1 if its agent is connected.
+    pub(crate) connected: u64,
     /// 1 if it holds back what it was sent.
     pub(crate) held: u64,
     /// 1 if it can make nothing durable.
@@ -81,6 +83,7 @@ impl Tally {
     /// Gives the sum of two.
     pub(crate) fn with(self, other: Self) -> Self {
         Self {
+            connected: self.connected + other.connected,
             held: self.held + other.held,
             degraded: self.degraded + other.degraded,
             drains: self.drains + other.drains,
@@ -90,6 +93,7 @@ impl Tally {
     /// Takes one away that was counted in.
     pub(crate) fn without(self, other: Self) -> Self {
         Self {
+            connected: self.connected.saturating_sub(other.connected),
             held: self.held.saturating_sub(other.held),
             degraded: self.degraded.saturating_sub(other.degraded),
             drains: self.drains.saturating_sub(other.drains),
@@ -174,6 +178,7 @@ impl NodeProgress {
     /// Gives what of the node is counted.
     pub(crate) fn tally(&self) -> Tally {
         Tally {
+            connected: self.connected.into(),
             held: self.hold.is_some().into(),
             degraded: self.degraded.is_some().into(),
             drains: self.drain_count,
@@ -222,11 +227,6 @@ impl NodeProgress {
         self.parted = Some(self.reached(view, feed));
         self.connected = false;
         self.last_heard_unix_ms = now_unix_ms;
-    }
-
-    /// Says whether the agent is connected.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.connected
     }
 
     /// Sums up how far the node is; what its kernel can do is known elsewhere.

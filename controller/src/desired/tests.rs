@@ -195,7 +195,7 @@ fn a_cluster_goes_on_where_it_was_left() {
 }
 
 /// One thing an operator may do; most clash with something, and are refused.
-fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource>)> {
+pub(super) fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource>)> {
     let pick = |from: &'static [&'static str], most| proptest::sample::subsequence(from, 0..=most);
     const FRONTENDS: &[&str] = &[
         "10.1.0.1:80",

@@ -10,7 +10,7 @@ use weir_proto::model::{DrainTarget, Generation, NodeName, ResourceRef};
 use weir_proto::wire;
 
 use crate::cluster::{Entry, Event, Written};
-use crate::desired::{Drained, ListedDrain, NodeStatus, Outcome, Stored};
+use crate::desired::{Drained, ListedDrain, NodeStatus, Outcome, Past, Stored};
 
 pub(super) fn resource(stored: &Stored) -> wire::Resource {
     resource_to_wire(&stored.resource, stored.revision)
@@ -114,6 +114,29 @@ pub(super) fn drain(drain: &ListedDrain) -> wire::DrainState {
         drain: asked.map(|(drain, _)| drain_to_wire(drain)),
         asked_unix_ms: asked.map_or(0, |(_, at_unix_ms)| at_unix_ms),
         nodes: nodes.collect(),
+    }
+}
+
+pub(super) fn past(past: &Past) -> wire::HistoryEntry {
+    let Past {
+        revision,
+        unix_ms,
+        who,
+        what,
+        changes,
+        drains,
+        before: _,
+    } = past;
+    let changes = changes.iter();
+    wire::HistoryEntry {
+        revision: revision.0,
+        unix_ms: *unix_ms,
+        who: who.clone(),
+        what: what.clone(),
+        changes: changes
+            .map(|(reference, outcome)| change(reference, *outcome))
+            .collect(),
+        drains: drains.iter().map(drain_target_to_wire).collect(),
     }
 }
 

@@ -276,12 +276,14 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::ReleaseNodeRequest>,
     ) -> Result<Response<wire::ReleaseNodeResponse>, Status> {
+        let who = caller(&request);
         let wire::ReleaseNodeRequest { name } = request.into_inner();
         let mut problems = Problems::default();
         let name = problems.take("name", NodeName::new(&name));
         let name = problems.finish(name);
         let name = name.map_err(|errors| invalid(&errors))?;
-        let generation = self.cluster.release(name).await.map_err(refusal)?.0;
+        let generation = self.cluster.release(name, who).await;
+        let generation = generation.map_err(refusal)?.0;
         Ok(Response::new(wire::ReleaseNodeResponse { generation }))
     }
 

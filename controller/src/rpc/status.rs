@@ -21,7 +21,7 @@ pub(super) fn refusal(refusal: Refusal) -> Status {
             Status::not_found(message)
         }
         Refusal::Away(_) | Refusal::NothingHeld(_) => Status::failed_precondition(message),
-        Refusal::OutOfRange { .. } => Status::out_of_range(message),
+        Refusal::OutOfRange { .. } | Refusal::NotKept { .. } => Status::out_of_range(message),
         Refusal::Store(_) => Status::unavailable(message),
         Refusal::Stopped(_) => Status::unavailable(message),
     }

@@ -6,15 +6,15 @@
 //! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else; `meta/cluster` is the
 //! cluster's identity as text; `drain/<what>` is a drain that an operator asked for, as a `DrainState` that says nothing of
 //! nodes; `confirmed/<name>` is the generation up to which a node may take away what it must (8 bytes, big-endian);
-//! `named/<name>` is there once a node has taken an update that names this cluster.
+//! `named/<name>` is there once a node has taken an update that names this cluster; `history/<revision>` is a write of an
+//! operator.
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use prost::Message as _;
 use weir_proto::convert::{
-    asked_from_wire, asked_to_wire, capability_from_wire, capability_to_wire, resource_from_wire,
-    resource_to_wire,
+    asked_from_wire, asked_to_wire, capability_from_wire, capability_to_wire,
 };
 use weir_proto::digest::Digest;
 use weir_proto::disk::{Batch, Disk, Records, Writer, aside};
@@ -22,7 +22,9 @@ use weir_proto::machine::draw;
 use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
+use super::past::{read_past, read_resource, written_past, written_resource};
 use super::{Saved, Store, StoreError, Write};
+use crate::desired::Stored;
 
 /// Grows when a record's meaning changes, with a migration beside it.
 const SCHEMA: u8 = 1;
@@ -35,6 +37,7 @@ const CAPABILITIES: &str = "capabilities/";
 const DRAIN: &str = "drain/";
 const CONFIRMED: &str = "confirmed/";
 const NAMED: &str = "named/";
+const HISTORY: &str = "history/";
 
 /// The store in a directory.
 #[derive(Debug, Clone)]
@@ -89,6 +92,7 @@ fn batch(write: Write) -> Batch {
         drains,
         confirmed,
         named,
+        history,
     } = write;
     let mut batch = Batch::default();
     batch.put(REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
@@ -98,9 +102,7 @@ fn batch(write: Write) -> Batch {
     for (reference, resource) in resources {
         let key = resource_key(&reference);
         match resource {
-            Some(resource) => {
-                batch.put(key, resource_to_wire(&resource, revision).encode_to_vec());
-            }
+            Some(stored) => batch.put(key, written_resource(&stored)),
             None => batch.delete(key),
         }
     }
@@ -149,6 +151,13 @@ fn batch(write: Write) -> Batch {
             batch.delete(key);
         }
     }
+    for (revision, past) in history {
+        let key = format!("{HISTORY}{revision}").into_bytes();
+        match past {
+            Some(past) => batch.put(key, written_past(&past)),
+            None => batch.delete(key),
+        }
+    }
     batch
 }
 
@@ -174,11 +183,8 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
     } else if key.as_bytes() == SERVED {
         saved.served = true;
     } else if key.starts_with(RESOURCE) {
-        let resource = wire::Resource::decode(payload)?;
-        let revision = Revision(resource.revision);
-        saved
-            .resources
-            .push((resource_from_wire(resource)?, revision));
+        let Stored { resource, revision } = read_resource(payload)?;
+        saved.resources.push((resource, revision));
     } else if let Some(name) = key.strip_prefix(NODE) {
         let (generation, digest) = payload.split_at_checked(8).ok_or("it is too short")?;
         let generation = Generation(u64::from_be_bytes(generation.try_into()?));
@@ -202,6 +208,12 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
         saved.confirmed.insert(NodeName::new(name)?, generation);
     } else if let Some(name) = key.strip_prefix(NAMED) {
         saved.named.insert(NodeName::new(name)?);
+    } else if let Some(revision) = key.strip_prefix(HISTORY) {
+        let past = read_past(payload)?;
+        if past.revision.to_string() != revision {
+            return Err("it is of another revision".into());
+        }
+        saved.history.insert(past.revision, past);
     } else {
         return Err("no record has such a key".into());
     }

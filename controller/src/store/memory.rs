@@ -1,15 +1,21 @@
 //! The store of tests: in memory, refusing on demand.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use super::{Saved, Store, StoreError, Write};
+use crate::desired::Past;
 
 /// A store whose clones are one; what it kept outlives the cluster that wrote it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryStore {
     saved: Arc<Mutex<Saved>>,
     refuses: Arc<AtomicBool>,
+    /// While true no commit goes on.
+    held: Arc<watch::Sender<bool>>,
+    asked: Arc<AtomicUsize>,
 }
 
 impl MemoryStore {
@@ -23,21 +29,34 @@ impl MemoryStore {
     pub(crate) fn refuse(&self, refuses: bool) {
         self.refuses.store(refuses, Ordering::Relaxed);
     }
+
+    /// Keeps every commit waiting from here on, or no longer.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Gives how many commits were asked for.
+    pub(crate) fn commits(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 impl Store for MemoryStore {
     async fn commit(&self, write: Write) -> Result<(), StoreError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        // the sender is in this very store
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
         if self.refuses.load(Ordering::Relaxed) {
             return Err(StoreError::Commit("the test says no".into()));
         }
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         saved.revision = write.revision;
         saved.served |= write.served;
-        for (reference, resource) in write.resources {
+        for (reference, stored) in write.resources {
             saved
                 .resources
                 .retain(|(kept, _)| kept.reference() != reference);
-            let kept = resource.map(|resource| (resource, write.revision));
+            let kept = stored.map(|stored| (stored.resource.clone(), stored.revision));
             saved.resources.extend(kept);
         }
         for (name, node) in write.nodes {
@@ -71,6 +90,12 @@ impl Store for MemoryStore {
             } else {
                 saved.capabilities.insert(name, capabilities);
             }
+        }
+        for (revision, past) in write.history {
+            match past {
+                Some(past) => saved.history.insert(revision, Past::clone(&past)),
+                None => saved.history.remove(&revision),
+            };
         }
         Ok(())
     }

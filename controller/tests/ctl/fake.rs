@@ -13,8 +13,8 @@ use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
     ApplyRequest, ApplyResponse, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, DrainState, GetRequest, HistoryRequest, HistoryResponse, ListDrainsRequest,
-    ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
+    DrainResponse, DrainState, GetRequest, HistoryEntry, HistoryRequest, HistoryResponse,
+    ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
     NodeStatusResponse, NodeTarget, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef,
     RollbackRequest, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
     SteerRolloutResponse, UndrainRequest, WatchRequest, WatchResponse, change,
@@ -47,6 +47,11 @@ pub(crate) struct State {
     pub(crate) undrained: Vec<UndrainRequest>,
     /// The drains that each call is told; the last is told again.
     pub(crate) drains: VecDeque<Vec<DrainState>>,
+    /// The last writes, the newest first.
+    pub(crate) history: Vec<HistoryEntry>,
+    /// What each rollback changes, and those that were asked for.
+    pub(crate) back: Vec<Change>,
+    pub(crate) rolled_back: Vec<RollbackRequest>,
 }
 
 /// The fake, listening as long as it lives.
@@ -94,7 +99,7 @@ impl Shared {
     }
 }
 
-fn changed(reference: &ResourceRef, outcome: change::Outcome) -> Change {
+pub(crate) fn changed(reference: &ResourceRef, outcome: change::Outcome) -> Change {
     Change {
         r#ref: Some(reference.clone()),
         outcome: outcome.into(),
@@ -342,15 +347,33 @@ impl Operator for Shared {
 
     async fn history(
         &self,
-        _request: Request<HistoryRequest>,
+        request: Request<HistoryRequest>,
     ) -> Result<Response<HistoryResponse>, Status> {
-        Err(Status::unimplemented("history"))
+        let limit = request.into_inner().limit;
+        let state = self.lock();
+        let entries = state.history.iter().take(limit as usize);
+        Ok(Response::new(HistoryResponse {
+            entries: entries.cloned().collect(),
+            revision: state.revision,
+        }))
     }
 
     async fn rollback(
         &self,
-        _request: Request<RollbackRequest>,
+        request: Request<RollbackRequest>,
     ) -> Result<Response<ApplyResponse>, Status> {
-        Err(Status::unimplemented("rollback"))
+        let request = request.into_inner();
+        let mut state = self.lock();
+        state.write(request.expected_revision)?;
+        state.allowed.push(request.allow_mass_delete);
+        if !request.dry_run {
+            state.revision += 1;
+        }
+        state.rolled_back.push(request);
+        Ok(Response::new(ApplyResponse {
+            revision: state.revision,
+            changes: state.back.clone(),
+            targets: state.targets.clone(),
+        }))
     }
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod drains;
 mod fake;
+mod history;
 mod show;
 mod waiting;
 
@@ -204,6 +205,16 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
             "error: repairs are shown as a table alone\n\nFor more information, try '--help'.\n",
         ),
         (
+            &["history", "-o", "name"],
+            "error: a write has no name: history is shown as table, wide, json or yaml\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["history", "-n", "101"],
+            "error: invalid value '101' for '--limit <N>': 101 is not in 1..=100\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
             &["delete", "services"],
             "error: name the services to delete\n\nFor more information, try '--help'.\n",
         ),
@@ -231,6 +242,8 @@ fn help_has_an_example_of_each_use() {
         ("delete", include_str!("help/delete.txt")),
         ("drain", include_str!("help/drain.txt")),
         ("undrain", include_str!("help/undrain.txt")),
+        ("history", include_str!("help/history.txt")),
+        ("rollback", include_str!("help/rollback.txt")),
         ("node", include_str!("help/node.txt")),
         ("node release", include_str!("help/node-release.txt")),
         ("status", include_str!("help/status.txt")),

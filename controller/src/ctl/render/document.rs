@@ -59,14 +59,14 @@ pub(crate) fn backends(listing: &Listing, as_yaml: bool) -> Result<String> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<'a, T> {
-    api_version: &'static str,
-    kind: &'static str,
-    items: &'a [T],
+pub(super) struct List<'a, T> {
+    pub(super) api_version: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) items: &'a [T],
 }
 
 impl<'a, T> List<'a, T> {
-    fn new(items: &'a [T]) -> Self {
+    pub(super) fn new(items: &'a [T]) -> Self {
         Self {
             api_version: API_VERSION,
             kind: "List",

@@ -119,7 +119,7 @@ fn ends(told: &[&wire::DrainProgress]) -> String {
     ends.into_iter().collect::<Vec<_>>().join(",")
 }
 
-fn age(since: u64, now: u64) -> String {
+pub(super) fn age(since: u64, now: u64) -> String {
     if since == 0 {
         return UNKNOWN.to_owned();
     }

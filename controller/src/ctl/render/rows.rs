@@ -15,7 +15,7 @@ use crate::ctl::manifest::{BINDINGS, FAMILIES, FORWARDINGS, ON_DEADLINES, PROTOC
 
 /// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
 /// with endpoints.
-const SHOWN: usize = 3;
+pub(super) const SHOWN: usize = 3;
 
 /// What stands where there is nothing.
 pub(super) const NONE: &str = "<none>";

@@ -199,6 +199,7 @@ fn what_a_node_tells_of_itself_is_shown_and_counted_until_its_agent_comes_anew()
     assert_eq!((told.hold, told.degraded), (Some(hold), Some(degraded)));
     assert_eq!((told.drain_count, told.last_heard_unix_ms), (4, 11));
     let tally = Tally {
+        connected: 1,
         held: 1,
         degraded: 1,
         drains: 4,
@@ -206,9 +207,17 @@ fn what_a_node_tells_of_itself_is_shown_and_counted_until_its_agent_comes_anew()
     assert_eq!(progress.tally(), tally);
     assert_eq!(tally.with(tally).without(tally), tally);
     progress.disconnected(&view, &feed, 12);
-    assert_eq!(progress.tally(), tally, "as it said last");
+    let gone = Tally {
+        connected: 0,
+        ..tally
+    };
+    assert_eq!(progress.tally(), gone, "as it said last");
     progress.hello(&hello(None), 13);
-    assert_eq!(progress.tally(), Tally::default());
+    let anew = Tally {
+        connected: 1,
+        ..Tally::default()
+    };
+    assert_eq!(progress.tally(), anew);
 }
 
 #[test]

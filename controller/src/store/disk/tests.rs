@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weir_proto::model::{
     AskedDrain, Capability, DrainTarget, DrainTerms, Kind, OnDeadline, Resource,
 };
 
 use super::*;
-use crate::desired::reference;
 use crate::desired::samples::{capability, endpoint, node, node_name, service, service_name, set};
+use crate::desired::{Outcome, Past, reference};
 
 fn resources() -> Vec<Resource> {
     vec![
@@ -21,6 +22,33 @@ fn known() -> Vec<Capability> {
         capability("ip_vs", ""),
         capability("scheduler_twos", "load the module ip_vs_twos"),
     ]
+}
+
+fn past(revision: u64) -> Past {
+    let before = Stored {
+        resource: resources().remove(0),
+        revision: Revision(revision - 1),
+    };
+    let changes = [
+        (before.resource.reference(), Outcome::Updated),
+        (reference(Kind::Node, "a"), Outcome::Created),
+    ];
+    Past {
+        revision: Revision(revision),
+        unix_ms: 1_000 + revision,
+        who: "admin/alice".to_owned(),
+        what: "rollback to 3".to_owned(),
+        changes: changes.clone().into(),
+        drains: vec![DrainTarget::Node(node_name("b"))],
+        before: Some([(changes[0].0.clone(), written_resource(&before).into())].into()),
+    }
+}
+
+fn forgotten(revision: u64) -> Past {
+    Past {
+        before: None,
+        ..past(revision)
+    }
 }
 
 #[tokio::test]
@@ -51,7 +79,11 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
         let write = Write {
             revision: Revision(4),
             resources: resources
-                .map(|resource| (resource.reference(), Some(resource)))
+                .map(|resource| {
+                    let revision = Revision(4);
+                    let reference = resource.reference();
+                    (reference, Some(Arc::new(Stored { resource, revision })))
+                })
                 .collect(),
             nodes: BTreeMap::from([
                 (node_name("a"), Some((Generation(9), digest))),
@@ -65,6 +97,9 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
                 (node_name("b"), Some(Generation(1))),
             ]),
             named: ["a", "b"].map(|name| (node_name(name), true)).into(),
+            history: [1, 2, 4]
+                .map(|revision| (Revision(revision), Some(past(revision).into())))
+                .into(),
         };
         store.commit(write).await.expect("durable");
         let write = Write {
@@ -76,6 +111,10 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             drains: BTreeMap::from([(drained("b"), None)]),
             confirmed: BTreeMap::from([(node_name("b"), None)]),
             named: BTreeMap::from([(node_name("b"), false)]),
+            history: BTreeMap::from([
+                (Revision(1), None),
+                (Revision(2), Some(forgotten(2).into())),
+            ]),
         };
         store.commit(write).await.expect("durable");
     }
@@ -99,6 +138,9 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             drains: BTreeMap::from([(backend, asked)]),
             confirmed: BTreeMap::from([(node_name("a"), Generation(8))]),
             named: [node_name("a")].into(),
+            history: [(2, forgotten(2)), (4, past(4))]
+                .map(|(revision, past)| (Revision(revision), past))
+                .into(),
         }
     );
 }
@@ -128,6 +170,9 @@ fn a_record_that_cannot_be_read_is_named() {
         ("drain/nodes[a]", b""),
         ("confirmed/a", b"short"),
         ("resource/services/web", b"\xff\xff"),
+        ("history/7", b"\xff\xff"),
+        ("history/7", b"\x02\x08\x08"),
+        ("history/7", b"\x02\x08\x07\x03"),
         ("something/else", b""),
     ] {
         let records = Records::from([(key.as_bytes().to_vec(), payload.to_vec())]);
