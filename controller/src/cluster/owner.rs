@@ -39,6 +39,8 @@ pub(super) struct Owner<S> {
     pub(super) cluster: Arc<str>,
     /// The sum over all nodes, kept in step: nodes tell of their drains every second.
     pub(super) tally: Tally,
+    /// How many nodes have a stream, kept in step as well.
+    pub(super) connected: usize,
     pub(super) metrics: Metrics,
 }
 
@@ -79,6 +81,7 @@ impl<S: Store> Owner<S> {
             sessions: 0,
             cluster: cluster.into(),
             tally: Tally::default(),
+            connected: 0,
             metrics,
         };
         owner.measure();
@@ -215,7 +218,7 @@ impl<S: Store> Owner<S> {
             let entry = self.nodes.get(name)?;
             Some(NodeStatus {
                 capabilities: self.desired.capabilities(name).to_vec(),
-                ..entry.progress.status(name, view, &entry.feed)
+                ..entry.progress.status(name, &view, &entry.feed)
             })
         });
         Ok(Statuses {
@@ -229,15 +232,14 @@ impl<S: Store> Owner<S> {
     }
 
     pub(super) fn measure(&self) {
-        let connected = self.nodes.values();
-        let connected = connected.filter(|node| node.progress.is_connected());
         self.metrics.revision(self.revision);
         self.metrics.sizes(
             self.desired.services(),
             self.desired.resources().backends(),
             self.desired.views().len(),
         );
-        self.metrics.connected(connected.count());
+        self.metrics.connected(self.connected);
+        self.metrics.groups(self.desired.views().groups());
         self.metrics.tally(self.tally);
         self.metrics.compilations(self.desired.compilations());
     }

@@ -154,7 +154,7 @@ impl<S: Store> Owner<S> {
             return Ok(written);
         }
         let revision = self.revision.next();
-        let nodes = change.nodes();
+        let nodes = change.nodes().clone();
         let write = Write {
             revision,
             resources: change.writes.clone(),
@@ -178,12 +178,13 @@ impl<S: Store> Owner<S> {
         self.served = served;
         info!(%revision, changes = written.changes.len(), nodes = nodes.len(), "cluster written");
 
-        let traceparent = traceparent();
+        let traceparent: Arc<str> = traceparent().into();
         for (name, node) in nodes {
             match node {
                 None => self.forget(&name),
                 Some(_) => {
-                    self.nodes.entry(name.clone()).or_default().traceparent = traceparent.clone();
+                    self.nodes.entry(name.clone()).or_default().traceparent =
+                        Arc::clone(&traceparent);
                     self.pump(&name);
                 }
             }
@@ -227,6 +228,7 @@ impl<S: Store> Owner<S> {
         };
         self.tally = self.tally.without(entry.progress.tally());
         if let Some(session) = entry.session {
+            self.connected = self.connected.saturating_sub(1);
             session.end(Outgoing::Deleted);
         }
     }

@@ -72,6 +72,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         drain_count,
         repairs,
         repair_counts,
+        disconnection,
     } = status;
     wire::NodeState {
         name: name.to_string(),
@@ -92,7 +93,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         repairs: repairs.iter().map(repair_to_wire).collect(),
         repair_counts: repair_counts.clone(),
         certificate_expires_unix_ms: 0,
-        disconnection: String::new(),
+        disconnection: disconnection.clone(),
     }
 }
 
