@@ -40,6 +40,7 @@ const WAITING_COMMANDS: usize = 1_024;
 pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
     nodes_changed: watch::Receiver<u64>,
+    metrics: Metrics,
 }
 
 /// The cluster's task is gone: the controller stops.
@@ -172,7 +173,7 @@ pub(crate) struct SessionId(u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Beside {
     /// Of the change that made it.
-    pub(crate) traceparent: String,
+    pub(crate) traceparent: Arc<str>,
     /// Which cluster it is of.
     pub(crate) cluster: Arc<str>,
     /// An operator has confirmed that much may go.
@@ -182,9 +183,10 @@ pub(crate) struct Beside {
 /// What goes to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outgoing {
+    /// In boxes: the channel to each agent has room for many.
     Update {
-        update: Update,
-        beside: Beside,
+        update: Box<Update>,
+        beside: Box<Beside>,
     },
     /// Holds up to this generation are over.
     Release(Generation),
@@ -197,7 +199,12 @@ pub(crate) enum Outgoing {
 /// What an agent says after its hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
-    Accepted(Generation),
+    Accepted {
+        generation: Generation,
+        /// What of it the node does not take, and how much there is, which may be more than is named.
+        refused: Vec<ItemFailure>,
+        refused_count: u64,
+    },
     Converged {
         generation: Generation,
         failures: Vec<ItemFailure>,
@@ -220,8 +227,8 @@ pub(crate) enum Said {
     Certificate {
         expires_unix_ms: u64,
     },
-    /// The stream ended.
-    Gone,
+    /// The stream ended, and why.
+    Gone(String),
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
@@ -306,11 +313,12 @@ impl Cluster {
     ) -> (Self, JoinHandle<Result<(), Arc<StoreError>>>) {
         let (commands, inbox) = mpsc::channel(WAITING_COMMANDS);
         let (bell, nodes_changed) = watch::channel(0);
-        let owner = Owner::new(store, saved, bell, metrics);
+        let owner = Owner::new(store, saved, bell, metrics.clone());
         let task = tokio::spawn(owner.run(inbox));
         let cluster = Self {
             commands,
             nodes_changed,
+            metrics,
         };
         (cluster, task)
     }
@@ -455,6 +463,11 @@ impl Cluster {
     /// Gives a channel that rings when the state of any node changes.
     pub(crate) fn nodes_changed(&self) -> watch::Receiver<u64> {
         self.nodes_changed.clone()
+    }
+
+    /// Gives what is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Begins an agent's stream, in place of the one its node has.

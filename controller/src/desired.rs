@@ -10,6 +10,7 @@ mod drains;
 mod feed;
 mod history;
 mod needs;
+mod placing;
 mod prepare;
 mod progress;
 mod resources;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use weir_proto::convert::FieldErrors;
 use weir_proto::digest::Digest;
 use weir_proto::model::{
-    AskedDrain, Capability, DrainTarget, DrainTerms, Generation, Item, Kind, Node, NodeName,
-    Resource, ResourceRef, Revision, ServiceName,
+    AskedDrain, Capability, DrainTarget, DrainTerms, Generation, Kind, NodeName, Resource,
+    ResourceRef, Revision, ServiceName,
 };
 
 use abilities::Abilities;
@@ -33,18 +34,19 @@ use compile::{Compiled, compile, own_items};
 pub(crate) use drains::{DrainBatch, Drained, Drains, ListedDrain};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
 pub(crate) use history::{Before, History, HistoryBatch, Past, What, going_back};
+use placing::joining;
 pub(crate) use progress::{MOST_FAILURES, MOST_REPAIRS, NodeProgress, NodeStatus, Tally};
 pub(crate) use resources::{Batch, Resources, Stored, reference};
 pub(crate) use validate::Places;
-use view::Prepared;
-pub(crate) use view::View;
+use view::ViewsChange;
+pub(crate) use view::{Content, Shared, View, ViewMut, Views};
 
 /// The resources, and for each node what it must hold.
 #[derive(Debug, Default)]
 pub(crate) struct Desired {
     resources: Resources,
     compiled: BTreeMap<ServiceName, Compiled>,
-    views: BTreeMap<NodeName, View>,
+    views: Views,
     drains: Drains,
     abilities: Abilities,
     /// How many times a service was compiled, which tells what changes cost.
@@ -70,17 +72,9 @@ pub(crate) struct Change {
     /// The drains that do change.
     pub(crate) drains: DrainBatch,
     compiled: BTreeMap<ServiceName, Option<Compiled>>,
-    views: BTreeMap<NodeName, NodeChange>,
+    views: ViewsChange,
     /// The nodes that hold a service of the batch that does not change, with their generation.
     pub(crate) holders: BTreeMap<NodeName, Generation>,
-}
-
-#[derive(Debug)]
-enum NodeChange {
-    Prepared(Prepared),
-    /// A node not known so far, with what it must hold.
-    New(View),
-    Gone,
 }
 
 impl Desired {
@@ -113,16 +107,11 @@ impl Desired {
                 Some((name, compiled))
             })
             .collect();
-        let views = desired
-            .resources
-            .nodes()
-            .map(|node| {
-                let own = own_items(node, drains.node(&node.name));
-                let claims = claims_of(node, compiled.values()).chain(own.values());
-                let view = View::restore(claims, left.get(&node.name).copied());
-                (node.name.clone(), view)
-            })
-            .collect();
+        let nodes = desired.resources.nodes().map(|node| {
+            let set = own_items(node, drains.node(&node.name));
+            (node.name.clone(), joining(node, || compiled.iter(), set))
+        });
+        let views = Views::restore(nodes, left);
         desired.compilations += compiled.len() as u64;
         desired.compiled = compiled;
         desired.views = views;
@@ -135,17 +124,17 @@ impl Desired {
     }
 
     /// Gives what a node must hold.
-    pub(crate) fn view(&self, node: &NodeName) -> Option<&View> {
+    pub(crate) fn view(&self, node: &NodeName) -> Option<View<'_>> {
         self.views.get(node)
     }
 
-    /// Gives what a node must hold, to lift its generation.
-    pub(crate) fn view_mut(&mut self, node: &NodeName) -> Option<&mut View> {
+    /// Gives what a node must hold, to lift its generation and to tell it.
+    pub(crate) fn view_mut(&mut self, node: &NodeName) -> Option<ViewMut<'_>> {
         self.views.get_mut(node)
     }
 
     /// Gives what each node must hold.
-    pub(crate) fn views(&self) -> &BTreeMap<NodeName, View> {
+    pub(crate) fn views(&self) -> &Views {
         &self.views
     }
 
@@ -278,22 +267,11 @@ impl Desired {
                 None => self.compiled.remove(&name),
             };
         }
-        for (name, change) in views {
-            match change {
-                NodeChange::New(view) => {
-                    self.views.insert(name, view);
-                }
-                NodeChange::Gone => {
-                    self.views.remove(&name);
-                    self.abilities.learn(name, Vec::new());
-                }
-                NodeChange::Prepared(prepared) => {
-                    if let Some(view) = self.views.get_mut(&name) {
-                        view.take(prepared);
-                    }
-                }
-            }
+        let gone = views.seen().iter().filter(|(_, seen)| seen.is_none());
+        for (name, _) in gone {
+            self.abilities.learn(name.clone(), Vec::new());
         }
+        self.views.take(views);
         written
     }
 }
@@ -303,39 +281,20 @@ impl Change {
     /// it there.
     pub(crate) fn targets(&self) -> BTreeMap<NodeName, Generation> {
         let mut targets = self.holders.clone();
-        let seen = self.nodes().into_iter();
-        targets.extend(seen.filter_map(|(name, node)| Some((name, node?.0))));
-        for (name, change) in &self.views {
-            if matches!(change, NodeChange::Gone) {
-                targets.remove(name);
-            }
+        for (name, seen) in self.views.seen() {
+            match seen {
+                Some((generation, _)) => targets.insert(name.clone(), *generation),
+                None => targets.remove(name),
+            };
         }
         targets.retain(|_, generation| *generation != Generation(0));
         targets
     }
 
     /// Gives the nodes whose state changes, with its generation and digest; none: the node is gone.
-    pub(crate) fn nodes(&self) -> BTreeMap<NodeName, Option<(Generation, Digest)>> {
-        self.views
-            .iter()
-            .filter_map(|(name, change)| {
-                let node = match change {
-                    NodeChange::Gone => None,
-                    NodeChange::New(view) => Some((view.generation(), view.digest())),
-                    NodeChange::Prepared(prepared) => Some(prepared.seen()?),
-                };
-                Some((name.clone(), node))
-            })
-            .collect()
+    pub(crate) fn nodes(&self) -> &BTreeMap<NodeName, Option<(Generation, Digest)>> {
+        self.views.seen()
     }
-}
-
-/// Gives what services want of a node.
-fn claims_of<'a>(
-    node: &Node,
-    services: impl Iterator<Item = &'a Compiled>,
-) -> impl Iterator<Item = &'a Item> {
-    services.flat_map(|service| service.items_for(node))
 }
 
 #[cfg(test)]

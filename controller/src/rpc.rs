@@ -10,6 +10,7 @@ mod operator;
 mod places;
 mod roles;
 mod status;
+mod sync_server;
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +27,6 @@ use tracing::{Span, info_span};
 use weir_proto::trace::set_parent;
 use weir_proto::wire;
 use weir_proto::wire::node_reports_server::NodeReportsServer;
-use weir_proto::wire::node_sync_server::NodeSyncServer;
 use weir_proto::wire::operator_server::OperatorServer;
 
 use crate::cluster::Cluster;
@@ -35,6 +35,7 @@ use node_reports::NodeReportsService;
 use node_sync::NodeSyncService;
 use operator::OperatorService;
 use roles::Roles;
+use sync_server::SyncServer;
 
 /// The largest batch an operator sends, as operator.proto says: what most gRPC clients send at most anyway.
 const LARGEST_APPLY: usize = 4 << 20;
@@ -50,7 +51,6 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(5);
 
 type Operators = OperatorServer<OperatorService>;
-type Syncs = NodeSyncServer<NodeSyncService>;
 type Reports = NodeReportsServer<NodeReportsService>;
 
 /// Serves operators and agents until the controller stops.
@@ -64,7 +64,7 @@ where
 {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Operators>().await;
-    health.set_serving::<Syncs>().await;
+    health.set_serving::<SyncServer>().await;
     health.set_serving::<Reports>().await;
 
     let operators = OperatorService::new(cluster.clone(), stopping.clone());
@@ -85,7 +85,7 @@ where
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(OperatorServer::new(operators).max_decoding_message_size(LARGEST_APPLY))
-        .add_service(NodeSyncServer::new(syncs).max_decoding_message_size(LARGEST_FROM_AGENT))
+        .add_service(SyncServer::new(syncs, LARGEST_FROM_AGENT))
         .add_service(NodeReportsServer::new(reports).max_decoding_message_size(LARGEST_FROM_AGENT))
         .serve_with_incoming_shutdown(incoming, stop(stopping, health))
         .await?;
@@ -111,7 +111,7 @@ fn span(request: &Request<()>) -> Span {
 async fn stop(stopping: watch::Receiver<bool>, health: HealthReporter) {
     stopped(stopping).await;
     health.set_not_serving::<Operators>().await;
-    health.set_not_serving::<Syncs>().await;
+    health.set_not_serving::<SyncServer>().await;
     health.set_not_serving::<Reports>().await;
 }
 

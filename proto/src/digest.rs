@@ -4,6 +4,7 @@
 //! (a lost delta, a bug, a damaged journal), not attacks: the stream's peers are authenticated elsewhere.
 
 use std::fmt;
+use std::ops::{Add, Sub};
 
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
@@ -12,10 +13,15 @@ use crate::convert::item_to_wire;
 use crate::model::Item;
 
 /// The digest of a set of items; the default is that of the empty one.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest(u128);
 
 impl Digest {
+    /// Gives the digest of one thing that is known by its bytes, for sums of things that are no items.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(xxh3_128(bytes))
+    }
+
     /// Adds an item that was not in the set.
     pub fn add(&mut self, item: &Item) {
         self.0 = self.0.wrapping_add(hash(item));
@@ -34,6 +40,24 @@ impl Digest {
     /// Takes its 16 bytes, big-endian.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
+    }
+}
+
+/// Gives the digest of two sets together that have nothing in common.
+impl Add for Digest {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+}
+
+/// Gives the digest of what is left of a set without a part of it.
+impl Sub for Digest {
+    type Output = Self;
+
+    fn sub(self, part: Self) -> Self {
+        Self(self.0.wrapping_sub(part.0))
     }
 }
 

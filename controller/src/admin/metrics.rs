@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     commits: Counter,
     applies: Family<ApplyLabels, Counter>,
     updates: Family<UpdateLabels, Counter>,
+    views: Level,
+    encodings: Counter,
     rejections: Family<RejectionLabels, Counter>,
 }
 
@@ -132,6 +134,16 @@ impl Metrics {
             metrics.updates.clone(),
         );
         registry.register(
+            "views",
+            "What nodes hold in common, each once however many hold it",
+            metrics.views.clone(),
+        );
+        registry.register(
+            "update_encodings",
+            "Times what is common to nodes was encoded: once for each view and change, however many nodes it goes to",
+            metrics.encodings.clone(),
+        );
+        registry.register(
             "updates_rejected",
             "Updates that nodes did not take",
             metrics.rejections.clone(),
@@ -195,6 +207,16 @@ impl Metrics {
     pub(crate) fn update_sent(&self, whole: bool) {
         let kind = if whole { "snapshot" } else { "delta" };
         self.updates.get_or_create(&UpdateLabels { kind }).inc();
+    }
+
+    /// Sets how many distinct views there are.
+    pub(crate) fn groups(&self, views: usize) {
+        self.views.set(views as u64);
+    }
+
+    /// Counts how often something common to nodes was encoded.
+    pub(crate) fn encoded(&self, times: u64) {
+        self.encodings.inc_by(times);
     }
 
     /// Counts an update that a node did not take.

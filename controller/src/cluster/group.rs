@@ -272,7 +272,7 @@ impl<S: Store> Owner<S> {
         }
         for (name, trace) in &seen {
             if let (Some(entry), Some(trace)) = (self.nodes.get_mut(name), trace) {
-                entry.traceparent = trace.to_string();
+                entry.traceparent = Arc::clone(trace);
             }
         }
         if first {

@@ -23,7 +23,7 @@ pub(super) struct NodeEntry {
     pub(super) feed: Feed,
     pub(super) session: Option<Open>,
     /// Of the last change of what the node must hold.
-    pub(super) traceparent: String,
+    pub(super) traceparent: Arc<str>,
     /// Up to which generation an operator has confirmed that it may take away what it must.
     pub(super) confirmed: Generation,
     /// Whether it has taken an update that names this cluster.
@@ -66,8 +66,8 @@ impl<S: Store> Owner<S> {
         let id = SessionId(self.sessions);
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let entry = self.nodes.entry(name.clone()).or_default();
-        if let Some(view) = self.desired.view_mut(&name) {
-            entry.feed = Feed::hello(hello.held, view).naming(!entry.named);
+        if let Some(mut view) = self.desired.view_mut(&name) {
+            entry.feed = Feed::hello(hello.held, &mut view).naming(!entry.named);
         }
         let before = entry.progress.tally();
         entry.progress.hello(&hello, now_unix_ms());
@@ -100,9 +100,17 @@ impl<S: Store> Owner<S> {
         let before = entry.progress.tally();
         let mut learns_name = false;
         match said {
-            Said::Accepted(generation) => {
+            Said::Accepted {
+                generation,
+                refused,
+                refused_count,
+            } => {
                 if entry.feed.accepted(generation) {
-                    entry.progress.accepted(now);
+                    if refused_count > 0 {
+                        warn!(node = %name, %generation, refused_count, "node refuses items");
+                    }
+                    let refused = (refused, refused_count);
+                    entry.progress.accepted(generation, refused, now);
                     learns_name = !entry.named;
                 } else {
                     warn!(node = %name, %generation, "accepted what was not sent");
@@ -156,11 +164,11 @@ impl<S: Store> Owner<S> {
                 entry.progress.repaired(repairs, &counts, now);
                 self.metrics.repaired(&counts);
             }
-            Said::Gone => {
-                info!(node = %name, "node disconnected");
+            Said::Gone(why) => {
+                info!(node = %name, why, "node disconnected");
                 entry.session = None;
                 if let Some(view) = self.desired.view(name) {
-                    entry.progress.disconnected(view, &entry.feed, now);
+                    entry.progress.disconnected((&view, &entry.feed), why, now);
                 }
                 self.measure();
             }
@@ -184,31 +192,37 @@ impl<S: Store> Owner<S> {
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
-        let (Some(session), Some(view)) = (&entry.session, self.desired.view_mut(name)) else {
+        let (Some(session), Some(mut view)) = (&entry.session, self.desired.view_mut(name)) else {
             return;
         };
-        let Some(update) = entry.feed.next(view) else {
+        let Some(update) = entry.feed.next(&mut view) else {
             return;
         };
         let whole = update.base.is_none();
         debug!(
             node = %name, generation = %update.generation, base = ?update.base,
-            upserted = update.upserted.len(), removed = update.removed.len(), "update"
+            items = update.content.len(), "update"
         );
         let allow_mass_delete = entry.feed.brings_confirmed(entry.confirmed, &update);
         let beside = Beside {
-            traceparent: entry.traceparent.clone(),
+            traceparent: Arc::clone(&entry.traceparent),
             cluster: Arc::clone(&self.cluster),
             allow_mass_delete,
         };
-        if session.send(Outgoing::Update { update, beside }) {
+        let outgoing = Outgoing::Update {
+            update: Box::new(update),
+            beside: Box::new(beside),
+        };
+        if session.send(outgoing) {
             self.metrics.update_sent(whole);
         } else {
             // it accepts what it has not read, or is on its way out: its stream ends, and it comes again
             entry.session = None;
             let now = now_unix_ms();
             let before = entry.progress.tally();
-            entry.progress.disconnected(view, &entry.feed, now);
+            let why = "updates were accepted before they were read".to_owned();
+            let at = (&view.look(), &entry.feed);
+            entry.progress.disconnected(at, why, now);
             self.tally = self.tally.without(before).with(entry.progress.tally());
             self.metrics.tally(self.tally);
         }

@@ -217,7 +217,7 @@ impl<S: Store> Owner<S> {
             let entry = self.nodes.get(name)?;
             Some(NodeStatus {
                 capabilities: self.desired.capabilities(name).to_vec(),
-                ..entry.progress.status(name, view, &entry.feed)
+                ..entry.progress.status(name, &view, &entry.feed)
             })
         });
         Ok(Statuses {
@@ -237,6 +237,7 @@ impl<S: Store> Owner<S> {
             self.desired.resources().backends(),
             self.desired.views().len(),
         );
+        self.metrics.groups(self.desired.views().groups());
         self.metrics.tally(self.tally);
         self.metrics.compilations(self.desired.compilations());
     }

@@ -6,8 +6,9 @@ use weir_proto::digest::Digest;
 use super::*;
 use weir_proto::model::{Capability, Node, Scheduler, Service};
 
+use crate::desired::Content;
 use crate::desired::RejectedReason;
-use crate::desired::samples::{backend, capability, labels, node, node_name, service, vip};
+use crate::desired::samples::{backend, capability, flat, labels, node, node_name, service, vip};
 use crate::store::memory::MemoryStore;
 
 fn start(store: &MemoryStore) -> Cluster {
@@ -38,13 +39,17 @@ async fn connect(cluster: &Cluster, name: &str, held: Option<(Generation, Digest
 
 async fn update(session: &mut Session) -> Update {
     match session.outbox.recv().await {
-        Some(Outgoing::Update { update, .. }) => update,
+        Some(Outgoing::Update { update, .. }) => *update,
         other => panic!("{other:?}"),
     }
 }
 
 async fn accept(cluster: &Cluster, name: &str, session: &Session, generation: Generation) {
-    let said = Said::Accepted(generation);
+    let said = Said::Accepted {
+        generation,
+        refused: Vec::new(),
+        refused_count: 0,
+    };
     let said = cluster.said(node_name(name), session.id, said).await;
     assert_eq!(said, Ok(()));
 }
@@ -231,7 +236,7 @@ async fn a_store_that_had_services_serves_their_absence() {
     let held = Some((Generation(7), Digest::from_bytes([3; 16])));
     let mut session = connect(&cluster, "a", held).await;
     let whole = update(&mut session).await;
-    assert_eq!((whole.base, whole.upserted), (None, vec![]));
+    assert_eq!((whole.base, whole.content), (None, Content::default()));
 }
 
 #[tokio::test]
@@ -240,7 +245,7 @@ async fn one_changed_backend_is_one_item_and_waits_for_the_update_under_way() {
     apply(&cluster, vec![web(1)]).await.expect("written");
     let mut session = connect(&cluster, "a", None).await;
     let whole = update(&mut session).await;
-    assert!(whole.upserted.contains(&vip("10.1.0.1")));
+    assert!(flat(&whole.content).0.contains(&vip("10.1.0.1")));
     apply(&cluster, vec![web(2)]).await.expect("written");
     apply(&cluster, vec![web(3)]).await.expect("written");
     nothing_is_sent(&cluster, &mut session).await;
@@ -248,8 +253,8 @@ async fn one_changed_backend_is_one_item_and_waits_for_the_update_under_way() {
     let delta = update(&mut session).await;
     assert_eq!(delta.base, Some(whole.generation));
     assert_eq!(delta.generation, Generation(3));
-    assert_eq!(delta.upserted, [backend("10.1.0.1:80", "10.0.0.1:80", 3)]);
-    assert_eq!(delta.removed, []);
+    let heavier = vec![backend("10.1.0.1:80", "10.0.0.1:80", 3)];
+    assert_eq!(flat(&delta.content), (heavier, vec![]));
 }
 
 #[tokio::test]
@@ -264,7 +269,9 @@ async fn a_second_stream_of_a_node_takes_the_place_of_the_first() {
     assert_eq!(update(&mut second).await, sent);
     // what the first one still says no longer counts
     accept(&cluster, "a", &first, sent.generation).await;
-    let gone = cluster.said(node_name("a"), first.id, Said::Gone).await;
+    let gone = cluster
+        .said(node_name("a"), first.id, Said::Gone("closed".to_owned()))
+        .await;
     assert_eq!(gone, Ok(()));
     let status = status(&cluster, "a").await;
     assert_eq!((status.connected, status.accepted), (true, Generation(0)));
@@ -293,7 +300,7 @@ async fn a_deleted_node_loses_its_stream_and_registers_again() {
         (again.base, again.digest),
         (Some(Generation(1)), sent.digest)
     );
-    assert_eq!((again.upserted, again.removed), (vec![], vec![]));
+    assert_eq!(again.content, Content::default());
 }
 
 #[tokio::test]
@@ -536,8 +543,7 @@ async fn a_node_that_holds_what_a_lost_store_is_told_again_learns_which_cluster_
     let nothing = Update {
         generation: Generation(41),
         base: Some(Generation(40)),
-        upserted: Vec::new(),
-        removed: Vec::new(),
+        content: Content::default(),
         digest,
     };
     assert_eq!(update(&mut session).await, nothing);

@@ -198,7 +198,7 @@ impl<S: Store> Owner<S> {
         let (named, drained) = (change.writes.keys(), change.drains.keys());
         let done = Done::new((&options.who, what), revision, named, drained);
         self.group.audit(done);
-        let nodes = change.nodes();
+        let nodes = change.nodes().clone();
         let history = self.remember(&change, revision, (&options.who, what));
         let served = self.served || names_a_service(&change);
         let drains = change.drains.clone();

@@ -5,16 +5,27 @@
 
 use std::collections::BTreeMap;
 
+use weir_proto::digest::Digest;
 use weir_proto::model::{
     Backend, BackendKey, BackendSet, Drain, Endpoint, Family, Forwarding, Frontend, Item, ItemKey,
-    Labels, LoopbackEntry, Node, NodeBackend, NodeName, Service, Tunnel, TunnelEnd, Vip,
-    VirtualService,
+    Labels, LoopbackEntry, Node, NodeBackend, NodeName, Service, ServiceName, Tunnel, TunnelEnd,
+    Vip, VirtualService,
 };
 
 use super::drains::DrainsOf;
 
 /// Items by key.
 pub(crate) type Items = BTreeMap<ItemKey, Item>;
+
+/// What nobody wants.
+pub(super) static NONE: Items = Items::new();
+
+/// Which of the versions of a service a node holds. All nodes that hold a service in one version hold the same of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Version {
+    /// The one that is written.
+    Current,
+}
 
 /// A service as nodes hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,15 +46,6 @@ pub(crate) struct Part<'a> {
     pub(crate) claimed: Vec<&'a Item>,
     /// It wants these otherwise.
     pub(crate) edited: Vec<&'a Item>,
-}
-
-/// How what a service wants of the nodes changes, of those that hold it before and after.
-#[derive(Debug, Default)]
-pub(crate) struct Difference<'a> {
-    pub(crate) everywhere: Part<'a>,
-    pub(crate) only_at: BTreeMap<&'a NodeName, Part<'a>>,
-    /// Of nodes that do not hold it, neither before nor after.
-    pub(crate) behind: BTreeMap<&'a NodeName, Part<'a>>,
 }
 
 /// Works out what a service and its backend sets want of the nodes that hold it. Where the service itself and
@@ -169,33 +171,58 @@ impl Compiled {
         );
     }
 
-    /// Says whether a node with these labels holds the service.
-    pub(crate) fn selects(&self, labels: &Labels) -> bool {
-        labels.match_selector(&self.selector)
+    /// Gives which version of the service a node holds; none: it does not hold it. What a node holds in common with others,
+    /// and with which others, depends on this answer alone.
+    pub(crate) fn version_for(&self, node: &Node) -> Option<Version> {
+        let selected = node.labels.match_selector(&self.selector);
+        selected.then_some(Version::Current)
+    }
+
+    /// Says whether every node holds the same version of the service as of another state of it: whoever changes it so
+    /// need not ask the nodes one by one.
+    pub(crate) fn is_placed_like(&self, other: &Self) -> bool {
+        self.selector == other.selector
     }
 
     /// Says whether a node must have something for the service: it holds it, or is one of its backends that another
     /// node sends packets to as they are.
     pub(crate) fn concerns(&self, node: &Node) -> bool {
-        self.selects(&node.labels) || self.behind.contains_key(&node.name)
+        self.version_for(node).is_some() || self.behind.contains_key(&node.name)
     }
 
-    /// Gives what a node must have for the service.
-    pub(crate) fn items_for(&self, node: &Node) -> impl Iterator<Item = &Item> {
-        let holds = self.selects(&node.labels);
-        let everywhere = holds.then_some(&self.everywhere);
-        let here = if holds { &self.only_at } else { &self.behind };
-        let here = here.get(&node.name);
-        everywhere.into_iter().chain(here).flat_map(Items::values)
-    }
-
-    /// Gives what changes on nodes that hold the service before and after, and on those that do not.
-    pub(crate) fn difference<'a>(&'a self, next: &'a Self) -> Difference<'a> {
-        Difference {
-            everywhere: part(&self.everywhere, &next.everywhere),
-            only_at: by_node(&self.only_at, &next.only_at),
-            behind: by_node(&self.behind, &next.behind),
+    /// Gives what all nodes that hold a version must have for it.
+    pub(crate) fn common(&self, version: Option<Version>) -> &Items {
+        match version {
+            Some(Version::Current) => &self.everywhere,
+            None => &NONE,
         }
+    }
+
+    /// Gives what a node alone must have when it holds a version, or when it holds none.
+    pub(crate) fn own(&self, name: &NodeName, version: Option<Version>) -> &Items {
+        let own = match version {
+            Some(Version::Current) => &self.only_at,
+            None => &self.behind,
+        };
+        own.get(name).unwrap_or(&NONE)
+    }
+
+    /// Gives the nodes that must have something that others need not, some of them twice.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &NodeName> {
+        self.only_at.keys().chain(self.behind.keys())
+    }
+}
+
+impl Version {
+    /// Gives what stands for a version of a service in the signature of a group.
+    pub(crate) fn sign(self, service: &ServiceName) -> Digest {
+        let side: u8 = match self {
+            Self::Current => 0,
+        };
+        let mut bytes = service.as_str().as_bytes().to_vec();
+        // no name has a NUL
+        bytes.extend([0, side]);
+        Digest::of(&bytes)
     }
 }
 
@@ -217,21 +244,11 @@ pub(crate) fn own_items(node: &Node, drain: Option<Drain>) -> Items {
     items
 }
 
-fn by_node<'a>(
-    before: &'a BTreeMap<NodeName, Items>,
-    after: &'a BTreeMap<NodeName, Items>,
-) -> BTreeMap<&'a NodeName, Part<'a>> {
-    static NONE: Items = Items::new();
-    let names = before.keys().chain(after.keys());
-    let of = |all: &'a BTreeMap<NodeName, Items>, name| all.get(name).unwrap_or(&NONE);
-    names
-        .map(|name| (name, part(of(before, name), of(after, name))))
-        .filter(|(_, part)| !part.is_empty())
-        .collect()
-}
-
 /// Gives what turns some items into others.
 pub(crate) fn part<'a>(before: &Items, after: &'a Items) -> Part<'a> {
+    if std::ptr::eq(before, after) {
+        return Part::default();
+    }
     let mut part = Part::default();
     for (key, item) in after {
         match before.get(key) {

@@ -8,9 +8,9 @@
 //!   until the content is another.
 
 use weir_proto::digest::Digest;
-use weir_proto::model::{Generation, Item, ItemKey};
+use weir_proto::model::Generation;
 
-use super::view::{CatchUp, View};
+use super::view::{CatchUp, Content, View, ViewMut};
 
 /// How many times one content is sent: as a delta, and whole. A third time would meet the same answer.
 const MOST_TRIES: u32 = 2;
@@ -21,8 +21,7 @@ pub(crate) struct Update {
     pub(crate) generation: Generation,
     /// What it is a change to; none: it is whole.
     pub(crate) base: Option<Generation>,
-    pub(crate) upserted: Vec<Item>,
-    pub(crate) removed: Vec<ItemKey>,
+    pub(crate) content: Content,
     /// Of the state that results.
     pub(crate) digest: Digest,
 }
@@ -64,7 +63,7 @@ pub(crate) struct Feed {
 impl Feed {
     /// Begins with what a node says it holds. Lifts the view's generation to that: a controller that lost
     /// its count takes it up again.
-    pub(crate) fn hello(held: Option<(Generation, Digest)>, view: &mut View) -> Self {
+    pub(crate) fn hello(held: Option<(Generation, Digest)>, view: &mut ViewMut<'_>) -> Self {
         view.raise(held.map_or(Generation(0), |(generation, _)| generation));
         Self::holding(held)
     }
@@ -94,46 +93,39 @@ impl Feed {
 
     /// Says whether the node holds what it must, by whatever generation it knows it, and goes on holding it: what is under
     /// way replaces it, even where the content has since gone back to what the node holds.
-    pub(crate) fn is_current(&self, view: &View) -> bool {
+    pub(crate) fn is_current(&self, view: &View<'_>) -> bool {
         self.in_flight.is_none() && view.is(self.held_digest())
     }
 
     /// Gives the update to send now, if there is one; it is under way from here on.
-    pub(crate) fn next(&mut self, view: &mut View) -> Option<Update> {
+    pub(crate) fn next(&mut self, view: &mut ViewMut<'_>) -> Option<Update> {
         if self.in_flight.is_some() {
             return None;
         }
-        let digest = view.digest();
+        let digest = view.look().digest();
         let spent = |(refused, times): (Digest, u32)| refused == digest && times >= MOST_TRIES;
         if self.refused.is_some_and(spent) {
             return None;
         }
         let catch_up = match view.catch_up(self.held_digest()) {
-            CatchUp::Delta { .. } if self.whole => view.snapshot(),
-            CatchUp::Nothing if self.must_name(view) => CatchUp::Delta {
-                upserted: Vec::new(),
-                removed: Vec::new(),
-            },
+            CatchUp::Delta(_) if self.whole => view.snapshot(),
+            CatchUp::Nothing if self.must_name(&view.look()) => CatchUp::Delta(Content::default()),
             catch_up => catch_up,
         };
-        let (base, upserted, removed) = match catch_up {
+        let (base, content) = match catch_up {
             CatchUp::Nothing => return None,
-            CatchUp::Snapshot(items) => (None, items, Vec::new()),
-            CatchUp::Delta { upserted, removed } => {
-                let base = self.held.map(|(generation, _)| generation);
-                (base, upserted, removed)
-            }
+            CatchUp::Snapshot(content) => (None, content),
+            CatchUp::Delta(content) => (self.held.map(|(generation, _)| generation), content),
         };
         // what it holds is not this update, so this is a later generation; and 0 would mean none
         let held = self.held.map_or(Generation(0), |(held, _)| held);
         view.raise(held.next());
-        let generation = view.generation();
+        let generation = view.look().generation();
         self.in_flight = Some((generation, digest));
         Some(Update {
             generation,
             base,
-            upserted,
-            removed,
+            content,
             digest,
         })
     }
@@ -181,8 +173,8 @@ impl Feed {
     }
 
     /// With an empty state there is nothing to take away.
-    fn must_name(&self, view: &View) -> bool {
-        self.unnamed && self.held.is_some() && !view.state().items().is_empty()
+    fn must_name(&self, view: &View<'_>) -> bool {
+        self.unnamed && self.held.is_some() && view.len() > 0
     }
 
     fn held_digest(&self) -> Option<Digest> {

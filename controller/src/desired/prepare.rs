@@ -1,18 +1,18 @@
 //! What a batch changes, worked out before anything does. PURE
 //!
-//! The services that a batch touches are compiled as it leaves them, and what that changes is found node by node.
+//! The services that a batch touches are compiled as it leaves them, and `placing` finds what that changes on the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::model::{
-    DrainTarget, Generation, Item, Kind, Node, NodeName, Resource, ResourceRef, ServiceName,
+    DrainTarget, Generation, Kind, Node, NodeName, Resource, ResourceRef, ServiceName,
 };
 
-use super::compile::{Compiled, Part, compile, own_items, part};
+use super::compile::{Compiled, Items, compile, own_items};
 use super::drains::{DrainBatch, ProposedDrains};
+use super::placing::Placing;
 use super::resources::{Batch, Proposed, service_of};
-use super::view::View;
-use super::{Change, Desired, NodeChange, Outcome, claims_of};
+use super::{Change, Desired, Outcome};
 
 impl Desired {
     /// Works out what a batch changes. Drains of what goes with it, go with it.
@@ -66,7 +66,7 @@ impl Desired {
             }
         }
         // a node that only takes the packets of others has no backend to drain, and tells of none
-        let holds = |service: &Compiled, node: &Node| service.selects(&node.labels);
+        let holds = |service: &Compiled, node: &Node| service.version_for(node).is_some();
         held.extend(self.holders_of(&kept, holds));
         self.change(BTreeMap::new(), Batch::new(), drains, (touched, held))
     }
@@ -79,7 +79,15 @@ impl Desired {
         (touched, holders): (BTreeSet<ServiceName>, BTreeMap<NodeName, Generation>),
     ) -> Change {
         let compiled = self.compile_touched(&writes, &drains, touched);
-        let views = self.prepare_views(&writes, &drains, &compiled);
+        let set = self.set_on(&writes, &drains);
+        let views = Placing {
+            desired: self,
+            writes: &writes,
+            drains: ProposedDrains::new(&self.drains, &drains),
+            set: &set,
+            compiled: &compiled,
+        };
+        let views = self.views.prepare(views.propose());
         Change {
             outcomes,
             writes,
@@ -148,140 +156,25 @@ impl Desired {
             .collect()
     }
 
-    fn prepare_views(
-        &self,
-        writes: &Batch,
-        drains: &DrainBatch,
-        compiled: &BTreeMap<ServiceName, Option<Compiled>>,
-    ) -> BTreeMap<NodeName, NodeChange> {
-        let of_nodes = drains.keys();
-        let of_nodes = of_nodes.filter_map(|target| match target {
-            DrainTarget::Node(name) => Some(name),
+    /// Gives what is set on the nodes of which that may change, before and after.
+    fn set_on(&self, writes: &Batch, drains: &DrainBatch) -> BTreeMap<NodeName, (Items, Items)> {
+        let drained = drains.keys().filter_map(|target| match target {
+            DrainTarget::Node(name) => self.resources.node(name),
             DrainTarget::Backend(..) => None,
         });
-        let redrained: BTreeSet<&NodeName> = of_nodes.collect();
+        let mut after: BTreeMap<&NodeName, &Node> =
+            drained.map(|node| (&node.name, node)).collect();
+        after.extend(writes.values().filter_map(|written| match written {
+            Some(Resource::Node(node)) => Some((&node.name, node)),
+            _ => None,
+        }));
         let drains = ProposedDrains::new(&self.drains, drains);
-        let differences: Vec<_> = compiled
-            .iter()
-            .map(|(name, next)| {
-                let before = self.compiled.get(name);
-                let difference = before
-                    .zip(next.as_ref())
-                    .map(|(before, next)| before.difference(next));
-                (before, next.as_ref(), difference)
-            })
-            .collect();
-        let mut changes = BTreeMap::new();
-        let mut written = BTreeSet::new();
-        for (reference, resource) in writes {
-            let (Kind::Node, Ok(name)) = (reference.kind, NodeName::new(&reference.name)) else {
-                continue;
-            };
-            let Some(Resource::Node(node)) = resource else {
-                changes.insert(name, NodeChange::Gone);
-                continue;
-            };
-            let Some(old) = self.resources.node(&name) else {
-                let own = own_items(node, drains.node(&name));
-                let services = self.after(compiled).map(|(_, next)| next);
-                let claims = claims_of(node, services).chain(own.values());
-                changes.insert(name, NodeChange::New(View::restore(claims, None)));
-                continue;
-            };
-            if old != node {
-                let own = own_items(node, drains.node(&name));
-                let mut parts = self.relabel(old, node, compiled);
-                let before = own_items(old, self.drains.node(&name));
-                parts.push(part(&before, &own));
-                self.prepare_view(&name, &parts, &mut changes);
-                written.insert(name);
-            }
-        }
-        if differences.is_empty() && redrained.is_empty() {
-            return changes;
-        }
-        for node in self.resources.nodes() {
-            if changes.contains_key(&node.name) || written.contains(&node.name) {
-                continue;
-            }
-            let mut parts = Vec::new();
-            let own;
-            if redrained.contains(&node.name) {
-                own = own_items(node, drains.node(&node.name));
-                let before = own_items(node, self.drains.node(&node.name));
-                parts.push(part(&before, &own));
-            }
-            for (before, next, difference) in &differences {
-                let held = before.is_some_and(|before| before.selects(&node.labels));
-                let holds = next.is_some_and(|next| next.selects(&node.labels));
-                match (held, holds, difference) {
-                    (true, true, Some(difference)) => {
-                        parts.push(difference.everywhere.clone());
-                        parts.extend(difference.only_at.get(&node.name).cloned());
-                    }
-                    (false, false, Some(difference)) => {
-                        parts.extend(difference.behind.get(&node.name).cloned());
-                    }
-                    _ => parts.push(swap((node, *before), (node, *next))),
-                }
-            }
-            self.prepare_view(&node.name, &parts, &mut changes);
-        }
-        changes
-    }
-
-    fn prepare_view(
-        &self,
-        name: &NodeName,
-        parts: &[Part<'_>],
-        changes: &mut BTreeMap<NodeName, NodeChange>,
-    ) {
-        let prepared = self.views.get(name).and_then(|view| view.prepare(parts));
-        if let Some(prepared) = prepared {
-            changes.insert(name.clone(), NodeChange::Prepared(prepared));
-        }
-    }
-
-    /// Gives the services as a change leaves them.
-    fn after<'a>(
-        &'a self,
-        compiled: &'a BTreeMap<ServiceName, Option<Compiled>>,
-    ) -> impl Iterator<Item = (&'a ServiceName, &'a Compiled)> {
-        let kept = self.compiled.iter();
-        let kept = kept.filter(|(name, _)| !compiled.contains_key(*name));
-        let next = compiled.iter();
-        kept.chain(next.filter_map(|(name, next)| Some((name, next.as_ref()?))))
-    }
-
-    /// A node that is written looks at every service: with other labels any of them may select it now, or no longer.
-    fn relabel<'a>(
-        &'a self,
-        old: &Node,
-        new: &Node,
-        compiled: &'a BTreeMap<ServiceName, Option<Compiled>>,
-    ) -> Vec<Part<'a>> {
-        let mut pairs: BTreeMap<&ServiceName, (Option<&Compiled>, Option<&Compiled>)> =
-            BTreeMap::new();
-        for (name, service) in self.compiled.iter().filter(|(_, it)| it.concerns(old)) {
-            pairs.entry(name).or_default().0 = Some(service);
-        }
-        for (name, next) in self.after(compiled).filter(|(_, it)| it.concerns(new)) {
-            pairs.entry(name).or_default().1 = Some(next);
-        }
-        let stays = |name: &ServiceName, pair: &(Option<&Compiled>, Option<&Compiled>)| {
-            let kept = match *pair {
-                (Some(held), Some(holds)) => {
-                    held.selects(&old.labels) == holds.selects(&new.labels)
-                }
-                _ => false,
-            };
-            kept && !compiled.contains_key(name)
-        };
-        pairs
-            .into_iter()
-            .filter(|(name, pair)| !stays(name, pair))
-            .map(|(_, (held, holds))| swap((old, held), (new, holds)))
-            .collect()
+        let set = after.into_iter().filter_map(|(name, node)| {
+            let before = own_items(self.resources.node(name)?, self.drains.node(name));
+            let after = own_items(node, drains.node(name));
+            Some((name.clone(), (before, after)))
+        });
+        set.collect()
     }
 
     /// Gives the nodes that have anything to do with one of these services, by the sense of `has`.
@@ -305,24 +198,5 @@ impl Desired {
                 Some((node.name.clone(), view.generation()))
             })
             .collect()
-    }
-}
-
-/// Lets go of what a node held and claims what it holds.
-fn swap<'a>(
-    (old, held): (&Node, Option<&Compiled>),
-    (new, holds): (&Node, Option<&'a Compiled>),
-) -> Part<'a> {
-    Part {
-        released: held
-            .into_iter()
-            .flat_map(|service| service.items_for(old))
-            .map(Item::key)
-            .collect(),
-        claimed: holds
-            .into_iter()
-            .flat_map(|service| service.items_for(new))
-            .collect(),
-        edited: Vec::new(),
     }
 }

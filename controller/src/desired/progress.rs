@@ -25,7 +25,13 @@ pub(crate) struct NodeProgress {
     converged: Generation,
     failures: Vec<ItemFailure>,
     failure_count: u64,
+    /// What it does not take of the generation it accepted last, and how much of it: not the kernel's verdict, but its own.
+    refused: Vec<ItemFailure>,
+    refused_count: u64,
+    refused_of: Generation,
     rejection: Option<String>,
+    /// Why its last stream ended; empty while it has one.
+    disconnection: String,
     last_heard_unix_ms: u64,
     /// What it had accepted and converged on when its agent went, in the controller's generations: a node
     /// that nobody hears from gets no further.
@@ -77,6 +83,8 @@ pub(crate) struct NodeStatus {
     pub(crate) repairs: Arc<VecDeque<Repair>>,
     pub(crate) repair_counts: BTreeMap<String, u64>,
     pub(crate) certificate_expires_unix_ms: u64,
+    /// Why its last stream ended; empty: it has one, or never had.
+    pub(crate) disconnection: String,
 }
 
 impl Tally {
@@ -111,7 +119,12 @@ impl NodeProgress {
             self.failures.clear();
             self.failure_count = 0;
         }
+        if self.refused_of != held {
+            self.refused.clear();
+            self.refused_count = 0;
+        }
         self.connected = true;
+        self.disconnection.clear();
         self.parted = None;
         self.agent_version.clone_from(&hello.agent_version);
         self.rejection = None;
@@ -185,8 +198,18 @@ impl NodeProgress {
         }
     }
 
-    /// Notes that a generation is durable on the node.
-    pub(crate) fn accepted(&mut self, now_unix_ms: u64) {
+    /// Notes that a generation is durable on the node, and what of it the node does not take, of which there may be more
+    /// than is named. The digest covers it: it is not sent again.
+    pub(crate) fn accepted(
+        &mut self,
+        generation: Generation,
+        (mut refused, count): (Vec<ItemFailure>, u64),
+        now_unix_ms: u64,
+    ) {
+        self.refused_count = count.max(refused.len() as u64);
+        refused.truncate(MOST_FAILURES);
+        self.refused = refused;
+        self.refused_of = generation;
         self.rejection = None;
         self.last_heard_unix_ms = now_unix_ms;
     }
@@ -222,17 +245,24 @@ impl NodeProgress {
         self.last_heard_unix_ms = now_unix_ms;
     }
 
-    /// Notes that the agent is gone. The end of its stream is the last that is heard of it.
-    pub(crate) fn disconnected(&mut self, view: &View, feed: &Feed, now_unix_ms: u64) {
+    /// Notes that the agent is gone, and why. The end of its stream is the last that is heard of it.
+    pub(crate) fn disconnected(
+        &mut self,
+        (view, feed): (&View<'_>, &Feed),
+        why: String,
+        now_unix_ms: u64,
+    ) {
+        self.disconnection = why;
         self.parted = Some(self.reached(view, feed));
         self.connected = false;
         self.last_heard_unix_ms = now_unix_ms;
     }
 
     /// Sums up how far the node is; what its kernel can do is known elsewhere.
-    pub(crate) fn status(&self, name: &NodeName, view: &View, feed: &Feed) -> NodeStatus {
+    pub(crate) fn status(&self, name: &NodeName, view: &View<'_>, feed: &Feed) -> NodeStatus {
         let wanted = view.generation();
         let (accepted, converged) = self.parted.unwrap_or_else(|| self.reached(view, feed));
+        let failures = self.refused.iter().chain(&self.failures);
         NodeStatus {
             name: name.clone(),
             connected: self.connected,
@@ -240,9 +270,9 @@ impl NodeProgress {
             wanted,
             accepted,
             converged,
-            wanted_items: view.state().items().len() as u64,
-            failures: self.failures.clone(),
-            failure_count: self.failure_count,
+            wanted_items: view.len() as u64,
+            failures: failures.take(MOST_FAILURES).cloned().collect(),
+            failure_count: self.failure_count.saturating_add(self.refused_count),
             rejection: self.rejection.clone(),
             capabilities: Vec::new(),
             last_heard_unix_ms: self.last_heard_unix_ms,
@@ -252,13 +282,14 @@ impl NodeProgress {
             repairs: Arc::clone(&self.repairs),
             repair_counts: self.repair_counts.clone(),
             certificate_expires_unix_ms: self.certificate_expires_unix_ms,
+            disconnection: self.disconnection.clone(),
         }
     }
 
     /// Gives what the node has accepted and converged on. A connected node that holds the wanted content by
     /// another generation (the content went back to what it was, or the controller lost its count) is sent
     /// nothing, and holds the wanted generation, unless something else is still on its way there.
-    fn reached(&self, view: &View, feed: &Feed) -> (Generation, Generation) {
+    fn reached(&self, view: &View<'_>, feed: &Feed) -> (Generation, Generation) {
         let held = feed.held().map_or(Generation(0), |(held, _)| held);
         if !self.connected || !feed.is_current(view) {
             return (held, self.converged);

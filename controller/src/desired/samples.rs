@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use weir_proto::digest::Digest;
 use weir_proto::model::{
     Backend, BackendKey, BackendSet, BackendSetName, Capability, Drain, Endpoint, Forwarding,
-    Frontend, Item, Labels, Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port, Protocol,
-    Resource, Scheduler, Service, ServiceName, Sources, Thresholds, Vip, VipBinding,
+    Frontend, Generation, Item, Labels, Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port,
+    Protocol, Resource, Scheduler, Service, ServiceName, Sources, Thresholds, Vip, VipBinding,
     VirtualService, Weight,
 };
+
+use super::compile::Part;
+use super::view::{Content, Joining, Proposal, View, ViewMut, Views};
 
 /// "10.0.0.1:80"
 pub(crate) fn endpoint(text: &str) -> Endpoint {
@@ -145,4 +149,65 @@ pub(crate) fn entry(protocol: Protocol, at: &str) -> Item {
         port,
         source: address,
     })
+}
+
+/// The view of one node that nobody else has.
+pub(crate) struct Alone(Views);
+
+impl Alone {
+    /// A node that holds these, claimed one after the other.
+    pub(crate) fn new(items: &[Item]) -> Self {
+        Self::left(items, None)
+    }
+
+    /// A node that was left with a generation and a digest.
+    pub(crate) fn left(items: &[Item], left: Option<(Generation, Digest)>) -> Self {
+        let joining = Joining {
+            signature: Digest::of(b"alone"),
+            common: Box::new(|| items.iter().collect()),
+            own: Vec::new(),
+        };
+        let left = left.map(|left| (node_name("alone"), left));
+        let left = left.into_iter().collect();
+        Self(Views::restore([(node_name("alone"), joining)], &left))
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        self.0.get(&node_name("alone")).expect("a view")
+    }
+
+    pub(crate) fn view_mut(&mut self) -> ViewMut<'_> {
+        self.0.get_mut(&node_name("alone")).expect("a view")
+    }
+
+    /// Works out what a change does; gives the generation and digest that it makes.
+    pub(crate) fn prepare(&self, parts: &[Part<'_>]) -> Option<(Generation, Digest)> {
+        let change = self.0.prepare(self.proposal(parts));
+        change.seen().values().next().copied().flatten()
+    }
+
+    pub(crate) fn change(&mut self, parts: &[Part<'_>]) {
+        let change = self.0.prepare(self.proposal(parts));
+        self.0.take(change);
+    }
+
+    fn proposal<'a>(&self, parts: &[Part<'a>]) -> Proposal<'a> {
+        let group = self.0.group_of(&node_name("alone")).expect("a group");
+        Proposal {
+            rest: [(group, parts.to_vec())].into(),
+            ..Proposal::default()
+        }
+    }
+}
+
+/// Gives what comes and what goes, whoever else is sent it.
+pub(crate) fn flat(content: &Content) -> (Vec<Item>, Vec<weir_proto::model::ItemKey>) {
+    let (mut upserted, mut removed) = (content.upserted.clone(), content.removed.clone());
+    if let Some(common) = &content.common {
+        upserted.extend_from_slice(common.upserted());
+        removed.extend_from_slice(common.removed());
+    }
+    upserted.sort_by_key(Item::key);
+    removed.sort();
+    (upserted, removed)
 }

@@ -1,52 +1,52 @@
 //! What one node must hold, counted in generations, and how a node that is behind catches up. PURE
 //!
-//! Services share VIPs and loopback entries, so each is held as long as one service claims it. A change is
-//! prepared, made durable by somebody else, and then taken: preparing changes nothing.
+//! Nodes that hold the same services in the same versions are a group and share what they hold in common; only what differs
+//! from node to node is each one's own. The digest is a sum, so the digest of a node is that of what is common and that of
+//! what it has beside it. A change is prepared, made durable by somebody else, and then taken: preparing changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod common;
+mod groups;
+mod history;
+mod own;
+mod prepare;
+mod shared;
+mod take;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weir_proto::digest::Digest;
 use weir_proto::model::{Generation, Item, ItemKey};
-use weir_proto::state::NodeState;
 
-use super::compile::Part;
+use common::Common;
+use groups::Groups;
+pub(crate) use groups::{GroupId, Views};
+use own::Own;
+pub(crate) use prepare::{Class, Joining, Proposal, ViewsChange};
+pub(crate) use shared::Shared;
 
-/// How many generations a node may be behind and still get a delta. A node that is away for a rolling
-/// restart misses a few; one that misses a thousand is better served whole.
-const LONGEST_HISTORY: usize = 1_024;
-/// How many changed keys the history of one node holds: about 5 MiB at most, and a delta of so many items is
-/// no cheaper than the snapshot of most nodes.
-const MOST_CHANGES: usize = 65_536;
+/// How many deltas of one group are kept for the next node that misses just the same.
+const MOST_KEPT: usize = 256;
 
-/// One node's state, its generation, and how it came to be.
-#[derive(Debug, Default)]
-pub(crate) struct View {
-    state: NodeState,
-    /// How many services beyond the first claim an item, where more than one does.
-    shared: BTreeMap<ItemKey, u32>,
-    generation: Generation,
-    history: VecDeque<Step>,
-    /// How many keys the history holds.
-    changes: usize,
+/// One node's state and its generation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    own: &'a Own,
+    common: &'a Common,
+    groups: &'a Groups,
 }
 
-/// A state the view was in after a change, and the keys in which it differs from the one before.
+/// One node's state, to lift its generation and to tell it what it misses.
 #[derive(Debug)]
-struct Step {
-    digest: Digest,
-    keys: Vec<ItemKey>,
+pub(crate) struct ViewMut<'a> {
+    own: &'a mut Own,
+    common: &'a Common,
+    groups: &'a Groups,
+    kept: &'a mut Kept,
 }
 
-/// A change that could be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Prepared {
-    /// What each item becomes; none: it goes.
-    changed: BTreeMap<ItemKey, Option<Item>>,
-    /// How many services claim each item that one service more or less claims.
-    claims: BTreeMap<ItemKey, u32>,
-    generation: Generation,
-    digest: Digest,
-}
+/// What brings nodes of a group that hold some common content to what it holds now; without content: all of it.
+type Kept = BTreeMap<Option<Digest>, Arc<Shared>>;
 
 /// What brings a node that holds some state to the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,61 +54,51 @@ pub(crate) enum CatchUp {
     /// It holds what it must.
     Nothing,
     /// These changes of what it holds.
-    Delta {
-        /// Items to hold, over those that have their keys.
-        upserted: Vec<Item>,
-        /// Items not to hold.
-        removed: Vec<ItemKey>,
-    },
+    Delta(Content),
     /// All of it; what is not in it is not to be held.
-    Snapshot(Vec<Item>),
+    Snapshot(Content),
 }
 
-#[derive(Debug, Clone)]
-struct Slot {
-    item: Option<Item>,
-    claims: u32,
+/// Items to hold, over those that have their keys, and items not to hold; none is in both parts of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// What others are sent as well; none: nothing.
+    pub(crate) common: Option<Arc<Shared>>,
+    pub(crate) upserted: Vec<Item>,
+    pub(crate) removed: Vec<ItemKey>,
 }
 
-impl View {
-    /// Takes up a view where it was left: with what its services claim, one after the other, and the
-    /// generation and digest it had. Content that is not what it was gets a generation of its own.
-    pub(crate) fn restore<'a>(
-        claims: impl Iterator<Item = &'a Item>,
-        left: Option<(Generation, Digest)>,
-    ) -> Self {
-        let mut view = Self::default();
-        for item in claims {
-            let key = item.key();
-            if view.state.get(&key).is_some() {
-                *view.shared.entry(key).or_default() += 1;
-            } else {
-                view.state.insert(item.clone());
-            }
-        }
-        let (generation, digest) = left.unwrap_or_default();
-        view.generation = if view.digest() == digest {
-            generation
-        } else {
-            generation.next()
-        };
-        view.remember(Vec::new());
-        view
-    }
+/// Where a node's content is found: the step of its own, and of what was common then the digest and its place.
+#[derive(Debug, Clone, Copy)]
+struct Base {
+    step: usize,
+    common: Digest,
+    place: u64,
+}
 
-    /// Gives the items and their digest.
-    pub(crate) fn state(&self) -> &NodeState {
-        &self.state
+impl Content {
+    /// Counts the items that come and go.
+    pub(crate) fn len(&self) -> usize {
+        let common = self.common.as_ref();
+        let common = common.map_or(0, |common| common.upserted().len() + common.removed().len());
+        common + self.upserted.len() + self.removed.len()
     }
+}
 
+impl View<'_> {
     /// Gives the digest of the items.
     pub(crate) fn digest(&self) -> Digest {
-        self.state.digest()
+        self.common.digest() + self.own.digest()
     }
 
     /// Gives the generation of the state.
     pub(crate) fn generation(&self) -> Generation {
-        self.generation
+        self.own.generation
+    }
+
+    /// Counts the items.
+    pub(crate) fn len(&self) -> usize {
+        self.common.state().items().len() + self.own.shown()
     }
 
     /// Says whether a node that holds `held` holds what it must; one that holds nothing holds the empty state.
@@ -116,155 +106,168 @@ impl View {
         held.unwrap_or_default() == self.digest()
     }
 
-    /// Lifts the generation, if it is lower. The state stays what it is: a generation may be passed over.
-    pub(crate) fn raise(&mut self, least: Generation) {
-        self.generation = self.generation.max(least);
+    /// Gives the items that only this node has.
+    fn shown(&self) -> impl Iterator<Item = &Item> {
+        let own = self.own.items();
+        let shown = own.filter(|(key, _)| !self.common.holds(key));
+        shown.map(|(_, item)| item)
     }
 
-    /// Works out what a change of what services claim does to the view; none: nothing.
-    pub(crate) fn prepare(&self, parts: &[Part<'_>]) -> Option<Prepared> {
-        let mut slots: BTreeMap<ItemKey, Slot> = BTreeMap::new();
-        // an item may pass from one service to another in one change: let go first, then claim
-        for key in parts.iter().flat_map(|part| &part.released) {
-            let slot = slots.entry(*key).or_insert_with(|| self.slot(key));
-            slot.claims = slot.claims.saturating_sub(1);
-            if slot.claims == 0 {
-                slot.item = None;
-            }
-        }
-        for item in parts.iter().flat_map(|part| &part.claimed) {
-            let key = item.key();
-            let slot = slots.entry(key).or_insert_with(|| self.slot(&key));
-            slot.claims += 1;
-            slot.item = Some((*item).clone());
-        }
-        for item in parts.iter().flat_map(|part| &part.edited) {
-            let key = item.key();
-            let slot = slots.entry(key).or_insert_with(|| self.slot(&key));
-            slot.item = Some((*item).clone());
-        }
-        if slots.is_empty() {
-            return None;
-        }
-        let mut prepared = Prepared {
-            changed: BTreeMap::new(),
-            claims: BTreeMap::new(),
-            generation: self.generation,
-            digest: self.digest(),
-        };
-        for (key, slot) in slots {
-            let old = self.state.get(&key);
-            prepared.claims.insert(key, slot.claims);
-            if old != slot.item.as_ref() {
-                old.inspect(|item| prepared.digest.remove(item));
-                slot.item.iter().for_each(|item| prepared.digest.add(item));
-                prepared.changed.insert(key, slot.item);
-            }
-        }
-        if !prepared.changed.is_empty() {
-            prepared.generation = self.generation.next();
-        }
-        Some(prepared)
+    fn get(&self, key: &ItemKey) -> Option<&Item> {
+        self.common.state().get(key).or_else(|| self.own.get(key))
     }
 
-    /// Takes a change that was prepared on this very view.
-    pub(crate) fn take(&mut self, prepared: Prepared) {
-        let Prepared {
-            changed,
-            claims,
-            generation,
-            digest,
-        } = prepared;
-        for (key, claims) in claims {
-            match claims {
-                0 | 1 => {
-                    self.shared.remove(&key);
-                }
-                more => {
-                    self.shared.insert(key, more - 1);
-                }
-            }
-        }
-        if changed.is_empty() {
-            return;
-        }
-        if self.history.is_empty() {
-            self.remember(Vec::new());
-        }
-        let keys = changed.keys().copied().collect();
-        for (key, item) in changed {
-            match item {
-                Some(item) => self.state.insert(item),
-                None => {
-                    self.state.remove(&key);
-                }
-            }
-        }
-        debug_assert_eq!(self.digest(), digest);
-        self.generation = generation;
-        self.remember(keys);
+    /// Finds content that the node had. It is known by its digest alone, whoever counted its generation: as the sum of
+    /// what the node had of its own at some time and what its group had in common at some time. That the two were never
+    /// there together does no harm: what differs from them now is the same.
+    fn find(&self, held: Digest) -> Option<Base> {
+        let steps = self.own.steps().iter().enumerate().rev();
+        steps
+            .filter_map(|(step, own)| {
+                let common = held - own.digest;
+                let place = self.groups.history(own.group)?.place(common)?;
+                Some(Base {
+                    step,
+                    common,
+                    place,
+                })
+            })
+            .next()
     }
 
-    /// Works out what brings a node that holds `held` to the view. The cost of a delta is that of the
-    /// changes since, whatever the size of the state. What is held is known by its digest alone: it names
-    /// the content whoever counted its generation.
-    pub(crate) fn catch_up(&self, held: Option<Digest>) -> CatchUp {
-        if self.is(held) {
-            return CatchUp::Nothing;
+    /// Gives the keys in which what is common may differ from what it was.
+    fn common_keys(&self, base: Base) -> Option<BTreeSet<ItemKey>> {
+        let mut steps = self.own.steps().iter().skip(base.step);
+        let mut group = steps.next()?.group;
+        let mut place = base.place;
+        let mut keys = BTreeSet::new();
+        for step in steps {
+            if let Some(moved) = &step.moved {
+                keys.extend(self.groups.history(group)?.between(place, moved.left)?);
+                keys.extend(moved.between.as_ref()?.iter());
+                (group, place) = (step.group, moved.came);
+            }
         }
-        let Some(held) = held else {
-            return self.snapshot();
-        };
-        let Some(base) = self.history.iter().rposition(|step| step.digest == held) else {
-            return self.snapshot();
-        };
-        let since = self.history.iter().skip(base + 1);
-        let keys: BTreeSet<ItemKey> = since.flat_map(|step| &step.keys).copied().collect();
-        let mut upserted = Vec::new();
-        let mut removed = Vec::new();
-        for key in keys {
-            match self.state.get(&key) {
+        let history = self.groups.history(group)?;
+        keys.extend(history.between(place, history.last())?);
+        Some(keys)
+    }
+
+    fn common_delta(&self, base: Base) -> Option<Arc<Shared>> {
+        let (mut upserted, mut removed) = (Vec::new(), Vec::new());
+        for key in self.common_keys(base)? {
+            match self.common.state().get(&key) {
                 Some(item) => upserted.push(item.clone()),
                 None => removed.push(key),
             }
         }
-        CatchUp::Delta { upserted, removed }
+        Some(Arc::new(Shared::new(upserted, removed)))
     }
 
-    /// Gives all of it.
-    pub(crate) fn snapshot(&self) -> CatchUp {
-        CatchUp::Snapshot(self.state.items().values().cloned().collect())
+    fn common_whole(&self) -> Arc<Shared> {
+        let items = self.common.state().items().values();
+        Arc::new(Shared::new(items.cloned().collect(), Vec::new()))
     }
 
-    fn slot(&self, key: &ItemKey) -> Slot {
-        let item = self.state.get(key).cloned();
-        let claims = match item {
-            Some(_) => 1 + self.shared.get(key).copied().unwrap_or_default(),
-            None => 0,
-        };
-        Slot { item, claims }
-    }
-
-    fn remember(&mut self, keys: Vec<ItemKey>) {
-        self.changes += keys.len();
-        self.history.push_back(Step {
-            digest: self.digest(),
-            keys,
-        });
-        while self.history.len() > LONGEST_HISTORY || self.changes > MOST_CHANGES {
-            let Some(oldest) = self.history.pop_front() else {
-                break;
-            };
-            self.changes -= oldest.keys.len();
+    fn delta(&self, base: Base, common: &Arc<Shared>) -> Content {
+        let (mut upserted, mut removed) = (Vec::new(), Vec::new());
+        for key in self.own.keys_after(base.step) {
+            match self.own.get(&key) {
+                // what is common says what became of it
+                _ if self.common.holds(&key) => {}
+                Some(_) if common.removes(&key) => return self.delta_alone(base, common),
+                Some(item) => upserted.push(item.clone()),
+                None if common.removes(&key) => {}
+                None => removed.push(key),
+            }
         }
+        Content {
+            common: (!common.is_empty()).then(|| Arc::clone(common)),
+            upserted,
+            removed,
+        }
+    }
+
+    /// Makes a delta that nobody else gets: the node keeps what others let go.
+    fn delta_alone(&self, base: Base, common: &Shared) -> Content {
+        let mut keys = self.own.keys_after(base.step);
+        keys.extend(common.keys());
+        let mut content = Content::default();
+        for key in keys {
+            match self.get(&key) {
+                Some(item) => content.upserted.push(item.clone()),
+                None => content.removed.push(key),
+            }
+        }
+        content
+    }
+
+    fn whole(&self, common: &Arc<Shared>) -> CatchUp {
+        CatchUp::Snapshot(Content {
+            common: (!common.is_empty()).then(|| Arc::clone(common)),
+            upserted: self.shown().cloned().collect(),
+            removed: Vec::new(),
+        })
     }
 }
 
-impl Prepared {
-    /// Gives the generation the change makes, with the digest of the state that results; none: only who
-    /// claims what changes, which nodes do not see.
-    pub(crate) fn seen(&self) -> Option<(Generation, Digest)> {
-        (!self.changed.is_empty()).then_some((self.generation, self.digest))
+impl<'a> ViewMut<'a> {
+    /// Gives the view to look at.
+    pub(crate) fn look(&self) -> View<'_> {
+        View {
+            own: self.own,
+            common: self.common,
+            groups: self.groups,
+        }
+    }
+
+    /// Lifts the generation, if it is lower. The state stays what it is: a generation may be passed over.
+    pub(crate) fn raise(&mut self, least: Generation) {
+        self.own.generation = self.own.generation.max(least);
+    }
+
+    /// Works out what brings a node that holds `held` to the view. The cost of a delta is that of the
+    /// changes since, whatever the size of the state, and its common part is made for the first node that misses it.
+    pub(crate) fn catch_up(&mut self, held: Option<Digest>) -> CatchUp {
+        let view = self.look();
+        if view.is(held) {
+            return CatchUp::Nothing;
+        }
+        let Some(base) = held.and_then(|held| view.find(held)) else {
+            return self.snapshot();
+        };
+        if let Some(common) = self.kept.get(&Some(base.common)) {
+            return CatchUp::Delta(view.delta(base, common));
+        }
+        let Some(common) = view.common_delta(base) else {
+            return self.snapshot();
+        };
+        let delta = view.delta(base, &common);
+        if self.kept.len() >= MOST_KEPT {
+            self.kept.clear();
+        }
+        self.kept.insert(Some(base.common), common);
+        CatchUp::Delta(delta)
+    }
+
+    /// Gives all of it.
+    pub(crate) fn snapshot(&mut self) -> CatchUp {
+        if let Some(common) = self.kept.get(&None) {
+            return self.look().whole(common);
+        }
+        let common = self.look().common_whole();
+        let whole = self.look().whole(&common);
+        self.kept.insert(None, common);
+        whole
+    }
+}
+
+#[cfg(test)]
+impl View<'_> {
+    /// Gives the items by key, with their digest.
+    pub(crate) fn state(&self) -> weir_proto::state::NodeState {
+        let common = self.common.state().items().values();
+        common.chain(self.shown()).cloned().collect()
     }
 }
 

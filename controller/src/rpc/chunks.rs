@@ -1,24 +1,36 @@
 //! Cuts an update into messages of at most 1 MiB.
+//!
+//! What several nodes are sent alike is encoded by the first that needs it, in pieces that go into the chunks of all of them
+//! as they are; for each node only the numbers around it and what it alone is sent are.
+
+use std::sync::Arc;
 
 use prost::Message;
-use prost::encoding::{encoded_len_varint, key_len};
+use prost::encoding::{encoded_len_varint, key_len, message};
 use weir_proto::convert::{item_key_to_wire, item_to_wire};
 use weir_proto::model::{Generation, Item, ItemKey};
 use weir_proto::wire;
 
 use crate::cluster::Beside;
-use crate::desired::Update;
+use crate::desired::{Content, Shared, Update};
 
 /// What a chunk may take at most, as node.proto says.
 const LARGEST: usize = 1 << 20;
 /// What a chunk takes beside its items: counters, digest, trace context, the cluster's name, and the envelope around it.
 const BESIDE: usize = 256;
 
+/// The numbers of Update.upserted and Update.removed.
+const UPSERTED: u32 = 3;
+const REMOVED: u32 = 4;
+
 /// The chunks of an update, made one after the other as they are sent.
 #[derive(Debug)]
 pub(super) struct Chunks {
     generation: Generation,
     base: Generation,
+    common: Option<Arc<Shared>>,
+    /// How many pieces of that went.
+    pieces: usize,
     upserted: std::vec::IntoIter<Item>,
     removed: std::vec::IntoIter<ItemKey>,
     digest: Vec<u8>,
@@ -29,6 +41,13 @@ pub(super) struct Chunks {
     done: bool,
 }
 
+/// An encoded Update, in two parts that belong one behind the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) own: Vec<u8>,
+    pub(super) common: Option<Arc<[u8]>>,
+}
+
 #[derive(Debug)]
 enum Part {
     Upserted(wire::Item),
@@ -36,28 +55,41 @@ enum Part {
 }
 
 impl Chunks {
-    /// Cuts up an update.
-    pub(super) fn new(update: Update, beside: Beside) -> Self {
+    /// Cuts up an update. Says also how often something was encoded for it that others are sent as well.
+    pub(super) fn new(update: Box<Update>, beside: Box<Beside>) -> (Self, u64) {
         let Update {
             generation,
             base,
+            content,
+            digest,
+        } = *update;
+        let Content {
+            common,
             upserted,
             removed,
-            digest,
-        } = update;
+        } = content;
+        let mut encodings = 0;
+        if let Some(common) = &common {
+            common.encoded(|upserted, removed| {
+                encodings += 1;
+                encode(upserted, removed)
+            });
+        }
         let mut chunks = Self {
             generation,
             base: base.unwrap_or_default(),
+            common,
+            pieces: 0,
             upserted: upserted.into_iter(),
             removed: removed.into_iter(),
             digest: digest.to_bytes().to_vec(),
-            beside,
+            beside: *beside,
             next: None,
             chunk: 0,
             done: false,
         };
         chunks.next = chunks.part();
-        chunks
+        (chunks, encodings)
     }
 
     fn part(&mut self) -> Option<Part> {
@@ -68,12 +100,23 @@ impl Chunks {
             Some(Part::Removed(item_key_to_wire(&key)))
         })
     }
+
+    /// Gives a piece of what is common, and whether it is the last; none: there is no more.
+    fn piece(&mut self) -> (Option<Arc<[u8]>>, bool) {
+        let Some(common) = &self.common else {
+            return (None, true);
+        };
+        let pieces = common.encoded(encode);
+        let piece = pieces.get(self.pieces).cloned();
+        self.pieces += 1;
+        (piece, self.pieces >= pieces.len())
+    }
 }
 
 impl Iterator for Chunks {
-    type Item = wire::Update;
+    type Item = Chunk;
 
-    fn next(&mut self) -> Option<wire::Update> {
+    fn next(&mut self) -> Option<Chunk> {
         if self.done {
             return None;
         }
@@ -81,13 +124,14 @@ impl Iterator for Chunks {
             generation: self.generation.0,
             base_generation: self.base.0,
             chunk: self.chunk,
-            traceparent: self.beside.traceparent.clone(),
+            traceparent: self.beside.traceparent.to_string(),
             cluster: self.beside.cluster.to_string(),
             allow_mass_delete: self.beside.allow_mass_delete,
             ..wire::Update::default()
         };
-        let mut bytes = BESIDE;
-        while let Some(part) = self.next.take() {
+        let (common, last_piece) = self.piece();
+        let mut bytes = BESIDE + common.as_ref().map_or(0, |piece| piece.len());
+        while let Some(part) = self.next.take_if(|_| last_piece) {
             bytes += part.encoded_len();
             if bytes > LARGEST {
                 self.next = Some(part);
@@ -100,13 +144,41 @@ impl Iterator for Chunks {
             self.next = self.part();
         }
         self.chunk += 1;
-        if self.next.is_none() {
+        if last_piece && self.next.is_none() {
             self.done = true;
             update.last = true;
             update.digest = std::mem::take(&mut self.digest);
         }
-        Some(update)
+        Some(Chunk {
+            own: update.encode_to_vec(),
+            common,
+        })
     }
+}
+
+/// Encodes what comes and goes as fields of an Update, in pieces each of which fits into a chunk.
+fn encode(upserted: &[Item], removed: &[ItemKey]) -> Vec<Arc<[u8]>> {
+    let upserted = upserted
+        .iter()
+        .map(|item| Part::Upserted(item_to_wire(item)));
+    let removed = removed
+        .iter()
+        .map(|key| Part::Removed(item_key_to_wire(key)));
+    let mut pieces = Vec::new();
+    let mut piece: Vec<u8> = Vec::new();
+    for part in upserted.chain(removed) {
+        if piece.len() + part.encoded_len() > LARGEST - BESIDE {
+            pieces.push(std::mem::take(&mut piece).into());
+        }
+        match part {
+            Part::Upserted(item) => message::encode(UPSERTED, &item, &mut piece),
+            Part::Removed(key) => message::encode(REMOVED, &key, &mut piece),
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece.into());
+    }
+    pieces
 }
 
 impl Part {
@@ -117,84 +189,9 @@ impl Part {
             Self::Removed(key) => key.encoded_len(),
         };
         // both fields have one-byte tags
-        key_len(1) + encoded_len_varint(bytes as u64) + bytes
+        key_len(UPSERTED) + encoded_len_varint(bytes as u64) + bytes
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
-    use weir_proto::digest::Digest;
-    use weir_proto::model::Vip;
-
-    use super::*;
-
-    fn update(vips: u32, removed: u32) -> Update {
-        let address = |number: u32| IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + number));
-        Update {
-            generation: Generation(7),
-            base: Some(Generation(5)),
-            upserted: (0..vips).map(|n| Item::Vip(Vip::new(address(n)))).collect(),
-            removed: (0..removed).map(|n| ItemKey::Vip(address(n))).collect(),
-            digest: Digest::default(),
-        }
-    }
-
-    const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
-
-    fn beside(traceparent: &str) -> Beside {
-        Beside {
-            traceparent: traceparent.to_owned(),
-            cluster: CLUSTER.into(),
-            allow_mass_delete: true,
-        }
-    }
-
-    #[test]
-    fn a_small_update_is_one_chunk() {
-        let chunks: Vec<_> = Chunks::new(update(1, 1), beside("00-a")).collect();
-        assert_eq!(
-            chunks,
-            [wire::Update {
-                generation: 7,
-                base_generation: 5,
-                upserted: vec![item_to_wire(&update(1, 0).upserted[0])],
-                removed: vec![item_key_to_wire(&update(0, 1).removed[0])],
-                digest: vec![0; 16],
-                chunk: 0,
-                last: true,
-                traceparent: "00-a".to_owned(),
-                cluster: CLUSTER.to_owned(),
-                allow_mass_delete: true,
-            }]
-        );
-    }
-
-    #[test]
-    fn an_empty_update_is_one_chunk() {
-        let chunks: Vec<_> = Chunks::new(update(0, 0), beside("")).collect();
-        assert_eq!(chunks.len(), 1);
-        assert!(chunks[0].last);
-    }
-
-    #[test]
-    fn a_large_update_is_cut_and_nothing_is_lost() {
-        let whole = update(100_000, 50_000);
-        let chunks: Vec<_> = Chunks::new(whole, beside(&"x".repeat(55))).collect();
-        assert!(chunks.len() >= 2, "{} chunks", chunks.len());
-        for (place, chunk) in chunks.iter().enumerate() {
-            assert!(chunk.encoded_len() <= LARGEST, "{}", chunk.encoded_len());
-            assert_eq!(chunk.chunk as usize, place);
-            assert_eq!(
-                (chunk.cluster.as_str(), chunk.allow_mass_delete),
-                (CLUSTER, true)
-            );
-            assert_eq!(chunk.last, place + 1 == chunks.len());
-            assert_eq!(chunk.digest.is_empty(), !chunk.last);
-        }
-        let upserted: usize = chunks.iter().map(|chunk| chunk.upserted.len()).sum();
-        let removed: usize = chunks.iter().map(|chunk| chunk.removed.len()).sum();
-        assert_eq!((upserted, removed), (100_000, 50_000));
-    }
-}
+mod tests;

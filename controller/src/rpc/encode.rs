@@ -73,6 +73,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         repairs,
         repair_counts,
         certificate_expires_unix_ms,
+        disconnection,
     } = status;
     wire::NodeState {
         name: name.to_string(),
@@ -93,7 +94,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         repairs: repairs.iter().map(repair_to_wire).collect(),
         repair_counts: repair_counts.clone(),
         certificate_expires_unix_ms: *certificate_expires_unix_ms,
-        disconnection: String::new(),
+        disconnection: disconnection.clone(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The agents' streams.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
 use tracing::{Instrument as _, Span, warn};
@@ -12,17 +14,16 @@ use weir_proto::convert::{
     Hello, degraded_from_wire, digest_from_wire, failure_from_wire, hello_from_wire,
     hold_from_wire, progress_from_wire, repair_from_wire,
 };
-use weir_proto::model::{Generation, Identity, NodeName, Refused};
+use weir_proto::model::{Generation, Identity, ItemFailure, NodeName, Refused};
 use weir_proto::tls::{Peer, Proof};
 use weir_proto::wire;
-use weir_proto::wire::node_sync_server::NodeSync;
 use weir_proto::wire::sync_request::Message;
-use weir_proto::wire::sync_response::Message as Response;
 
 use super::caller::{caller, denied};
 use super::chunks::Chunks;
 use super::status::{invalid, refusal};
 use super::stopped;
+use super::sync_server::Frame;
 use crate::cluster::{Cluster, Outgoing, Said, SessionId};
 use crate::desired::{MOST_FAILURES, MOST_REPAIRS, Rejected, RejectedReason};
 
@@ -30,6 +31,11 @@ use crate::desired::{MOST_FAILURES, MOST_REPAIRS, Rejected, RejectedReason};
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// One chunk is on its way while the next is made.
 const CHUNKS: usize = 1;
+/// How long an agent may read nothing, or leave an update without an answer. A disk that takes an update may hang for
+/// some seconds; who takes longer comes back with what it has, and meanwhile its node is not shown as connected.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the end of a connection may take to be known by both of its halves.
+const AFTERMATH: Duration = Duration::from_millis(100);
 
 /// How many drains an agent names at most, as node.proto says.
 const MOST_DRAINS: usize = 1_000;
@@ -42,33 +48,49 @@ pub(super) struct NodeSyncService {
 }
 
 /// One agent's stream.
-struct Stream {
+struct Stream<R> {
     cluster: Cluster,
-    requests: Streaming<wire::SyncRequest>,
+    requests: R,
     answers: Answers,
     /// Whose certificate it came with, and until when that is valid.
     who: Identity,
     expires_unix_ms: Option<u64>,
+    /// When what was sent must be answered.
+    due: Option<Instant>,
 }
 
-type Answers = mpsc::Sender<Result<wire::SyncResponse, Status>>;
+type Answers = mpsc::Sender<Result<Frame, Status>>;
+
+/// What an agent says, message by message.
+trait Requests: Send {
+    fn next(&mut self) -> impl Future<Output = Result<Option<wire::SyncRequest>, Status>> + Send;
+}
+
+/// Why a stream ended.
+#[derive(Debug)]
+enum End {
+    Closed,
+    Lost(Status),
+    Unreadable(Status),
+    Unread,
+    Unanswered,
+    Replaced(NodeName),
+    Deleted(NodeName),
+    /// The cluster no longer has it.
+    Dropped,
+}
 
 impl NodeSyncService {
     /// Asks a cluster, until the controller stops.
     pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
         Self { cluster, stopping }
     }
-}
-
-#[tonic::async_trait]
-impl NodeSync for NodeSyncService {
-    type SyncStream = ReceiverStream<Result<wire::SyncResponse, Status>>;
 
     /// Answers at once, before the agent has said anything: some clients wait for the answer to begin.
-    async fn sync(
+    pub(super) async fn sync(
         &self,
         request: Request<Streaming<wire::SyncRequest>>,
-    ) -> Result<tonic::Response<Self::SyncStream>, Status> {
+    ) -> Result<tonic::Response<ReceiverStream<Result<Frame, Status>>>, Status> {
         let (answers, responses) = mpsc::channel(CHUNKS);
         let stream = Stream {
             cluster: self.cluster.clone(),
@@ -76,6 +98,7 @@ impl NodeSync for NodeSyncService {
             expires_unix_ms: expires_unix_ms(&request),
             requests: request.into_inner(),
             answers: answers.clone(),
+            due: None,
         };
         let stopping = self.stopping.clone();
         let serving = async move {
@@ -84,6 +107,7 @@ impl NodeSync for NodeSyncService {
                 () = stopped(stopping) => Err(Status::unavailable("the controller is stopping")),
             };
             if let Err(status) = end {
+                // who reads nothing now hears of it when it does
                 let _ = answers.send(Err(status)).await;
             }
         };
@@ -92,7 +116,13 @@ impl NodeSync for NodeSyncService {
     }
 }
 
-impl Stream {
+impl Requests for Streaming<wire::SyncRequest> {
+    async fn next(&mut self) -> Result<Option<wire::SyncRequest>, Status> {
+        self.message().await
+    }
+}
+
+impl<R: Requests> Stream<R> {
     async fn run(mut self) -> Result<(), Status> {
         let hello = self.hello().await?;
         let node = hello.node.name.clone();
@@ -104,14 +134,16 @@ impl Stream {
             let said = Said::Certificate { expires_unix_ms };
             let _ = cluster.said(node.clone(), session.id, said).await;
         }
-        let ended = self.converse(&node, session.id, session.outbox).await;
+        let end = self.converse(&node, session.id, session.outbox).await;
         // an error says that the controller stops, and nobody keeps count any more
-        let _ = cluster.said(node, session.id, Said::Gone).await;
-        ended
+        let _ = cluster
+            .said(node, session.id, Said::Gone(end.to_string()))
+            .await;
+        end.into_status().map_or(Ok(()), Err)
     }
 
     async fn hello(&mut self) -> Result<Hello, Status> {
-        let first = timeout(HELLO_PATIENCE, self.requests.message()).await;
+        let first = timeout(HELLO_PATIENCE, self.requests.next()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??;
         match first.and_then(|request| request.message) {
             Some(Message::Hello(hello)) => {
@@ -128,65 +160,152 @@ impl Stream {
         node: &NodeName,
         session: SessionId,
         mut outbox: mpsc::Receiver<Outgoing>,
-    ) -> Result<(), Status> {
+    ) -> End {
         loop {
-            tokio::select! {
-                request = self.requests.message() => {
-                    let Ok(Some(request)) = request else {
-                        return Ok(());
-                    };
-                    let said = match said(request) {
-                        Ok(Some(said)) => said,
-                        Ok(None) => {
-                            warn!(%node, "an agent says what this version does not know");
-                            continue;
-                        }
-                        Err(status) => {
-                            warn!(%node, error = status.message(), "an agent says what cannot be read");
-                            return Err(status);
-                        }
-                    };
-                    if self.cluster.said(node.clone(), session, said).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                outgoing = outbox.recv() => match outgoing {
-                    Some(Outgoing::Update { update, beside }) => {
-                        if !self.send(Chunks::new(update, beside).map(Response::Update)).await {
-                            return Ok(());
-                        }
-                    }
-                    Some(Outgoing::Release(Generation(generation))) => {
-                        let release = wire::Release { generation };
-                        if !self.send([Response::Release(release)]).await {
-                            return Ok(());
-                        }
-                    }
-                    Some(Outgoing::Replaced) => {
-                        return Err(Status::aborted(format!("another stream of {node} took the place of this one")));
-                    }
-                    Some(Outgoing::Deleted) => {
-                        return Err(Status::aborted(format!("{node} was deleted; it registers again with its next hello")));
-                    }
-                    None => {
-                        return Err(Status::aborted("updates were accepted before they were read, or the controller stops"));
-                    }
+            let goes_on = tokio::select! {
+                request = self.requests.next() => match request {
+                    Ok(Some(request)) => self.hear(node, session, request).await,
+                    Ok(None) => Err(End::Closed),
+                    Err(status) => Err(End::Lost(status)),
                 },
-                () = self.answers.closed() => return Ok(()),
+                outgoing = outbox.recv() => self.tell(node, outgoing).await,
+                () = passes(self.due) => Err(self.stalled()),
+                () = self.answers.closed() => Err(self.lost().await),
+            };
+            if let Err(end) = goes_on {
+                return end;
             }
         }
     }
 
-    /// Says whether the agent still reads.
-    async fn send(&self, messages: impl IntoIterator<Item = Response>) -> bool {
-        for message in messages {
-            let message = Some(message);
-            let response = wire::SyncResponse { message };
-            if self.answers.send(Ok(response)).await.is_err() {
-                return false;
+    async fn hear(
+        &mut self,
+        node: &NodeName,
+        session: SessionId,
+        request: wire::SyncRequest,
+    ) -> Result<(), End> {
+        let said = match said(request) {
+            Ok(Some(said)) => said,
+            Ok(None) => {
+                warn!(%node, "an agent says what this version does not know");
+                return Ok(());
             }
+            Err(status) => {
+                warn!(%node, error = status.message(), "an agent says what cannot be read");
+                return Err(End::Unreadable(status));
+            }
+        };
+        if matches!(said, Said::Accepted { .. } | Said::Rejected(_)) {
+            self.due = None;
         }
-        true
+        let said = self.cluster.said(node.clone(), session, said).await;
+        said.map_err(|_| End::Dropped)
+    }
+
+    async fn tell(&mut self, node: &NodeName, outgoing: Option<Outgoing>) -> Result<(), End> {
+        match outgoing {
+            Some(Outgoing::Update { update, beside }) => {
+                let (chunks, encodings) = Chunks::new(update, beside);
+                self.cluster.metrics().encoded(encodings);
+                for chunk in chunks {
+                    self.send(Frame::Update(chunk)).await?;
+                }
+                self.due = Some(Instant::now() + PATIENCE);
+                Ok(())
+            }
+            Some(Outgoing::Release(Generation(generation))) => {
+                let release = wire::Release { generation };
+                self.send(Frame::Release(release)).await
+            }
+            Some(Outgoing::Replaced) => Err(End::Replaced(node.clone())),
+            Some(Outgoing::Deleted) => Err(End::Deleted(node.clone())),
+            None => Err(End::Dropped),
+        }
+    }
+
+    /// Sends something once there is room for it.
+    async fn send(&mut self, frame: Frame) -> Result<(), End> {
+        let sent = timeout(PATIENCE, self.answers.send(Ok(frame))).await;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(self.lost().await),
+            Err(_) => Err(End::Unread),
+        }
+    }
+
+    /// Says what kept the agent from answering.
+    fn stalled(&self) -> End {
+        match self.answers.capacity() {
+            0 => End::Unread,
+            _ => End::Unanswered,
+        }
+    }
+
+    /// Finds out why the agent can be sent nothing any more: what it sends ends for the same reason.
+    async fn lost(&mut self) -> End {
+        let ended = timeout(AFTERMATH, async {
+            loop {
+                match self.requests.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break None,
+                    Err(status) => break Some(status),
+                }
+            }
+        });
+        match ended.await {
+            Ok(Some(status)) => End::Lost(status),
+            Ok(None) | Err(_) => End::Closed,
+        }
+    }
+}
+
+/// Waits until a time; for ever if there is none.
+async fn passes(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl End {
+    /// Gives what the agent is told; none: it ended the stream itself, or cannot be told.
+    fn into_status(self) -> Option<Status> {
+        match self {
+            Self::Closed | Self::Lost(_) => None,
+            Self::Unreadable(status) => Some(status),
+            Self::Unread | Self::Unanswered => {
+                Some(Status::deadline_exceeded(format!("this agent {self}")))
+            }
+            Self::Replaced(node) => Some(Status::aborted(format!(
+                "another stream of {node} took the place of this one"
+            ))),
+            Self::Deleted(node) => Some(Status::aborted(format!(
+                "{node} was deleted; it registers again with its next hello"
+            ))),
+            Self::Dropped => Some(Status::aborted(
+                "updates were accepted before they were read, or the controller stops",
+            )),
+        }
+    }
+}
+
+/// As NodeState.disconnection has it.
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the agent closed the stream"),
+            Self::Lost(status) => write!(f, "the connection was lost: {}", status.message()),
+            Self::Unreadable(status) => {
+                write!(f, "said what cannot be read: {}", status.message())
+            }
+            Self::Unread => write!(f, "did not read for {} s", PATIENCE.as_secs()),
+            Self::Unanswered => {
+                write!(f, "did not answer an update for {} s", PATIENCE.as_secs())
+            }
+            Self::Replaced(_) => f.write_str("another stream of the node took its place"),
+            Self::Deleted(_) => f.write_str("the node was deleted"),
+            Self::Dropped => f.write_str("updates were accepted before they were read"),
+        }
     }
 }
 
@@ -210,11 +329,7 @@ pub(super) fn speaks_for(who: &Identity, node: &NodeName) -> Result<(), Status> 
 /// Reads what an agent says; none: it is of a kind that only a later version knows, and which no node depends on.
 fn said(request: wire::SyncRequest) -> Result<Option<Said>, Status> {
     let said = match request.message {
-        Some(Message::Accepted(wire::Accepted {
-            generation,
-            refused: _,
-            refused_count: _,
-        })) => Said::Accepted(Generation(generation)),
+        Some(Message::Accepted(accepted)) => read_accepted(accepted),
         Some(Message::Converged(converged)) => read_converged(converged),
         Some(Message::Rejected(rejected)) => Said::Rejected(read_rejected(rejected)?),
         Some(Message::Condition(wire::Condition { hold, degraded })) => Said::Condition {
@@ -229,27 +344,46 @@ fn said(request: wire::SyncRequest) -> Result<Option<Said>, Status> {
     Ok(Some(said))
 }
 
-/// Reads a verdict. A failure that cannot be read still counts: it does not cut the stream that all others
-/// come by.
+/// Reads what a node has taken.
+fn read_accepted(accepted: wire::Accepted) -> Said {
+    let wire::Accepted {
+        generation,
+        refused,
+        refused_count,
+    } = accepted;
+    let count = refused_count.max(refused.len() as u64);
+    Said::Accepted {
+        generation: Generation(generation),
+        refused: read_failures(refused, "accepted.refused"),
+        refused_count: count,
+    }
+}
+
+/// Reads a verdict.
 fn read_converged(converged: wire::Converged) -> Said {
     let wire::Converged {
         generation,
         failures,
         failure_count,
     } = converged;
-    let failure_count = failure_count.max(failures.len() as u64);
+    let count = failure_count.max(failures.len() as u64);
+    Said::Converged {
+        generation: Generation(generation),
+        failures: read_failures(failures, "converged.failures"),
+        failure_count: count,
+    }
+}
+
+/// Reads failures. One that cannot be read still counts: it does not cut the stream that all others come by.
+fn read_failures(failures: Vec<wire::ItemFailure>, path: &str) -> Vec<ItemFailure> {
     let mut read = Vec::with_capacity(failures.len().min(MOST_FAILURES));
     for (place, failure) in failures.into_iter().take(MOST_FAILURES).enumerate() {
-        match failure_from_wire(failure, &format!("converged.failures[{place}]")) {
+        match failure_from_wire(failure, &format!("{path}[{place}]")) {
             Ok(failure) => read.push(failure),
             Err(errors) => warn!(%errors, "a failure cannot be read"),
         }
     }
-    Said::Converged {
-        generation: Generation(generation),
-        failures: read,
-        failure_count,
-    }
+    read
 }
 
 /// Reads how far drains are. One that cannot be read still counts, if it is under way.

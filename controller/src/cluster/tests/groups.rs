@@ -241,7 +241,9 @@ async fn a_node_gets_one_update_for_a_group() {
     assert_eq!(group.base, Some(alone.generation));
     assert_eq!(group.generation, Generation(alone.generation.0 + 8));
     let weight = backend("10.1.0.1:80", "10.0.0.1:80", 9);
-    assert_eq!(group.upserted, [weight]);
+    let common = group.content.common.as_deref();
+    assert_eq!(common.map(Shared::upserted), Some(&[weight][..]));
+    assert_eq!(group.content.len(), 1);
     accept(&cluster, "a", &session, group.generation).await;
     nothing_is_sent(&cluster, &mut session).await;
 }
@@ -306,7 +308,7 @@ async fn who_is_connected_is_counted_as_they_come_and_go() {
     let b = connect(&cluster, "b", None).await;
     assert_eq!(metrics.connected(), 2);
     drop(a);
-    let gone = cluster.said(node_name("b"), b.id, Said::Gone).await;
+    let gone = cluster.said(node_name("b"), b.id, Said::Gone("gone".to_owned())).await;
     assert_eq!(gone, Ok(()));
     status(&cluster, "b").await;
     assert_eq!(metrics.connected(), 1);

@@ -5,11 +5,19 @@ use super::super::samples::{
 use super::*;
 use weir_proto::model::{Protocol, Weight};
 
+const CURRENT: Option<Version> = Some(Version::Current);
+
 fn items(compiled: &Compiled, node: &str) -> Vec<Item> {
     let node = node_called(node, &[]);
-    let mut items: Vec<Item> = compiled.items_for(&node).cloned().collect();
+    let mut items: Vec<Item> = items_for(compiled, &node).cloned().collect();
     items.sort_by_key(Item::key);
     items
+}
+
+fn items_for<'a>(compiled: &'a Compiled, node: &Node) -> impl Iterator<Item = &'a Item> {
+    let version = compiled.version_for(node);
+    let own = compiled.own(&node.name, version).values();
+    compiled.common(version).values().chain(own)
 }
 
 /// Compiles a service of which nothing is drained.
@@ -110,8 +118,9 @@ fn a_service_is_held_where_all_the_labels_it_wants_are() {
         ..service("web", &["10.1.0.1:80"], &[])
     };
     let compiled = compile(&web, [].into_iter());
-    assert!(compiled.selects(&labels(&[("rack", "3"), ("tier", "edge")])));
-    assert!(!compiled.selects(&labels(&[("rack", "4")])));
+    let held = |labels| compiled.version_for(&node_called("a", labels));
+    assert_eq!(held(&[("rack", "3"), ("tier", "edge")]), CURRENT);
+    assert_eq!(held(&[("rack", "4")]), None);
 }
 
 #[test]
@@ -124,16 +133,15 @@ fn a_changed_weight_is_one_edit() {
         &service("web", &["10.1.0.1:80"], &["10.0.0.1:80*0", "10.0.0.2:80"]),
         [].into_iter(),
     );
-    let difference = before.difference(&after);
     let edit = backend("10.1.0.1:80", "10.0.0.1:80", 0);
     assert_eq!(
-        difference.everywhere,
+        part(before.common(CURRENT), after.common(CURRENT)),
         Part {
             edited: vec![&edit],
             ..Part::default()
         }
     );
-    assert!(difference.only_at.is_empty());
+    assert_eq!(after.named().next(), None);
 }
 
 #[test]
@@ -142,22 +150,25 @@ fn a_backend_that_moves_takes_its_loopback_entry_along() {
     let after = service("web", &["10.1.0.1:80"], &["10.0.0.1:80@b"]);
     let before = compile(&before, [].into_iter());
     let after = compile(&after, [].into_iter());
-    let difference = before.difference(&after);
     let entry = entry(Protocol::Tcp, "10.0.0.1:80");
-    assert!(difference.everywhere.is_empty());
+    assert_eq!(before.common(CURRENT), after.common(CURRENT));
+    let difference = |name: &str| {
+        let name = node_name(name);
+        part(before.own(&name, CURRENT), after.own(&name, CURRENT))
+    };
     assert_eq!(
-        difference.only_at.get(&node_name("a")),
-        Some(&Part {
+        difference("a"),
+        Part {
             released: vec![entry.key()],
             ..Part::default()
-        })
+        }
     );
     assert_eq!(
-        difference.only_at.get(&node_name("b")),
-        Some(&Part {
+        difference("b"),
+        Part {
             claimed: vec![&entry],
             ..Part::default()
-        })
+        }
     );
 }
 
@@ -186,18 +197,18 @@ fn the_node_of_a_backend_that_gets_packets_as_they_are_takes_the_vip_silently() 
         [Item::TunnelEnd(end), Item::SilentVip(vip)]
     );
     let director = node_called("a", &[("role", "director")]);
-    let held: Vec<ItemKey> = tunnel.items_for(&director).map(Item::key).collect();
+    let held: Vec<ItemKey> = items_for(&tunnel, &director).map(Item::key).collect();
     assert!(
         held.contains(&ItemKey::Vip(vip)) && !held.contains(&ItemKey::SilentVip(vip)),
         "a node that holds the service answers for the VIP: {held:?}"
     );
-    let difference = direct.difference(&tunnel);
+    let name = node_name("a");
     assert_eq!(
-        difference.behind.get(&node_name("a")),
-        Some(&Part {
+        part(direct.own(&name, None), tunnel.own(&name, None)),
+        Part {
             claimed: vec![&Item::TunnelEnd(end)],
             ..Part::default()
-        })
+        }
     );
 }
 

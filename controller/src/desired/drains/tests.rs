@@ -68,7 +68,8 @@ fn undrain(desired: &mut Desired, target: DrainTarget) {
 /// Gives what is drained on a node, with the weight it has.
 fn drained(desired: &Desired, name: &str) -> Vec<(String, Drain)> {
     let view = desired.view(&node_name(name)).expect("a view");
-    let items = view.state().items().values();
+    let state = view.state();
+    let items = state.items().values();
     let drained = items.filter_map(|item| match item {
         Item::Backend(NodeBackend {
             key,

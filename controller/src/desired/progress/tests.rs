@@ -1,6 +1,6 @@
 use super::super::compile::Part;
 use super::super::feed::RejectedReason;
-use super::super::samples::{node, node_name, vip};
+use super::super::samples::{Alone, flat, node, node_name, vip};
 use super::*;
 use weir_proto::digest::Digest;
 
@@ -23,20 +23,17 @@ fn failures(count: usize) -> Vec<ItemFailure> {
     vec![failure; count]
 }
 
-fn view() -> View {
-    View::restore(
-        [vip("10.1.0.1")].iter(),
-        Some((Generation(5), Digest::default())),
-    )
+fn view() -> Alone {
+    Alone::left(&[vip("10.1.0.1")], Some((Generation(5), Digest::default())))
 }
 
-fn status(progress: &NodeProgress, view: &View, feed: &Feed) -> NodeStatus {
-    progress.status(&node_name("a"), view, feed)
+fn status(progress: &NodeProgress, view: &Alone, feed: &Feed) -> NodeStatus {
+    progress.status(&node_name("a"), &view.view(), feed)
 }
 
 #[test]
 fn nothing_is_claimed_of_a_node_that_was_not_heard_from() {
-    let empty = View::restore([].iter(), Some((Generation(5), Digest::default())));
+    let empty = Alone::left(&[], Some((Generation(5), Digest::default())));
     let status = status(&NodeProgress::default(), &empty, &Feed::default());
     assert_eq!(status.wanted, Generation(5));
     assert_eq!(status.accepted, Generation(0));
@@ -48,11 +45,14 @@ fn nothing_is_claimed_of_a_node_that_was_not_heard_from() {
 fn a_node_is_followed_from_hello_to_convergence() {
     let mut view = view();
     let mut progress = NodeProgress::default();
-    let mut feed = Feed::hello(None, &mut view);
+    let mut feed = Feed::hello(None, &mut view.view_mut());
     progress.hello(&hello(None), 100);
-    let sent = feed.next(&mut view).expect("an update").generation;
+    let sent = feed
+        .next(&mut view.view_mut())
+        .expect("an update")
+        .generation;
     assert!(feed.accepted(sent));
-    progress.accepted(200);
+    progress.accepted(sent, (Vec::new(), 0), 200);
     progress.converged(sent, failures(300), 1_234, 300);
     assert_eq!(
         status(&progress, &view, &feed),
@@ -75,6 +75,7 @@ fn a_node_is_followed_from_hello_to_convergence() {
             repairs: Arc::default(),
             repair_counts: BTreeMap::new(),
             certificate_expires_unix_ms: 0,
+            disconnection: String::new(),
         }
     );
 }
@@ -82,8 +83,8 @@ fn a_node_is_followed_from_hello_to_convergence() {
 #[test]
 fn a_node_that_holds_the_content_by_an_older_generation_is_up_to_date() {
     let mut view = view();
-    let held = Some((Generation(2), view.digest()));
-    let feed = Feed::hello(held, &mut view);
+    let held = Some((Generation(2), view.view().digest()));
+    let feed = Feed::hello(held, &mut view.view_mut());
     let mut progress = NodeProgress::default();
     progress.hello(&hello(held), 1);
     progress.converged(Generation(2), Vec::new(), 0, 2);
@@ -95,22 +96,22 @@ fn a_node_that_holds_the_content_by_an_older_generation_is_up_to_date() {
 #[test]
 fn a_node_that_went_gets_no_further_by_itself() {
     let mut view = view();
-    let held = Some((Generation(2), view.digest()));
-    let feed = Feed::hello(held, &mut view);
+    let held = Some((Generation(2), view.view().digest()));
+    let feed = Feed::hello(held, &mut view.view_mut());
     let mut progress = NodeProgress::default();
     progress.hello(&hello(held), 1);
     progress.converged(Generation(2), Vec::new(), 0, 2);
-    let reached = |progress: &NodeProgress, view: &View| {
+    let reached = |progress: &NodeProgress, view: &Alone| {
         let status = status(progress, view, &feed);
         (status.wanted, status.accepted, status.converged)
     };
-    let then = view.generation();
-    progress.disconnected(&view, &feed, 9);
+    let then = view.view().generation();
+    progress.disconnected((&view.view(), &feed), "gone".to_owned(), 9);
     assert_eq!(reached(&progress, &view), (then, then, then));
     assert_eq!(status(&progress, &view, &feed).last_heard_unix_ms, 9);
 
     // the content changes, and changes back
-    view.raise(Generation(9));
+    view.view_mut().raise(Generation(9));
     assert_eq!(reached(&progress, &view), (Generation(9), then, then));
 
     progress.hello(&hello(held), 10);
@@ -125,7 +126,7 @@ fn a_node_that_comes_back_with_something_else_has_yet_to_converge() {
     progress.converged(Generation(2), failures(1), 1, 1);
     let held = Some((Generation(3), Digest::from_bytes([1; 16])));
     progress.hello(&hello(held), 2);
-    let feed = Feed::hello(held, &mut view);
+    let feed = Feed::hello(held, &mut view.view_mut());
     let status = status(&progress, &view, &feed);
     assert_eq!(
         (status.accepted, status.converged),
@@ -150,7 +151,7 @@ fn a_rejection_is_told_until_something_is_accepted() {
     let told = |progress: &NodeProgress| status(progress, &view, &Feed::default()).rejection;
     let text = "generation 6: JOURNAL: the disk is full";
     assert_eq!(told(&progress).as_deref(), Some(text));
-    progress.accepted(10);
+    progress.accepted(Generation(1), (Vec::new(), 0), 10);
     assert_eq!(told(&progress), None);
 }
 
@@ -206,7 +207,7 @@ fn what_a_node_tells_of_itself_is_shown_and_counted_until_its_agent_comes_anew()
     };
     assert_eq!(progress.tally(), tally);
     assert_eq!(tally.with(tally).without(tally), tally);
-    progress.disconnected(&view, &feed, 12);
+    progress.disconnected((&view.view(), &feed), "gone".to_owned(), 12);
     let gone = Tally {
         connected: 0,
         ..tally
@@ -239,14 +240,14 @@ fn the_last_repairs_are_kept_and_all_are_counted() {
 fn a_node_is_not_there_while_what_was_taken_back_is_on_its_way() {
     let a = vip("10.1.0.1");
     let b = vip("10.1.0.2");
-    let mut view = View::restore([a].iter(), None);
-    view.raise(Generation(10));
-    let held = Some((Generation(10), view.digest()));
+    let mut view = Alone::new(&[a]);
+    view.view_mut().raise(Generation(10));
+    let held = Some((Generation(10), view.view().digest()));
     let mut progress = NodeProgress::default();
     progress.hello(&hello(held), 100);
     progress.converged(Generation(10), Vec::new(), 0, 100);
-    let mut feed = Feed::hello(held, &mut view);
-    let reached = |progress: &NodeProgress, view: &View, feed: &Feed| {
+    let mut feed = Feed::hello(held, &mut view.view_mut());
+    let reached = |progress: &NodeProgress, view: &Alone, feed: &Feed| {
         let status = status(progress, view, feed);
         (status.wanted.0, status.accepted.0, status.converged.0)
     };
@@ -256,28 +257,63 @@ fn a_node_is_not_there_while_what_was_taken_back_is_on_its_way() {
         claimed: vec![&b],
         ..Part::default()
     };
-    let prepared = view.prepare(&[more]).expect("a change");
-    view.take(prepared);
-    let sent = feed.next(&mut view).expect("an update");
+    view.change(&[more]);
+    let sent = feed.next(&mut view.view_mut()).expect("an update");
     assert_eq!(sent.generation, Generation(11));
     let back = Part {
         released: vec![b.key()],
         ..Part::default()
     };
-    let prepared = view.prepare(&[back]).expect("a change");
-    view.take(prepared);
-    assert_eq!(feed.next(&mut view), None, "one is under way");
+    view.change(&[back]);
+    assert_eq!(feed.next(&mut view.view_mut()), None, "one is under way");
     assert_eq!(reached(&progress, &view, &feed), (12, 10, 10));
 
     assert!(feed.accepted(Generation(11)));
-    progress.accepted(200);
+    progress.accepted(Generation(11), (Vec::new(), 0), 200);
     assert_eq!(reached(&progress, &view, &feed), (12, 11, 10));
-    let again = feed.next(&mut view).expect("an update");
+    let again = feed.next(&mut view.view_mut()).expect("an update");
     assert_eq!(
-        (again.generation, again.base, again.removed),
+        (again.generation, again.base, flat(&again.content).1),
         (Generation(12), Some(Generation(11)), vec![b.key()])
     );
     assert!(feed.accepted(Generation(12)));
     progress.converged(Generation(12), Vec::new(), 0, 300);
     assert_eq!(reached(&progress, &view, &feed), (12, 12, 12));
+}
+
+#[test]
+fn what_a_node_refuses_stands_beside_what_its_kernel_does_until_it_accepts_again() {
+    let mut view = view();
+    let mut progress = NodeProgress::default();
+    let mut feed = Feed::hello(None, &mut view.view_mut());
+    progress.hello(&hello(None), 100);
+    let sent = feed
+        .next(&mut view.view_mut())
+        .expect("an update")
+        .generation;
+    assert!(feed.accepted(sent));
+    progress.accepted(sent, (failures(1), 7), 200);
+    progress.converged(sent, failures(2), 2, 300);
+    let counted = |progress: &NodeProgress| {
+        let status = status(progress, &view, &feed);
+        (status.failures.len(), status.failure_count)
+    };
+    assert_eq!(counted(&progress), (3, 9));
+    progress.converged(sent, Vec::new(), 0, 400);
+    assert_eq!(counted(&progress), (1, 7));
+    progress.accepted(sent.next(), (Vec::new(), 0), 500);
+    assert_eq!(counted(&progress), (0, 0));
+}
+
+#[test]
+fn why_a_stream_ended_is_told_until_there_is_another() {
+    let mut view = view();
+    let mut progress = NodeProgress::default();
+    progress.hello(&hello(None), 100);
+    let feed = Feed::hello(None, &mut view.view_mut());
+    let why = "did not read for 30 s".to_owned();
+    progress.disconnected((&view.view(), &feed), why.clone(), 200);
+    assert_eq!(status(&progress, &view, &feed).disconnection, why);
+    progress.hello(&hello(None), 300);
+    assert_eq!(status(&progress, &view, &feed).disconnection, "");
 }

@@ -1,4 +1,6 @@
-use super::super::samples::{backend, vip, virtual_service};
+use super::super::compile::Part;
+use super::super::samples::{Alone, backend, flat, vip, virtual_service};
+use super::history::{LONGEST_HISTORY, MOST_CHANGES};
 use super::*;
 
 fn claim(items: &[Item]) -> Part<'_> {
@@ -22,40 +24,54 @@ fn edit(item: &Item) -> Part<'_> {
     }
 }
 
-fn change(view: &mut View, parts: &[Part<'_>]) {
-    let prepared = view.prepare(parts).expect("a change");
-    view.take(prepared);
+fn change(view: &mut Alone, parts: &[Part<'_>]) {
+    view.change(parts);
 }
 
-fn view(items: &[Item]) -> View {
-    View::restore(items.iter(), None)
+fn view(items: &[Item]) -> Alone {
+    Alone::new(items)
+}
+
+/// What comes and goes; none: all is sent.
+fn delta(view: &mut Alone, held: Digest) -> Option<(Vec<Item>, Vec<ItemKey>)> {
+    match view.view_mut().catch_up(Some(held)) {
+        CatchUp::Delta(content) => Some(flat(&content)),
+        CatchUp::Nothing | CatchUp::Snapshot(_) => None,
+    }
+}
+
+fn whole(view: &mut Alone, held: Option<Digest>) -> Option<Vec<Item>> {
+    match view.view_mut().catch_up(held) {
+        CatchUp::Snapshot(content) => Some(flat(&content).0),
+        CatchUp::Nothing | CatchUp::Delta(_) => None,
+    }
 }
 
 #[test]
 fn preparing_changes_nothing() {
     let view = view(&[vip("10.1.0.1")]);
-    let before = (view.generation(), view.digest());
+    let before = (view.view().generation(), view.view().digest());
     assert!(view.prepare(&[claim(&[vip("10.1.0.2")])]).is_some());
-    assert_eq!((view.generation(), view.digest()), before);
+    assert_eq!((view.view().generation(), view.view().digest()), before);
 }
 
 #[test]
 fn an_item_is_held_as_long_as_one_service_claims_it() {
     let shared = [vip("10.1.0.1")];
-    let mut view = View::default();
+    let mut view = Alone::new(&[]);
     change(&mut view, &[claim(&shared)]);
-    assert_eq!(view.generation(), Generation(1));
+    assert_eq!(view.view().generation(), Generation(1));
     change(&mut view, &[claim(&shared)]);
     change(&mut view, &[release(&shared)]);
     assert_eq!(
-        view.generation(),
+        view.view().generation(),
         Generation(1),
         "nothing changed for the node"
     );
-    assert!(view.state().get(&shared[0].key()).is_some());
+    assert!(view.view().state().get(&shared[0].key()).is_some());
     change(&mut view, &[release(&shared)]);
-    assert_eq!(view.generation(), Generation(2));
-    assert!(view.state().items().is_empty());
+    assert_eq!(view.view().generation(), Generation(2));
+    assert!(view.view().state().items().is_empty());
 }
 
 #[test]
@@ -64,20 +80,20 @@ fn an_item_that_passes_from_one_service_to_another_never_goes() {
     let yours = [virtual_service("10.1.0.1:80", "shop")];
     let mut view = view(&mine);
     change(&mut view, &[claim(&yours), release(&mine)]);
-    assert_eq!(view.state().get(&mine[0].key()), Some(&yours[0]));
-    assert_eq!(view.generation(), Generation(2));
+    assert_eq!(view.view().state().get(&mine[0].key()), Some(&yours[0]));
+    assert_eq!(view.view().generation(), Generation(2));
 }
 
 #[test]
 fn a_view_is_restored_with_its_generation_if_it_is_what_it_was() {
     let items = [vip("10.1.0.1"), vip("10.1.0.1"), vip("10.1.0.2")];
-    let digest = view(&items).digest();
-    let same = View::restore(items.iter(), Some((Generation(7), digest)));
-    assert_eq!(same.generation(), Generation(7));
-    let other = View::restore(items[..1].iter(), Some((Generation(7), digest)));
-    assert_eq!(other.generation(), Generation(8));
-    let new = View::restore([].iter(), None);
-    assert_eq!(new.generation(), Generation(0));
+    let digest = view(&items).view().digest();
+    let same = Alone::left(&items, Some((Generation(7), digest)));
+    assert_eq!(same.view().generation(), Generation(7));
+    let other = Alone::left(&items[..1], Some((Generation(7), digest)));
+    assert_eq!(other.view().generation(), Generation(8));
+    let new = Alone::new(&[]);
+    assert_eq!(new.view().generation(), Generation(0));
 }
 
 #[test]
@@ -87,34 +103,33 @@ fn a_node_catches_up_by_what_changed_since() {
     let gone = [vip("10.1.0.9")];
     let heavier = backend("10.1.0.1:80", "10.0.0.1:80", 9);
     let mut view = view(&[one, gone[0].clone()]);
-    let held = view.digest();
+    let held = view.view().digest();
     change(&mut view, &[claim(std::slice::from_ref(&two))]);
     change(&mut view, &[release(&gone), edit(&heavier)]);
     assert_eq!(
-        view.catch_up(Some(held)),
-        CatchUp::Delta {
-            upserted: vec![heavier, two],
-            removed: vec![gone[0].key()],
-        }
+        delta(&mut view, held),
+        Some((vec![heavier, two], vec![gone[0].key()]))
     );
-    assert_eq!(view.catch_up(Some(view.digest())), CatchUp::Nothing);
+    let digest = view.view().digest();
+    assert_eq!(view.view_mut().catch_up(Some(digest)), CatchUp::Nothing);
 }
 
 #[test]
 fn a_node_that_holds_what_nobody_remembers_gets_a_snapshot() {
     let items = [vip("10.1.0.1")];
-    let view = view(&items);
+    let mut view = view(&items);
     let unknown = Some(Digest::from_bytes([9; 16]));
-    assert_eq!(view.catch_up(unknown), CatchUp::Snapshot(items.to_vec()));
-    assert_eq!(view.catch_up(None), CatchUp::Snapshot(items.to_vec()));
-    assert_eq!(View::default().catch_up(None), CatchUp::Nothing);
+    assert_eq!(whole(&mut view, unknown), Some(items.to_vec()));
+    assert_eq!(whole(&mut view, None), Some(items.to_vec()));
+    let mut empty = Alone::new(&[]);
+    assert_eq!(empty.view_mut().catch_up(None), CatchUp::Nothing);
 }
 
 #[test]
 fn the_history_is_bounded_in_generations_and_in_changes() {
     let (one, two) = ([vip("10.1.0.1")], [vip("10.1.0.2")]);
     let mut view = view(&one);
-    let first = view.digest();
+    let first = view.view().digest();
     // a state that comes back is known by its newest generation, so make each one new
     for weight in 0..LONGEST_HISTORY as u32 {
         let item = [backend("10.1.0.1:80", "10.0.0.1:80", weight + 1)];
@@ -124,11 +139,11 @@ fn the_history_is_bounded_in_generations_and_in_changes() {
             edit(&item[0])
         };
         change(&mut view, &[part]);
-        assert!(view.history.len() <= LONGEST_HISTORY);
+        assert!(view.view().common.history().len() <= LONGEST_HISTORY);
     }
-    assert!(matches!(view.catch_up(Some(first)), CatchUp::Snapshot(_)));
+    assert!(whole(&mut view, Some(first)).is_some());
 
-    let before = view.digest();
+    let before = view.view().digest();
     let many: Vec<Item> = (0..=MOST_CHANGES as u32)
         .map(|number| {
             Item::Vip(weir_proto::model::Vip::new(
@@ -137,18 +152,18 @@ fn the_history_is_bounded_in_generations_and_in_changes() {
         })
         .collect();
     change(&mut view, &[claim(&many)]);
-    assert!(matches!(view.catch_up(Some(before)), CatchUp::Snapshot(_)));
-    let before = view.digest();
+    assert!(whole(&mut view, Some(before)).is_some());
+    let before = view.view().digest();
     change(&mut view, &[claim(&two)]);
-    assert!(matches!(view.catch_up(Some(before)), CatchUp::Delta { .. }));
+    assert!(delta(&mut view, before).is_some());
 }
 
 #[test]
 fn a_generation_is_lifted_and_never_lowered() {
     let mut view = view(&[vip("10.1.0.1")]);
-    view.raise(Generation(9));
-    view.raise(Generation(3));
-    assert_eq!(view.generation(), Generation(9));
+    view.view_mut().raise(Generation(9));
+    view.view_mut().raise(Generation(3));
+    assert_eq!(view.view().generation(), Generation(9));
     change(&mut view, &[claim(&[vip("10.1.0.2")])]);
-    assert_eq!(view.generation(), Generation(10));
+    assert_eq!(view.view().generation(), Generation(10));
 }
