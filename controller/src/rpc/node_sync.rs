@@ -434,3 +434,6 @@ fn read_rejected(rejected: wire::Rejected) -> Result<Rejected, Status> {
         held,
     })
 }
+
+#[cfg(test)]
+mod tests;
