@@ -192,8 +192,9 @@ impl View<'_> {
 
     /// Says whether the node has of its own what others let go, or what came and went meanwhile and it had all along.
     fn keeps_some_of(&self, common: &Shared) -> bool {
+        // most changes let nothing go
         let mut own = self.own.items();
-        own.any(|(key, _)| common.removes(key))
+        !common.removed().is_empty() && own.any(|(key, _)| common.removes(key))
     }
 
     /// Makes a delta that nobody else gets: the node keeps what others let go.
