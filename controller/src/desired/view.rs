@@ -4,7 +4,7 @@
 //! from node to node is each one's own. The digest is a sum, so the digest of a node is that of what is common and that of
 //! what it has beside it. A change is prepared, made durable by somebody else, and then taken: preparing changes nothing.
 
-mod common;
+mod alike;
 mod groups;
 mod history;
 mod own;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use weir_proto::digest::Digest;
 use weir_proto::model::{Generation, Item, ItemKey};
 
-use common::Common;
+use alike::Common;
 use groups::Groups;
 pub(crate) use groups::{GroupId, Views};
 use own::Own;
