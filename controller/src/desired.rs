@@ -34,7 +34,7 @@ use compile::{Compiled, compile, own_items};
 pub(crate) use drains::{DrainBatch, Drained, Drains, ListedDrain};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
 pub(crate) use history::{Before, History, HistoryBatch, Past, What, going_back};
-use placing::joining;
+use placing::Census;
 pub(crate) use progress::{MOST_FAILURES, MOST_REPAIRS, NodeProgress, NodeStatus, Tally};
 pub(crate) use resources::{Batch, Resources, Stored, reference};
 pub(crate) use validate::Places;
@@ -107,9 +107,10 @@ impl Desired {
                 Some((name, compiled))
             })
             .collect();
+        let census = Census::new(&compiled);
         let nodes = desired.resources.nodes().map(|node| {
             let set = own_items(node, drains.node(&node.name));
-            (node.name.clone(), joining(node, || compiled.iter(), set))
+            (node.name.clone(), census.joining(node, set))
         });
         let views = Views::restore(nodes, left);
         desired.compilations += compiled.len() as u64;

@@ -178,6 +178,11 @@ impl Compiled {
         selected.then_some(Version::Current)
     }
 
+    /// Says whether nodes with the same labels hold the same version of the service.
+    pub(crate) fn is_placed_by_labels(&self) -> bool {
+        true
+    }
+
     /// Says whether every node holds the same version of the service as of another state of it: whoever changes it so
     /// need not ask the nodes one by one.
     pub(crate) fn is_placed_like(&self, other: &Self) -> bool {

@@ -3,10 +3,11 @@
 //! A service whose nodes stay what they are changes group by group. Only when it is placed otherwise is every node asked
 //! which version it holds, and only a node whose labels change looks at every service.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::digest::Digest;
-use weir_proto::model::{Item, Kind, Node, NodeName, Resource, ServiceName};
+use weir_proto::model::{Item, Kind, Labels, Node, NodeName, Resource, ServiceName};
 
 use super::Desired;
 use super::compile::{Compiled, Items, Part, Version, own_items, part};
@@ -165,12 +166,7 @@ impl<'a> Placing<'a> {
                 _ => Vec::new(),
             };
             for (name, before, after) in profile {
-                if before != after {
-                    let sign = |version: Option<Version>| {
-                        version.map_or(Digest::default(), |version| version.sign(name))
-                    };
-                    shift = shift + sign(after) - sign(before);
-                }
+                shift = shift + sign(name, after) - sign(name, before);
                 parts.push(self.service(name).common(before, after));
             }
             parts.retain(|part| !part.is_empty());
@@ -252,12 +248,27 @@ impl<'a> Placing<'a> {
     }
 
     fn joining(&'a self, node: &'a Node) -> Joining<'a> {
-        let services = || self.all().filter_map(|it| Some((it.name, it.after?)));
-        joining(
-            node,
-            services,
-            own_items(node, self.drains.node(&node.name)),
-        )
+        let set = own_items(node, self.drains.node(&node.name));
+        let mut own: Vec<Item> = set.into_values().collect();
+        let mut signature = Digest::default();
+        for service in self.all() {
+            let Some(after) = service.after else {
+                continue;
+            };
+            let version = after.version_for(node);
+            own.extend(after.own(&node.name, version).values().cloned());
+            signature = signature + sign(service.name, version);
+        }
+        let services = || self.all().filter_map(|service| service.after);
+        let common = move || {
+            let common = services().map(|service| service.common(service.version_for(node)));
+            common.flat_map(Items::values).collect()
+        };
+        Joining {
+            signature,
+            common: Box::new(common),
+            own,
+        }
     }
 
     fn service(&self, name: &'a ServiceName) -> Touched<'a> {
@@ -274,30 +285,64 @@ impl<'a> Placing<'a> {
     }
 }
 
-/// Gives what services want of a node that comes.
-pub(super) fn joining<'a, I: Iterator<Item = (&'a ServiceName, &'a Compiled)>>(
-    node: &'a Node,
-    services: impl Fn() -> I + 'a,
-    set: Items,
-) -> Joining<'a> {
-    let mut own: Vec<Item> = set.into_values().collect();
-    let mut signature = Digest::default();
-    for (name, service) in services() {
-        let version = service.version_for(node);
-        own.extend(service.own(&node.name, version).values().cloned());
-        if let Some(version) = version {
-            signature = signature + version.sign(name);
+/// The services, to be asked by many nodes at once: nodes with the same labels hold the same.
+pub(super) struct Census<'a> {
+    services: &'a BTreeMap<ServiceName, Compiled>,
+    /// The services that want something of a node that they do not want of others.
+    naming: BTreeMap<&'a NodeName, BTreeSet<&'a ServiceName>>,
+    signatures: RefCell<BTreeMap<&'a Labels, Digest>>,
+}
+
+impl<'a> Census<'a> {
+    pub(super) fn new(services: &'a BTreeMap<ServiceName, Compiled>) -> Self {
+        let mut naming: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (name, service) in services {
+            for node in service.named() {
+                naming.entry(node).or_default().insert(name);
+            }
+        }
+        Self {
+            services,
+            naming,
+            signatures: RefCell::default(),
         }
     }
-    let common = move || {
-        let common = services().map(|(_, service)| service.common(service.version_for(node)));
-        common.flat_map(Items::values).collect()
-    };
-    Joining {
-        signature,
-        common: Box::new(common),
-        own,
+
+    /// Gives what services want of a node.
+    pub(super) fn joining(&self, node: &'a Node, set: Items) -> Joining<'a> {
+        let mut own: Vec<Item> = set.into_values().collect();
+        let naming = self.naming.get(&node.name).into_iter().flatten();
+        for service in naming.filter_map(|name| self.services.get(*name)) {
+            let version = service.version_for(node);
+            own.extend(service.own(&node.name, version).values().cloned());
+        }
+        let services = self.services;
+        let sum = |by_labels: bool| {
+            let asked = services
+                .iter()
+                .filter(|(_, it)| it.is_placed_by_labels() == by_labels);
+            asked.fold(Digest::default(), |sum, (name, service)| {
+                sum + sign(name, service.version_for(node))
+            })
+        };
+        let mut signatures = self.signatures.borrow_mut();
+        let by_labels = *signatures.entry(&node.labels).or_insert_with(|| sum(true));
+        let common = move || {
+            let services = services.values();
+            let common = services.map(|service| service.common(service.version_for(node)));
+            common.flat_map(Items::values).collect()
+        };
+        Joining {
+            signature: by_labels + sum(false),
+            common: Box::new(common),
+            own,
+        }
     }
+}
+
+/// Gives what a version of a service adds to a signature.
+fn sign(service: &ServiceName, version: Option<Version>) -> Digest {
+    version.map_or(Digest::default(), |version| version.sign(service))
 }
 
 fn common(service: Option<&Compiled>, version: Option<Version>) -> &Items {
@@ -307,3 +352,6 @@ fn common(service: Option<&Compiled>, version: Option<Version>) -> &Items {
 fn own<'a>(service: Option<&'a Compiled>, name: &NodeName, version: Option<Version>) -> &'a Items {
     service.map_or(&super::compile::NONE, |service| service.own(name, version))
 }
+
+#[cfg(test)]
+mod tests;

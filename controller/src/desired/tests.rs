@@ -8,7 +8,26 @@ use super::*;
 
 fn write(desired: &mut Desired, batch: Batch, revision: u64) {
     let change = desired.prepare(batch);
+    take(desired, change, revision);
+}
+
+/// Takes a change; each node whose state it changes is where the change says, and no other has another generation.
+fn take(desired: &mut Desired, change: Change, revision: u64) {
+    let mut expected = left(desired);
+    for (name, seen) in change.nodes() {
+        match seen {
+            Some(seen) => expected.insert(name.clone(), *seen),
+            None => expected.remove(name),
+        };
+    }
     desired.take(change, Revision(revision));
+    assert_eq!(left(desired), expected);
+}
+
+fn left(desired: &Desired) -> BTreeMap<NodeName, (Generation, Digest)> {
+    let left = desired.views().iter();
+    let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
+    left.collect()
 }
 
 /// Services a, b and c with a backend each, on nodes x and y.
@@ -212,7 +231,13 @@ pub(super) fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource
         "10.0.0.3:80@x",
         "10.1.0.2:80",
     ];
-    const NODES: &[&str] = &["x", "y"];
+    const NODES: &[&str] = &["v", "w", "x", "y"];
+    const LABELS: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("rack", "3")],
+        &[("tier", "edge")],
+        &[("rack", "3"), ("tier", "edge")],
+    ];
     const FORWARDINGS: [Forwarding; 3] = [
         Forwarding::Masquerade,
         Forwarding::DirectRoute,
@@ -224,16 +249,16 @@ pub(super) fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource
         name.clone(),
         pick(FRONTENDS, 2),
         pick(BACKENDS, 3),
-        any::<(bool, bool)>(),
+        any::<bool>(),
         (
             proptest::sample::select(&FORWARDINGS[..]),
             any::<bool>(),
             any::<bool>(),
+            proptest::sample::select(&LABELS[..3]),
         ),
     )
-        .prop_map(|(name, frontends, behind, (hairpin, everywhere), kept)| {
-            let (forwarding, route, lockdown) = kept;
-            let rack: &[(&str, &str)] = if everywhere { &[] } else { &[("rack", "3")] };
+        .prop_map(|(name, frontends, behind, hairpin, kept)| {
+            let (forwarding, route, lockdown, selector) = kept;
             Resource::Service(weir_proto::model::Service {
                 hairpin,
                 forwarding,
@@ -242,7 +267,7 @@ pub(super) fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource
                     false => VipBinding::Address,
                 },
                 lockdown,
-                node_selector: labels(rack),
+                node_selector: labels(selector),
                 ..service(name, &frontends, &behind)
             })
         });
@@ -252,15 +277,15 @@ pub(super) fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource
         pick(BACKENDS, 3),
     )
         .prop_map(|(name, of, behind)| Resource::BackendSet(set(name, of, &behind)));
-    let nodes = (proptest::sample::select(NODES), any::<(bool, bool)>());
-    let nodes = nodes.prop_map(|(name, (racked, strict_arp))| {
-        let rack: &[(&str, &str)] = if racked { &[("rack", "3")] } else { &[] };
+    let labelled = proptest::sample::select(&LABELS[..]);
+    let nodes = (proptest::sample::select(NODES), labelled, any::<bool>());
+    let nodes = nodes.prop_map(|(name, pairs, strict_arp)| {
         Resource::Node(Node {
             strict_arp,
-            ..node(name, rack)
+            ..node(name, pairs)
         })
     });
-    (prop_oneof![4 => service, 3 => set, 1 => nodes], 0..5_u8).prop_map(|(resource, delete)| {
+    (prop_oneof![4 => service, 3 => set, 2 => nodes], 0..5_u8).prop_map(|(resource, delete)| {
         let reference = resource.reference();
         (reference, (delete != 0).then_some(resource))
     })
@@ -314,7 +339,7 @@ proptest! {
     #[test]
     fn deltas_lead_where_a_full_compilation_does(
         batches in proptest::collection::vec(
-            (proptest::collection::vec(operation(), 1..4), draining(), any::<bool>()),
+            (proptest::collection::vec(operation(), 1..4), draining(), any::<u8>()),
             1..40,
         )
     ) {
@@ -337,13 +362,13 @@ proptest! {
             };
             if let Ok(drains) = drains {
                 let change = desired.prepare_drains(drains);
-                desired.take(change, Revision(revision));
+                take(&mut desired, change, revision);
             }
             nodes.retain(|name, _| desired.view(name).is_some());
             let names: Vec<NodeName> = desired.views().keys().cloned().collect();
-            for name in names {
+            for (place, name) in names.into_iter().enumerate() {
                 let state = nodes.entry(name.clone()).or_default();
-                if heard {
+                if heard & (1 << place) != 0 {
                     let mut view = desired.view_mut(&name).expect("a view");
                     fold(state, view.catch_up(Some(state.digest())));
                     prop_assert_eq!(&*state, &view.look().state());
@@ -356,6 +381,7 @@ proptest! {
         prop_assert!(desired.draining(drained.collect(), DrainTerms::default(), 0).is_ok());
         let compiled = Desired::restore(all, desired.drains.clone(), &BTreeMap::new());
         prop_assert_eq!(&compiled.compiled, &desired.compiled);
+        prop_assert_eq!(compiled.views().groups(), desired.views().groups());
         let names: Vec<NodeName> = desired.views().keys().cloned().collect();
         for name in &names {
             let mut view = desired.view_mut(name).expect("a view");

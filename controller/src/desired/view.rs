@@ -4,7 +4,7 @@
 //! from node to node is each one's own. The digest is a sum, so the digest of a node is that of what is common and that of
 //! what it has beside it. A change is prepared, made durable by somebody else, and then taken: preparing changes nothing.
 
-mod common;
+mod alike;
 mod groups;
 mod history;
 mod own;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use weir_proto::digest::Digest;
 use weir_proto::model::{Generation, Item, ItemKey};
 
-use common::Common;
+use alike::Common;
 use groups::Groups;
 pub(crate) use groups::{GroupId, Views};
 use own::Own;
@@ -170,12 +170,14 @@ impl View<'_> {
     }
 
     fn delta(&self, base: Base, common: &Arc<Shared>) -> Content {
+        if self.keeps_some_of(common) {
+            return self.delta_alone(base, common);
+        }
         let (mut upserted, mut removed) = (Vec::new(), Vec::new());
         for key in self.own.keys_after(base.step) {
             match self.own.get(&key) {
                 // what is common says what became of it
                 _ if self.common.holds(&key) => {}
-                Some(_) if common.removes(&key) => return self.delta_alone(base, common),
                 Some(item) => upserted.push(item.clone()),
                 None if common.removes(&key) => {}
                 None => removed.push(key),
@@ -186,6 +188,13 @@ impl View<'_> {
             upserted,
             removed,
         }
+    }
+
+    /// Says whether the node has of its own what others let go, or what came and went meanwhile and it had all along.
+    fn keeps_some_of(&self, common: &Shared) -> bool {
+        // most changes let nothing go
+        let mut own = self.own.items();
+        !common.removed().is_empty() && own.any(|(key, _)| common.removes(key))
     }
 
     /// Makes a delta that nobody else gets: the node keeps what others let go.

@@ -56,13 +56,13 @@ enum Part {
 
 impl Chunks {
     /// Cuts up an update. Says also how often something was encoded for it that others are sent as well.
-    pub(super) fn new(update: Box<Update>, beside: Box<Beside>) -> (Self, u64) {
+    pub(super) fn new(update: Update, beside: Beside) -> (Self, u64) {
         let Update {
             generation,
             base,
             content,
             digest,
-        } = *update;
+        } = update;
         let Content {
             common,
             upserted,
@@ -83,7 +83,7 @@ impl Chunks {
             upserted: upserted.into_iter(),
             removed: removed.into_iter(),
             digest: digest.to_bytes().to_vec(),
-            beside: *beside,
+            beside,
             next: None,
             chunk: 0,
             done: false,

@@ -205,7 +205,7 @@ impl<R: Requests> Stream<R> {
     async fn tell(&mut self, node: &NodeName, outgoing: Option<Outgoing>) -> Result<(), End> {
         match outgoing {
             Some(Outgoing::Update { update, beside }) => {
-                let (chunks, encodings) = Chunks::new(update, beside);
+                let (chunks, encodings) = Chunks::new(*update, *beside);
                 self.cluster.metrics().encoded(encodings);
                 for chunk in chunks {
                     self.send(Frame::Update(chunk)).await?;
@@ -464,3 +464,6 @@ fn read_rejected(rejected: wire::Rejected) -> Result<Rejected, Status> {
         held,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use tonic_health::pb::health_client::HealthClient;
 use weir_proto::wire;
 use weir_proto::wire::node_reports_client::NodeReportsClient;
 
-use crate::rig::{Rig, web};
+use crate::rig::{Rig, service, web};
 
 pub(crate) async fn page(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
@@ -72,6 +72,78 @@ async fn metrics_count_what_was_done() {
         "# EOF",
     ] {
         assert!(page.lines().any(|one| one == line), "{line}\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_common_to_nodes_is_encoded_once_for_each_distinct_view() {
+    let rig = Rig::start().await;
+    let labelled = |name: &str, rack: &str| wire::Resource {
+        kind: Some(wire::resource::Kind::Node(wire::Node {
+            name: name.to_owned(),
+            labels: [("rack".to_owned(), rack.to_owned())].into(),
+            ..wire::Node::default()
+        })),
+        ..wire::Resource::default()
+    };
+    let names = ["a", "b", "c", "d", "e"];
+    let racks = ["3", "3", "3", "4", "4"];
+    let mut all: Vec<_> = names
+        .iter()
+        .zip(racks)
+        .map(|(name, rack)| labelled(name, rack))
+        .collect();
+    all.push(web("all", 1, &[1, 1]));
+    all.push(service(wire::Service {
+        name: "three".to_owned(),
+        frontends: vec![wire::Frontend {
+            address: "10.1.0.9".to_owned(),
+            port: 80,
+            protocol: wire::Protocol::Tcp.into(),
+            ..wire::Frontend::default()
+        }],
+        node_selector: [("rack".to_owned(), "3".to_owned())].into(),
+        ..wire::Service::default()
+    }));
+    rig.apply(all).await;
+    let mut agents = Vec::new();
+    for name in names {
+        let mut agent = rig.agent(name, None).await;
+        let snapshot = agent.update().await;
+        agent.converge(&snapshot).await;
+        rig.node(name, |node| {
+            node.converged_generation == snapshot.generation
+        })
+        .await;
+        agents.push(agent);
+    }
+    let encodings = async || {
+        let page = page(rig.running.admin_addr(), "/metrics").await;
+        let of = |name: &str| {
+            let line = page.lines().find_map(|line| line.strip_prefix(name));
+            line.expect("a line")
+                .trim()
+                .parse::<u64>()
+                .expect("a number")
+        };
+        let encodings = of("weir_controller_update_encodings_total ");
+        (encodings, of("weir_controller_views "))
+    };
+    assert_eq!(encodings().await, (2, 2), "snapshots");
+    for weight in 2..5 {
+        rig.apply(vec![web("all", 1, &[1, weight])]).await;
+        for agent in &mut agents {
+            let update = agent.update().await;
+            assert_eq!((update.upserted.len(), update.removed.len()), (1, 0));
+            agent.converge(&update).await;
+        }
+        for name in names {
+            rig.node(name, |node| {
+                node.converged_generation == node.wanted_generation
+            })
+            .await;
+        }
+        assert_eq!(encodings().await, (2 + 2 * u64::from(weight - 1), 2));
     }
 }
 

@@ -162,15 +162,19 @@ pub(crate) fn lag(node: &wire::NodeState, target: u64) -> Option<String> {
     })
 }
 
-/// Says that a node is not connected, and for how long; none when it is. `now` is in Unix milliseconds.
+/// Says that a node is not connected, for how long, and why; none when it is. `now` is in Unix milliseconds.
 pub(crate) fn absence(node: &wire::NodeState, now: u64) -> Option<String> {
     let (wanted, converged) = (node.wanted_generation, node.converged_generation);
     if is_unheard(node) {
         return Some(format!("{UNHEARD}; generation {wanted} waits for it"));
     }
     let silence = human(silence(node, now)?);
+    let why = match node.disconnection.as_str() {
+        "" => String::new(),
+        why => format!(" ({why})"),
+    };
     Some(format!(
-        "not connected for {silence}; converged on generation {converged} of {wanted}"
+        "not connected for {silence}{why}; converged on generation {converged} of {wanted}"
     ))
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_proto::digest::Digest;
 use weir_proto::model::{Generation, NodeName};
 
-use super::common::Common;
+use super::alike::Common;
 use super::history::{History, MOST_CHANGES};
 use super::own::Own;
 use super::prepare::Joining;

@@ -9,7 +9,7 @@ use weir_proto::digest::Digest;
 use weir_proto::model::{Generation, Item, ItemKey, NodeName};
 
 use super::super::compile::Part;
-use super::common::{Common, CommonChange};
+use super::alike::{Common, CommonChange};
 use super::groups::{Group, GroupId, Views};
 use super::own::{Held, Own, OwnChange};
 

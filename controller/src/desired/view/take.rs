@@ -36,19 +36,29 @@ impl Views {
             joining,
             seen,
         } = change;
-        for (name, _) in seen.iter().filter(|(_, seen)| seen.is_none()) {
+        let gone = seen.iter().filter(|(_, seen)| seen.is_none());
+        // most changes leave every node where it is
+        let mut regrouped = !joining.is_empty();
+        for (name, _) in gone {
             self.forget(name);
+            regrouped = true;
         }
         let (leaving, staying): (Vec<_>, Vec<_>) =
             transitions.into_iter().partition(|it| it.leaving.is_some());
-        let leaving = self.groups.leave(leaving, &staying);
+        regrouped |= !leaving.is_empty();
+        let leaving = match leaving.is_empty() {
+            true => Vec::new(),
+            false => self.groups.leave(leaving, &staying),
+        };
         for transition in staying {
             self.kept.remove(&transition.from);
-            self.groups.stay(transition);
+            regrouped |= self.groups.stay(transition);
         }
         let mut moves = Moves::new();
-        let merged = self.groups.merge(&mut moves);
-        self.groups.arrive(leaving, &merged, &mut moves);
+        if regrouped {
+            let merged = self.groups.merge(&mut moves);
+            self.groups.arrive(leaving, &merged, &mut moves);
+        }
 
         let mut keys: BTreeMap<NodeName, Vec<ItemKey>> = BTreeMap::new();
         for (name, change) in own {
@@ -82,7 +92,9 @@ impl Views {
                 own.generation = generation;
             }
         }
-        self.end_empty();
+        if regrouped {
+            self.end_empty();
+        }
     }
 
     fn forget(&mut self, name: &NodeName) {
@@ -160,12 +172,14 @@ impl Groups {
         all
     }
 
-    /// Changes what is common to those who stay.
-    fn stay(&mut self, transition: Transition) {
-        if let Some(group) = self.live.get_mut(&transition.from) {
-            group.common.take(transition.common);
-            group.signature = transition.signature;
-        }
+    /// Changes what is common to those who stay. Says whether the group has another signature now.
+    fn stay(&mut self, transition: Transition) -> bool {
+        let Some(group) = self.live.get_mut(&transition.from) else {
+            return false;
+        };
+        group.common.take(transition.common);
+        let before = std::mem::replace(&mut group.signature, transition.signature);
+        before != transition.signature
     }
 
     /// Makes one group of those that have the same signature now. Gives where the members of those that are no more went.

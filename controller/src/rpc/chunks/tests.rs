@@ -31,7 +31,7 @@ fn beside(traceparent: &str) -> Beside {
 
 /// Gives the chunks as who gets them reads them.
 fn sent(update: Update, beside: Beside) -> Vec<wire::Update> {
-    let (chunks, _) = Chunks::new(Box::new(update), Box::new(beside));
+    let (chunks, _) = Chunks::new(update, beside);
     chunks.map(|chunk| read(&chunk)).collect()
 }
 
@@ -96,7 +96,7 @@ fn what_nodes_are_sent_alike_is_encoded_by_the_first_and_sent_to_all() {
         let mut update = update(1, 0);
         update.generation = Generation(node);
         update.content.common = Some(Arc::clone(&alike));
-        let (chunks, encodings) = Chunks::new(Box::new(update), Box::new(beside("")));
+        let (chunks, encodings) = Chunks::new(update, beside(""));
         encoded.push(encodings);
         let chunks: Vec<_> = chunks.map(|chunk| read(&chunk)).collect();
         assert!(chunks.len() >= 2, "{} chunks", chunks.len());

@@ -30,11 +30,13 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         converged_generation: 6,
         connected: false,
         last_heard_unix_ms: 808_000,
+        disconnection: "did not read for 30 s".to_owned(),
         ..fine.clone()
     };
     let away = wire::NodeState {
         name: "node-c".to_owned(),
         converged_generation: 7,
+        disconnection: String::new(),
         ..behind.clone()
     };
     let unheard = wire::NodeState {
@@ -58,7 +60,7 @@ node-b   gone        7        7          6           12      0        0        0
 node-c   gone        7        7          7           12      0        0        0         3m12s ago
 node-d   unheard     24       -          -           5       0        0        0         -
 
-node-b: not connected for 3m12s; converged on generation 6 of 7
+node-b: not connected for 3m12s (did not read for 30 s); converged on generation 6 of 7
 node-c: not connected for 3m12s; converged on generation 7 of 7
 node-d: not heard from since the controller started; generation 24 waits for it
 "

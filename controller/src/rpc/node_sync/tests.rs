@@ -1,0 +1,126 @@
+use std::collections::VecDeque;
+
+use weir_proto::model::Resource;
+
+use super::*;
+use crate::admin::Metrics;
+use crate::cluster::WriteOptions;
+use crate::desired::Places;
+use crate::desired::samples::{node_name, service};
+use crate::store::memory::MemoryStore;
+
+/// An agent that says these, and then nothing more.
+struct Script(VecDeque<wire::SyncRequest>);
+
+impl Requests for Script {
+    async fn next(&mut self) -> Result<Option<wire::SyncRequest>, Status> {
+        match self.0.pop_front() {
+            Some(request) => Ok(Some(request)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn hello(node: &str) -> wire::SyncRequest {
+    wire::SyncRequest {
+        message: Some(Message::Hello(wire::Hello {
+            node: node.to_owned(),
+            ..wire::Hello::default()
+        })),
+    }
+}
+
+fn start() -> Cluster {
+    let store = MemoryStore::default();
+    let saved = store.saved();
+    Cluster::start(store, saved, Metrics::default()).0
+}
+
+async fn apply(cluster: &Cluster, weight: u32) {
+    let web = service("web", &["10.1.0.1:80"], &[&format!("10.0.0.1:80*{weight}")]);
+    let applied = cluster.apply(
+        vec![Resource::Service(web)],
+        Places::default(),
+        WriteOptions::default(),
+    );
+    applied.await.expect("written");
+}
+
+type Frames = mpsc::Receiver<Result<Frame, Status>>;
+
+fn serve(cluster: &Cluster, node: &str) -> (Frames, tokio::task::JoinHandle<Result<(), Status>>) {
+    let (answers, frames) = mpsc::channel(CHUNKS);
+    let stream = Stream {
+        cluster: cluster.clone(),
+        requests: Script([hello(node)].into()),
+        answers,
+        due: None,
+    };
+    (frames, tokio::spawn(stream.run()))
+}
+
+async fn disconnection(cluster: &Cluster, node: &str) -> String {
+    let statuses = cluster.statuses(vec![node_name(node)]).await;
+    let mut nodes = statuses.expect("statuses").nodes;
+    nodes.pop().expect("a node").disconnection
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_reads_nothing_is_cut_after_a_while_and_others_hear_at_once() {
+    let cluster = start();
+    apply(&cluster, 1).await;
+    let began = Instant::now();
+    let (unread, stalled) = serve(&cluster, "stalled");
+    let (mut frames, _other) = serve(&cluster, "other");
+    let first = frames.recv().await.expect("an update");
+    assert!(matches!(first, Ok(Frame::Update(_))));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let ended = stalled.await.expect("no panic").expect_err("it is cut");
+    assert_eq!(ended.message(), "this agent did not read for 30 s");
+    assert_eq!(began.elapsed(), PATIENCE);
+    assert_eq!(
+        disconnection(&cluster, "stalled").await,
+        "did not read for 30 s"
+    );
+    drop(unread);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_reads_and_never_answers_is_cut_as_well() {
+    let cluster = start();
+    apply(&cluster, 1).await;
+    let (mut frames, silent) = serve(&cluster, "silent");
+    assert!(matches!(frames.recv().await, Some(Ok(Frame::Update(_)))));
+    let ended = silent.await.expect("no panic").expect_err("it is cut");
+    assert_eq!(
+        ended.message(),
+        "this agent did not answer an update for 30 s"
+    );
+    assert_eq!(
+        disconnection(&cluster, "silent").await,
+        "did not answer an update for 30 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_has_nothing_to_answer_is_left_alone() {
+    let cluster = start();
+    let (frames, quiet) = serve(&cluster, "quiet");
+    let still = timeout(PATIENCE * 10, quiet).await;
+    assert!(still.is_err(), "it ended: {still:?}");
+    drop(frames);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_whose_answers_nobody_takes_has_closed_the_stream() {
+    let cluster = start();
+    let (frames, closing) = serve(&cluster, "closing");
+    let mut connected = cluster.nodes_changed();
+    connected.changed().await.expect("it says hello");
+    drop(frames);
+    assert!(closing.await.expect("no panic").is_ok());
+    assert_eq!(
+        disconnection(&cluster, "closing").await,
+        "the agent closed the stream"
+    );
+}
