@@ -60,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Undrain(args) => drain::undo(&to, &args).await,
         Command::Node(args) => node::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
+        Command::Pki(args) => pki::run(&args),
         Command::Version => print(&format!(
             "weirctl {} ({})\n",
             env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the words of its help.
 
 mod drain;
+mod pki;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
+pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show how far each node is, and what is in its way
     Status(StatusArgs),
+    /// Make certificates, for those who have no authority that does
+    Pki(PkiArgs),
     /// Show the version of weirctl
     Version,
 }

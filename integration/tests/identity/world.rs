@@ -48,7 +48,7 @@ impl World {
         let directory = Directory::new(dir.path().join("pki"), true);
         let (authority, made) = Authority::make(&domain("weir"), valid()).expect("an authority");
         directory.keep_authority(&made).expect("kept");
-        let names = ["127.0.0.1", "localhost"].map(HostName::parse);
+        let names = ["127.0.0.1", "localhost"].map(|name| HostName::parse(name).expect("a name"));
         let issued = authority.issue(&Identity::Controller, &names, valid());
         let issued = issued.expect("a certificate");
         let files = directory
