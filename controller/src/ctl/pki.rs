@@ -4,11 +4,11 @@ mod authority;
 mod directory;
 mod show;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use weir_proto::model::Identity;
-use weir_proto::tls::Files;
+use weir_proto::tls::{Certificate, Files};
 
 use super::args::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 use super::outcome::print;
@@ -73,8 +73,10 @@ fn issue(args: &IssueArgs) -> Result<()> {
             (Identity::Operator { role, name }, Vec::new())
         }
     };
-    let validity = Validity::days(SystemTime::now(), *days);
-    let issued = authority.issue(&who, &names, validity)?;
+    let now = SystemTime::now();
+    let issued = authority.issue(&who, &names, Validity::days(now, *days))?;
+    let says = Certificate::from_pem(issued.certificate.as_bytes())?;
+    let expires = UNIX_EPOCH + Duration::from_millis(says.expires_unix_ms);
     let files = directory.keep(&who, &issued)?;
     let called = match names.as_slice() {
         [] => String::new(),
@@ -86,7 +88,7 @@ fn issue(args: &IssueArgs) -> Result<()> {
     print(&format!(
         "{}: the certificate of {who}{called}, for {}; --tls-cert\n{}: its key; --tls-key\n{}: the authority; --tls-ca\n",
         files.certificate.display(),
-        human(DAY * *days),
+        human(expires.duration_since(now).unwrap_or_default()),
         files.key.display(),
         files.authority.display(),
     ))

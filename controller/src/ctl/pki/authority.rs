@@ -59,11 +59,6 @@ pub enum AuthorityError {
     /// It was not made here.
     #[error("the authority's certificate names no trust domain (spiffe://DOMAIN)")]
     Domain,
-    /// It would not be taken any more before its time is over.
-    #[error(
-        "the authority itself expires before that: ask for fewer --days, or make another authority"
-    )]
-    Outlives,
     /// A host's name has letters that none has.
     #[error("{0:?} is no name of a host")]
     Host(String),
@@ -165,7 +160,7 @@ impl Authority {
     }
 
     /// Makes a key and a certificate for somebody: of the controller a server's, by the names it is called by; of all others a
-    /// caller's.
+    /// caller's. It expires with the authority at the latest.
     pub fn issue(
         &self,
         who: &Identity,
@@ -175,9 +170,10 @@ impl Authority {
         let id = who.to_spiffe(&self.says.domain);
         let id = id.ok_or(AuthorityError::Anonymous)?;
         let last = UNIX_EPOCH + Duration::from_millis(self.says.expires_unix_ms);
-        if validity.ends > last {
-            return Err(AuthorityError::Outlives);
-        }
+        let validity = Validity {
+            ends: validity.ends.min(last),
+            ..validity
+        };
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
         let mut params = begin(&who.to_string(), validity);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
