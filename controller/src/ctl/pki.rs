@@ -18,6 +18,7 @@ pub use authority::{Authority, AuthorityError, HostName, Issued, Validity};
 pub use directory::{Directory, DirectoryError};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const SECOND: Duration = Duration::from_secs(1);
 /// By what a controller is called on its own machine.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
@@ -76,7 +77,8 @@ fn issue(args: &IssueArgs) -> Result<()> {
     let now = SystemTime::now();
     let issued = authority.issue(&who, &names, Validity::days(now, *days))?;
     let says = Certificate::from_pem(issued.certificate.as_bytes())?;
-    let expires = UNIX_EPOCH + Duration::from_millis(says.expires_unix_ms);
+    // a certificate counts in whole seconds
+    let expires = UNIX_EPOCH + Duration::from_millis(says.expires_unix_ms) + SECOND;
     let files = directory.keep(&who, &issued)?;
     let called = match names.as_slice() {
         [] => String::new(),

@@ -37,8 +37,8 @@ async fn a_certificate_that_is_not_in_order_is_refused_by_the_alert_that_says_wh
         ends: now + 3 * HOUR,
     };
     let admin = operator(Role::Admin);
-    // of the same name as the real one
-    let rogue = Root::new("weir");
+    // one of the same name as the real one, and one of another
+    let (rogue, stranger_root) = (Root::new("weir"), Root::new("rogue"));
     let server = Identity::Controller;
     for (what, who, issued, alert, words) in [
         (
@@ -61,6 +61,13 @@ async fn a_certificate_that_is_not_in_order_is_refused_by_the_alert_that_says_wh
             rogue.issue(&admin),
             AlertDescription::UnknownCA,
             "it refuses our certificate, that of admin/alice: no authority that the controller trusts has signed it",
+        ),
+        (
+            "of an authority that nobody knows",
+            &admin,
+            stranger_root.issue(&admin),
+            AlertDescription::UnknownCA,
+            "its certificate is refused: it is of trust domain weir, not rogue",
         ),
         (
             "of another trust domain, whose authority is trusted",
