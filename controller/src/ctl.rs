@@ -63,6 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Rollback(args) => history::roll_back(&to, &args).await,
         Command::Node(args) => node::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
+        Command::Pki(args) => pki::run(&args),
         Command::Version => print(&format!(
             "weirctl {} ({})\n",
             env!("CARGO_PKG_VERSION"),

@@ -3,7 +3,7 @@
 
 # Asked for: longer runs, where a group has one.
 long=''
-groups=(lint unit cluster grpc damage power nft kernel drift drain crash)
+groups=(lint unit cluster identity grpc damage power nft kernel drift drain crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
 privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
@@ -49,14 +49,16 @@ group_unit() {
   local built kind name directory executable
   built=$(executables test --workspace) || { fail unit "does not build"; return; }
   while IFS=$'\t' read -r kind name directory executable; do
-    # These two have groups of their own.
-    case $name in layers | cluster) continue ;; esac
+    # These have groups of their own.
+    case $name in layers | cluster | identity) continue ;; esac
     rust_tests "$kind" "$name" "$directory" "$executable"
   done <<<"$built"
   rust_tests doc documentation "$top" cargo test --workspace --doc
 }
 
 group_cluster() { one_test weir-integration cluster; }
+
+group_identity() { one_test weir-integration identity; }
 
 group_grpc() {
   need_grpcurl || { fail grpc "no grpcurl"; return; }

@@ -17,7 +17,7 @@ mod verify;
 mod words;
 
 pub use call::{BadFlag, Call, Flags};
-pub use certificate::{Certificate, CertificateError, authority_domain};
+pub use certificate::{AuthorityCertificate, Certificate, CertificateError};
 pub use connection::{Connection, Peer, Proof};
 pub use connector::{CallError, Connector};
 pub use files::{Files, Tls, TlsError};

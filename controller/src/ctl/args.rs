@@ -2,6 +2,7 @@
 
 mod drain;
 mod history;
+mod pki;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
+pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show how far each node is, and what is in its way
     Status(StatusArgs),
+    /// Make certificates, for those who have no authority that does
+    Pki(PkiArgs),
     /// Show the version of weirctl
     Version,
 }

@@ -4,6 +4,7 @@ mod apply;
 mod drains;
 mod fake;
 mod history;
+mod pki;
 mod show;
 mod waiting;
 
@@ -156,12 +157,20 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
     for (arguments, err) in [
         (
             &["--controller", "https://lb:7420", "get", "services"][..],
-            "error: invalid value 'https://lb:7420' for '--controller <URL>': weir speaks plain HTTP/2; \
-             write http://HOST:PORT\n\nFor more information, try '--help'.\n",
+            "error: --tls-cert: missing, and https:// wants it\n       \
+             --tls-key: missing, and https:// wants it\n       \
+             --tls-ca: missing, and https:// wants it\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["--controller", "http://lb:7420", "get", "services"],
+            "error: --controller http://lb:7420: it is reached over a network, and what is said there is \
+             neither encrypted nor authenticated: write https:// and give certificates, or say --insecure\n\n\
+             For more information, try '--help'.\n",
         ),
         (
             &["--controller", "lb:7420", "status"],
-            "error: invalid value 'lb:7420' for '--controller <URL>': write it like http://HOST:PORT\n\n\
+            "error: invalid value 'lb:7420' for '--controller <URL>': write it like https://HOST:PORT or \
+             http://HOST:PORT\n\n\
              For more information, try '--help'.\n",
         ),
         (
@@ -247,6 +256,10 @@ fn help_has_an_example_of_each_use() {
         ("node", include_str!("help/node.txt")),
         ("node release", include_str!("help/node-release.txt")),
         ("status", include_str!("help/status.txt")),
+        ("pki", include_str!("help/pki.txt")),
+        ("pki init", include_str!("help/pki-init.txt")),
+        ("pki issue", include_str!("help/pki-issue.txt")),
+        ("pki show", include_str!("help/pki-show.txt")),
         ("version", include_str!("help/version.txt")),
     ] {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();

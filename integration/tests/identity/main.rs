@@ -1,5 +1,11 @@
-//! Who may listen and speak: a controller over TCP and TLS in this process, and callers of every kind.
+//! Who may call and who may be called: a controller over TCP and TLS in this process, and others of every kind.
 
+mod callers;
+mod controllers;
+mod nodes;
+mod roles;
+mod rotation;
+mod stranger;
 mod world;
 
 use weir_proto::model::Role;
@@ -10,18 +16,13 @@ use world::World;
 async fn an_operator_and_an_agent_are_served_over_tls() {
     let world = World::start().await;
     let mut operator = world.operator(Role::Operator).await;
-    let applied = operator
-        .apply(world::service("web", "10.100.0.1", &["node-a"]))
-        .await;
-    applied.expect("applied");
-    let agent = world.agent("node-a").await;
-    let state = world
-        .until("node-a", |state| {
-            state.connected && state.converged_generation == state.wanted_generation
-        })
-        .await;
+    let applied = operator.apply(world::service("web", "10.100.0.1", &["node-a"]));
+    applied.await.expect("applied");
+    let agent = world.agent("node-a");
+    let state = world.until("node-a", world::caught_up).await;
     assert!(state.certificate_expires_unix_ms > 0, "{state:?}");
     assert!(state.wanted_items > 0, "{state:?}");
+    assert!(!agent.kernel.table().is_empty());
     agent.stop().await;
     let request = wire::ListRequest {
         kind: wire::Kind::Node.into(),
@@ -29,4 +30,5 @@ async fn an_operator_and_an_agent_are_served_over_tls() {
     };
     let listed = operator.list(request).await.expect("listed").into_inner();
     assert_eq!(listed.resources.len(), 1);
+    world.stop().await;
 }

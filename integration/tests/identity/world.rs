@@ -28,9 +28,17 @@ const DAYS: u32 = 7;
 
 pub(crate) type Operator = OperatorClient<Channel>;
 
+/// What an authority is to be able to sign again.
+pub(crate) struct Root {
+    pub(crate) authority: Authority,
+    pub(crate) made: Issued,
+}
+
 pub(crate) struct World {
     pub(crate) dir: TempDir,
-    pub(crate) authority: Authority,
+    pub(crate) root: Root,
+    /// Another authority that the controller trusts too, of another trust domain.
+    pub(crate) neighbour: Root,
     pub(crate) address: SocketAddr,
     controller: Running,
 }
@@ -42,23 +50,47 @@ pub(crate) struct Agent {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
+impl Root {
+    pub(crate) fn new(trust_domain: &str) -> Self {
+        let made = Authority::make(&domain(trust_domain), valid());
+        let (authority, made) = made.expect("an authority");
+        Self { authority, made }
+    }
+
+    /// Issues a certificate that is in order.
+    pub(crate) fn issue(&self, who: &Identity) -> Issued {
+        self.issue_for(who, valid())
+    }
+
+    pub(crate) fn issue_for(&self, who: &Identity, validity: Validity) -> Issued {
+        let names = match who {
+            Identity::Controller => vec![host("127.0.0.1"), host("localhost")],
+            _ => vec![],
+        };
+        let issued = self.authority.issue(who, &names, validity);
+        issued.expect("a certificate")
+    }
+}
+
 impl World {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let directory = Directory::new(dir.path().join("pki"), true);
-        let (authority, made) = Authority::make(&domain("weir"), valid()).expect("an authority");
-        directory.keep_authority(&made).expect("kept");
-        let names = ["127.0.0.1", "localhost"].map(HostName::parse);
-        let issued = authority.issue(&Identity::Controller, &names, valid());
-        let issued = issued.expect("a certificate");
-        let files = directory
+        let (root, neighbour) = (Root::new("weir"), Root::new("elsewhere"));
+        directory.keep_authority(&root.made).expect("kept");
+        let issued = root.issue(&Identity::Controller);
+        let mut files = directory
             .keep(&Identity::Controller, &issued)
             .expect("kept");
+        files.authority = dir.path().join("both.pem");
+        let both = root.made.certificate.clone() + &neighbour.made.certificate;
+        std::fs::write(&files.authority, both).expect("written");
         let controller = serve(&files, &dir.path().join("controller")).await;
         Self {
             address: controller.operator_addr(),
             dir,
-            authority,
+            root,
+            neighbour,
             controller,
         }
     }
@@ -76,23 +108,27 @@ impl World {
         format!("https://{}", self.address)
     }
 
-    pub(crate) fn issue(&self, who: &Identity) -> Issued {
-        self.authority
-            .issue(who, &[], valid())
-            .expect("a certificate")
-    }
-
     /// Issues a certificate that is in order, and keeps it where it belongs.
     pub(crate) fn files(&self, who: &Identity) -> Files {
-        let issued = self.issue(who);
-        self.directory().keep(who, &issued).expect("kept")
+        self.keep(who, &self.root.issue(who))
+    }
+
+    /// Keeps a certificate where it belongs.
+    pub(crate) fn keep(&self, who: &Identity, issued: &Issued) -> Files {
+        self.directory().keep(who, issued).expect("kept")
+    }
+
+    /// Connects by a certificate, in order or not.
+    pub(crate) async fn connect(&self, who: &Identity, issued: &Issued) -> Result<Channel, String> {
+        let tls = Tls::load(self.keep(who, issued), Part::Anybody).expect("files");
+        let connected = connector(&self.url(), tls).connect().await;
+        connected.map_err(|error| why(&error))
     }
 
     /// Calls as somebody.
     pub(crate) async fn channel(&self, who: &Identity) -> Channel {
-        let tls = Tls::load(self.files(who), Part::Anybody).expect("files");
-        let channel = connector(&self.url(), tls).connect().await;
-        channel.expect("connected")
+        let connected = self.connect(who, &self.root.issue(who)).await;
+        connected.expect("connected")
     }
 
     pub(crate) async fn operator(&self, role: Role) -> Operator {
@@ -100,8 +136,12 @@ impl World {
     }
 
     /// Starts an agent with a certificate of its own.
-    pub(crate) async fn agent(&self, name: &str) -> Agent {
-        let files = self.files(&node(name));
+    pub(crate) fn agent(&self, name: &str) -> Agent {
+        self.agent_by(name, self.files(&node(name)))
+    }
+
+    /// Starts an agent with a certificate that may come later.
+    pub(crate) fn agent_by(&self, name: &str, files: Files) -> Agent {
         let tls = Tls::new(files, Part::Node(node_name(name)));
         let settings = Settings {
             identity: weir_agent::session::Identity {
@@ -174,6 +214,25 @@ pub(crate) async fn serve(files: &Files, data_dir: &Path) -> Running {
 pub(crate) fn connector(url: &str, tls: Arc<Tls>) -> Connector {
     let endpoint = Endpoint::from_shared(url.to_owned()).expect("a url");
     Connector::new(endpoint.connect_timeout(PATIENCE), Some(tls))
+}
+
+/// Gives why a call failed: the innermost cause.
+pub(crate) fn why(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+pub(crate) fn host(text: &str) -> HostName {
+    HostName::parse(text).expect("a name")
+}
+
+pub(crate) fn caught_up(state: &NodeState) -> bool {
+    state.connected
+        && state.wanted_generation > 0
+        && state.converged_generation == state.wanted_generation
 }
 
 pub(crate) fn valid() -> Validity {

@@ -27,6 +27,11 @@ fn sled_is_known_to_the_room_of_durable_records_alone() {
 }
 
 #[test]
+fn tls_is_known_to_the_room_of_who_is_at_the_other_end_alone() {
+    holds(rules::tls);
+}
+
+#[test]
 fn netlink_is_known_to_the_linux_kernel_room_alone() {
     holds(rules::netlink);
 }

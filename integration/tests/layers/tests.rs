@@ -61,6 +61,26 @@ fn sled_outside_its_room_is_found() {
 }
 
 #[test]
+fn tls_outside_its_room_is_found() {
+    let broken = rules::tls(&tree(&[
+        ("agent/src/session.rs", "use tokio_rustls::TlsConnector;"),
+        (
+            "controller/src/rpc.rs",
+            "fn serve(config: rustls::ServerConfig) {",
+        ),
+        ("proto/src/tls/verify.rs", "use rustls::Error;"),
+        ("integration/tests/identity/main.rs", "use rustls::Error;"),
+    ]));
+    assert_eq!(
+        broken,
+        [
+            "agent/src/session.rs says tokio_rustls; only proto/src/tls.rs, proto/src/tls/ may",
+            "controller/src/rpc.rs says rustls; only proto/src/tls.rs, proto/src/tls/ may",
+        ]
+    );
+}
+
+#[test]
 fn netlink_outside_the_kernel_is_found() {
     let broken = rules::netlink(&tree(&[
         ("agent/src/kernel/linux/vip.rs", "use rtnetlink::Handle;"),

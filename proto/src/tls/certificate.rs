@@ -22,6 +22,15 @@ pub struct Certificate {
     pub expires_unix_ms: u64,
 }
 
+/// What an authority's certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityCertificate {
+    /// The names that it gives.
+    pub domain: TrustDomain,
+    /// Unix milliseconds until which it is valid.
+    pub expires_unix_ms: u64,
+}
+
 /// Why a certificate says nothing of use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
@@ -59,13 +68,18 @@ impl Certificate {
         let domain = TrustDomain::new(domain).map_err(|_| nobody())?;
         let identity = Identity::from_spiffe(uri, &domain).ok_or_else(nobody)?;
         let validity = parsed.validity();
-        let unix_ms = |seconds: i64| u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
         Ok(Self {
             domain,
             identity,
             begins_unix_ms: unix_ms(validity.not_before.timestamp()),
             expires_unix_ms: unix_ms(validity.not_after.timestamp()),
         })
+    }
+
+    /// Reads the first certificate of a PEM file. Nothing is verified.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, CertificateError> {
+        let der = CertificateDer::from_pem_slice(pem);
+        Self::read(&der.map_err(|_| CertificateError::Unreadable)?)
     }
 
     /// As [`Self::read`], of a trust domain.
@@ -81,15 +95,26 @@ impl Certificate {
     }
 }
 
-/// Gives the trust domain of an authority whose certificate is the first in a file: its one URI is `spiffe://DOMAIN`. None: it
-/// names none.
-pub fn authority_domain(pem: &[u8]) -> Option<TrustDomain> {
-    let der = CertificateDer::from_pem_slice(pem).ok()?;
-    let (_, parsed) = X509Certificate::from_der(&der).ok()?;
-    match uris(&parsed).as_slice() {
-        [uri] => TrustDomain::new(uri.strip_prefix(SCHEME)?).ok(),
-        _ => None,
+impl AuthorityCertificate {
+    /// Reads the first certificate of a PEM file; its one URI is `spiffe://DOMAIN`. None: it is no authority's that names its
+    /// trust domain.
+    pub fn from_pem(pem: &[u8]) -> Option<Self> {
+        let der = CertificateDer::from_pem_slice(pem).ok()?;
+        let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+        let uris = uris(&parsed);
+        let [uri] = uris.as_slice() else {
+            return None;
+        };
+        let expires = parsed.validity().not_after.timestamp();
+        Some(Self {
+            domain: TrustDomain::new(uri.strip_prefix(SCHEME)?).ok()?,
+            expires_unix_ms: unix_ms(expires),
+        })
     }
+}
+
+fn unix_ms(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000)
 }
 
 fn uris<'a>(certificate: &'a X509Certificate<'_>) -> Vec<&'a str> {

@@ -64,6 +64,16 @@ impl Controllers {
     }
 }
 
+/// Calls an authority unknown that has the name of one that is known, and another key.
+fn as_unknown(cause: Error) -> Error {
+    match cause {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            CertificateError::UnknownIssuer.into()
+        }
+        other => other,
+    }
+}
+
 fn other(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     CertificateError::Other(OtherError(Arc::new(cause))).into()
 }
@@ -84,7 +94,8 @@ impl ClientCertVerifier for Callers {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chains.verify_client_cert(own, chain, now)?;
+        let verified = self.chains.verify_client_cert(own, chain, now);
+        let verified = verified.map_err(as_unknown)?;
         Certificate::read_of(own, &self.domain).map_err(other)?;
         Ok(verified)
     }
@@ -125,7 +136,8 @@ impl ServerCertVerifier for Controllers {
     ) -> Result<ServerCertVerified, Error> {
         let verified = self
             .chains
-            .verify_server_cert(own, chain, name, ocsp, now)?;
+            .verify_server_cert(own, chain, name, ocsp, now)
+            .map_err(as_unknown)?;
         let who = Certificate::read_of(own, &self.domain).map_err(other)?;
         match who.identity {
             Identity::Controller => Ok(verified),

@@ -53,10 +53,7 @@ pub(super) fn of_refusal(cause: &io::Error, own: &Certificate, now_unix_ms: u64)
             AlertDescription::CertificateExpired => {
                 "by the controller's clock it has expired, or is not valid yet"
             }
-            // the latter where another authority has the same name
-            AlertDescription::UnknownCA | AlertDescription::DecryptError => {
-                "no authority that the controller trusts has signed it"
-            }
+            AlertDescription::UnknownCA => "no authority that the controller trusts has signed it",
             AlertDescription::UnsupportedCertificate => "it is a server's, not a caller's",
             AlertDescription::CertificateUnknown => {
                 "it names nobody of the controller's trust domain"
@@ -88,8 +85,7 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "it is not valid yet; is a clock wrong?".to_owned()
         }
-        // the second where another authority has the same name
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+        CertificateError::UnknownIssuer => {
             "no authority that is trusted here has signed it".to_owned()
         }
         CertificateError::NotValidForNameContext {
@@ -97,6 +93,10 @@ fn certificate(why: &CertificateError) -> String {
             presented,
         } => {
             let expected = expected.to_str();
+            let presented: Vec<&str> = presented.iter().filter_map(|name| host(name)).collect();
+            if presented.is_empty() {
+                return format!("it is for no host, so not for {expected}");
+            }
             format!("it is for {}, not for {expected}", presented.join(", "))
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
@@ -105,4 +105,12 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::Other(other) => other.0.to_string(),
         other => other.to_string(),
     }
+}
+
+/// Gives a host's name as it stands in a certificate: rustls has it as `DnsName("lb.example")` or `IpAddress(10.0.0.1)`.
+fn host(presented: &str) -> Option<&str> {
+    let name = presented
+        .strip_prefix("DnsName(")
+        .or_else(|| presented.strip_prefix("IpAddress("))?;
+    Some(name.strip_suffix(')')?.trim_matches('"'))
 }

@@ -1,7 +1,7 @@
 //! Makes keys and certificates, and signs them. Nothing here touches a file.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::string::Ia5String;
 use rcgen::{
@@ -10,6 +10,7 @@ use rcgen::{
 };
 use rcgen::{ExtendedKeyUsagePurpose, KeyIdMethod};
 use weir_proto::model::{Identity, TrustDomain};
+use weir_proto::tls::AuthorityCertificate;
 
 /// How far clocks may be apart that a new certificate is valid everywhere at once.
 const SKEW: Duration = Duration::from_secs(10 * 60);
@@ -19,7 +20,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    domain: TrustDomain,
+    says: AuthorityCertificate,
 }
 
 /// A certificate and its key, both PEM.
@@ -88,11 +89,34 @@ impl Validity {
     }
 }
 
+impl std::fmt::Display for HostName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dns(name) => f.write_str(name),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
 impl HostName {
-    /// Takes an address, or any other name.
-    pub fn parse(text: &str) -> Self {
-        text.parse()
-            .map_or_else(|_| Self::Dns(text.to_owned()), Self::Ip)
+    /// Takes an address, or a name of the DNS.
+    pub fn parse(text: &str) -> Result<Self, AuthorityError> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Ip(address));
+        }
+        let is_label = |label: &str| {
+            // RFC 1123 section 2.1
+            let letters = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            (1..=63).contains(&label.len())
+                && label.chars().all(letters)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.len() <= 253 && text.split('.').all(is_label) {
+            Ok(Self::Dns(text.to_owned()))
+        } else {
+            Err(AuthorityError::Host(text.to_owned()))
+        }
     }
 }
 
@@ -123,28 +147,33 @@ impl Authority {
         let key = KeyPair::from_pem(&kept.key).map_err(AuthorityError::Unreadable)?;
         let issuer = Issuer::from_ca_cert_pem(&kept.certificate, key);
         let issuer = issuer.map_err(AuthorityError::Unreadable)?;
-        let domain = weir_proto::tls::authority_domain(kept.certificate.as_bytes());
+        let says = AuthorityCertificate::from_pem(kept.certificate.as_bytes());
         Ok(Self {
             issuer,
-            domain: domain.ok_or(AuthorityError::Domain)?,
+            says: says.ok_or(AuthorityError::Domain)?,
         })
     }
 
     /// Gives the names it may give.
     pub fn domain(&self) -> &TrustDomain {
-        &self.domain
+        &self.says.domain
     }
 
     /// Makes a key and a certificate for somebody: of the controller a server's, by the names it is called by; of all others a
-    /// caller's.
+    /// caller's. It expires with the authority at the latest.
     pub fn issue(
         &self,
         who: &Identity,
         names: &[HostName],
         validity: Validity,
     ) -> Result<Issued, AuthorityError> {
-        let id = who.to_spiffe(&self.domain);
+        let id = who.to_spiffe(&self.says.domain);
         let id = id.ok_or(AuthorityError::Anonymous)?;
+        let last = UNIX_EPOCH + Duration::from_millis(self.says.expires_unix_ms);
+        let validity = Validity {
+            ends: validity.ends.min(last),
+            ..validity
+        };
         let key = KeyPair::generate().map_err(AuthorityError::Make)?;
         let mut params = begin(&who.to_string(), validity);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -75,6 +75,20 @@ impl Directory {
         self.of(&stem(who))
     }
 
+    /// Gives the files of all certificates, by name.
+    pub fn certificates(&self) -> Result<Vec<PathBuf>, DirectoryError> {
+        let unread = |cause| DirectoryError::Read(self.path.clone(), cause);
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(unread)? {
+            let path = entry.map_err(unread)?.path();
+            if path.extension().is_some_and(|extension| extension == "pem") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    }
+
     fn of(&self, stem: &str) -> Files {
         let file = |name: String| self.path.join(name);
         Files {
