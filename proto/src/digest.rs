@@ -4,18 +4,30 @@
 //! (a lost delta, a bug, a damaged journal), not attacks: the stream's peers are authenticated elsewhere.
 
 use std::fmt;
+use std::ops::{AddAssign, SubAssign};
 
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::convert::item_to_wire;
 use crate::model::Item;
+use crate::wire;
 
 /// The digest of a set of items; the default is that of the empty one.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Digest(u128);
 
 impl Digest {
+    /// Gives the digest of one item alone, as it was sent, whether it makes sense or not.
+    pub fn of_sent(item: &wire::Item) -> Self {
+        Self(xxh3_128(&item.encode_to_vec()))
+    }
+
+    /// Gives the digest of one item alone.
+    pub fn of(item: &Item) -> Self {
+        Self(hash(item))
+    }
+
     /// Adds an item that was not in the set.
     pub fn add(&mut self, item: &Item) {
         self.0 = self.0.wrapping_add(hash(item));
@@ -34,6 +46,20 @@ impl Digest {
     /// Takes its 16 bytes, big-endian.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
+    }
+}
+
+/// Adds a set that has nothing in common with this one.
+impl AddAssign for Digest {
+    fn add_assign(&mut self, other: Self) {
+        self.0 = self.0.wrapping_add(other.0);
+    }
+}
+
+/// Takes away a part of this set.
+impl SubAssign for Digest {
+    fn sub_assign(&mut self, other: Self) {
+        self.0 = self.0.wrapping_sub(other.0);
     }
 }
 
