@@ -24,7 +24,7 @@ use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
 use weir_proto::wire::sync_request::Message;
 
-use self::assembly::{Assembled, Assembly, AssemblyError};
+pub use self::assembly::{Assembled, Assembly, AssemblyError};
 use self::backoff::{Backoff, Ended, random};
 pub use self::connect::Connect;
 pub use self::contact::Contact;

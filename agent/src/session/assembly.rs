@@ -18,22 +18,23 @@ const LONGEST_CAUSE: usize = 300;
 
 /// The chunks of one update so far.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
+pub struct Assembly {
     chunks: Option<wire::Update>,
 }
 
 /// An update with all its chunks.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Assembled {
+pub struct Assembled {
     /// What it says.
-    pub(super) update: Update,
+    pub update: Update,
     /// The trace it belongs to.
-    pub(super) traceparent: String,
+    pub traceparent: String,
 }
 
 /// Why chunks make no update.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AssemblyError {
+#[allow(missing_docs)]
+pub enum AssemblyError {
     #[error("chunk {found} of generation {generation} came where chunk {wanted} should have been")]
     Order {
         generation: u64,
@@ -48,7 +49,7 @@ pub(super) enum AssemblyError {
 
 impl Assembly {
     /// Takes the next chunk; gives the update when it was the last. After an error it starts anew.
-    pub(super) fn take(&mut self, chunk: wire::Update) -> Result<Option<Assembled>, AssemblyError> {
+    pub fn take(&mut self, chunk: wire::Update) -> Result<Option<Assembled>, AssemblyError> {
         let begun = match self.chunks.take() {
             // chunk 0 always begins an update: the one before it was given up
             _ if chunk.chunk == 0 => chunk,
