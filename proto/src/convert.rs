@@ -25,8 +25,8 @@ pub use operator::{
     resource_to_wire, resources_from_wire,
 };
 pub use sync::{
-    Hello, capability_from_wire, capability_to_wire, digest_from_wire, failure_from_wire,
-    failure_to_wire, hello_from_wire, hello_to_wire,
+    Hello, capability_from_wire, capability_to_wire, digest_from_wire, digest_of_sent,
+    failure_from_wire, failure_to_wire, hello_from_wire, hello_to_wire,
 };
 
 use crate::model::{Frontend, Labels, Listener, Mark, Port, Protocol, Refused};

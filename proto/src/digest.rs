@@ -11,16 +11,15 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::convert::item_to_wire;
 use crate::model::Item;
-use crate::wire;
 
 /// The digest of a set of items; the default is that of the empty one.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Digest(u128);
 
 impl Digest {
-    /// Gives the digest of one item alone, as it was sent, whether it makes sense or not.
-    pub fn of_sent(item: &wire::Item) -> Self {
-        Self(xxh3_128(&item.encode_to_vec()))
+    /// Gives the digest of one item alone, as it was encoded, whether it makes sense or not.
+    pub fn of_encoded(item: &[u8]) -> Self {
+        Self(xxh3_128(item))
     }
 
     /// Gives the digest of one item alone.

@@ -1,10 +1,9 @@
 //! Puts the chunks of an update together. They count only when the last one is in.
 
 use weir_proto::convert::{
-    FieldError, FieldErrors, Problems, digest_from_wire, item_from_wire, item_key_from_wire,
-    key_of_item_from_wire,
+    FieldError, FieldErrors, Problems, digest_from_wire, digest_of_sent, item_from_wire,
+    item_key_from_wire, key_of_item_from_wire,
 };
-use weir_proto::digest::Digest;
 use weir_proto::model::{Generation, Item};
 use weir_proto::wire;
 
@@ -163,7 +162,7 @@ fn refuse(item: &wire::Item, why: &FieldErrors, path: &str) -> RefusedItem {
     };
     let causes: Vec<String> = errors.iter().enumerate().map(cause).collect();
     RefusedItem {
-        digest: Digest::of_sent(item),
+        digest: digest_of_sent(item),
         cause: shortened(&causes.join("; "), LONGEST_CAUSE),
         field: errors.first().map(field).unwrap_or_default(),
         version: VERSION.to_owned(),
@@ -173,6 +172,7 @@ fn refuse(item: &wire::Item, why: &FieldErrors, path: &str) -> RefusedItem {
 #[cfg(test)]
 mod tests {
     use weir_proto::convert::item_to_wire;
+    use weir_proto::digest::Digest;
 
     use super::*;
 
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             *refused,
             RefusedItem {
-                digest: Digest::of_sent(&item),
+                digest: digest_of_sent(&item),
                 cause: "70000 is not a weight (0-65535); forwarding: 9 is not a forwarding"
                     .to_owned(),
                 field: "weight".to_owned(),

@@ -7,6 +7,7 @@ use prost::Message;
 use weir_agent::journal::Remembered;
 use weir_agent::plan::{Change, Held, Keeping, Refusal, Taking, Update};
 use weir_agent::session::Assembly;
+use weir_proto::convert::digest_of_sent;
 use weir_proto::digest::Digest;
 use weir_proto::model::Generation;
 use weir_proto::wire;
@@ -168,7 +169,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let digest = |items: &[wire::Item]| {
         let mut digest = Digest::default();
         for item in items {
-            digest += Digest::of_sent(item);
+            digest += digest_of_sent(item);
         }
         digest.to_bytes().to_vec()
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use weir_proto::convert::digest_of_sent;
 use weir_proto::model::ItemKey;
 
 use super::*;
@@ -28,7 +29,7 @@ fn taken(last: u8, value: u8) -> Option<Item> {
 fn digest_of(items: &[wire::Item]) -> Digest {
     let mut digest = Digest::default();
     for item in items {
-        digest += Digest::of_sent(item);
+        digest += digest_of_sent(item);
     }
     digest
 }
@@ -138,7 +139,7 @@ async fn another_version_is_sent_again_what_the_one_before_refused() {
         ..Held::default()
     };
     let refused = |version: &str| RefusedItem {
-        digest: Digest::of_sent(&sent(2, 1)),
+        digest: digest_of_sent(&sent(2, 1)),
         cause: "binding: unknown".to_owned(),
         field: "binding".to_owned(),
         version: version.to_owned(),
