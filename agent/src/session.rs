@@ -145,12 +145,15 @@ pub fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
 impl StreamEnd {
     /// Gives how the attempt ended whose stream was there from `opened` on.
     fn of_attempt(&self, opened: Option<Instant>) -> Ended {
-        match (self, opened) {
+        let code = match self {
+            Self::Broken(status) => Some(status.code()),
+            _ => None,
+        };
+        match (code, opened) {
+            (Some(Code::ResourceExhausted), _) => Ended::Overloaded,
             (_, Some(opened)) => Ended::Stream(opened.elapsed()),
-            (Self::Broken(status), None) => match status.code() {
-                Code::ResourceExhausted | Code::Unavailable => Ended::Overloaded,
-                _ => Ended::Early,
-            },
+            // of a stream that was there it says only that the connection broke
+            (Some(Code::Unavailable), None) => Ended::Overloaded,
             (_, None) => Ended::Early,
         }
     }

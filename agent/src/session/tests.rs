@@ -351,9 +351,12 @@ fn a_controller_that_takes_no_more_is_told_from_one_that_is_not_there() {
         (StreamEnd::Closed, Ended::Early),
     ] {
         assert_eq!(end.of_attempt(None), ended);
-        let opened = end.of_attempt(Some(Instant::now()));
-        assert!(matches!(opened, Ended::Stream(_)), "{opened:?}");
     }
+    let opened = Some(Instant::now());
+    let enough = broken(Refusal::resource_exhausted("enough"));
+    assert_eq!(enough.of_attempt(opened), Ended::Overloaded);
+    let lost = broken(Refusal::unavailable("connection reset"));
+    assert!(matches!(lost.of_attempt(opened), Ended::Stream(_)));
 }
 
 fn services(numbers: std::ops::Range<u8>) -> Vec<Item> {
