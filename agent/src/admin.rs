@@ -1,4 +1,7 @@
-//! What the agent tells over HTTP: whether it lives, whether the kernel serves, and numbers.
+//! What the agent tells over HTTP: whether it lives, whether the kernel serves, and numbers; and by gRPC, on the same port,
+//! whether its state is too old.
+
+mod health;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,9 +14,14 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tonic_health::pb::health_server::SERVICE_NAME;
 use weir_proto::model::Degraded;
 
+pub use self::health::Staleness;
+use self::health::health;
 use crate::reconciler::{Counts, Status};
 use crate::session::Link;
 
@@ -26,15 +34,24 @@ pub struct Sources {
     pub link: watch::Receiver<Link>,
     /// Whether anything can be accepted.
     pub degraded: watch::Receiver<Option<Degraded>>,
+    /// When the state is too old.
+    pub staleness: Staleness,
 }
 
-/// Gives `/livez`, `/readyz` and `/metrics`.
-pub fn router(sources: Sources) -> Router {
-    Router::new()
+/// Serves `/livez`, `/readyz` and `/metrics` over HTTP/1.1 and HTTP/2, and `grpc.health.v1` over the latter.
+pub async fn serve(listener: TcpListener, sources: Sources) -> std::io::Result<()> {
+    let (health, keep) = health(sources.staleness.clone(), sources.link.clone());
+    let path = format!("/{}/{{method}}", SERVICE_NAME);
+    let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(sources)
+        .route_service(&path, health)
+        .with_state(sources);
+    tokio::select! {
+        served = axum::serve(listener, router) => served,
+        never = keep => match never {},
+    }
 }
 
 /// Ready is an agent whose kernel was brought to what its journal holds, and that can take what comes next; the controller
@@ -72,10 +89,12 @@ impl Collector for Sources {
             repaired,
         } = self.status.borrow().clone();
         let Link {
-            connected,
+            contact,
             accepted,
             hold,
+            refused,
         } = self.link.borrow().clone();
+        let age = contact.age(self.staleness.started, Instant::now());
         let Counts {
             passes,
             audits,
@@ -89,7 +108,7 @@ impl Collector for Sources {
             (
                 "weir_agent_connected",
                 "1 while the controller is connected",
-                u64::from(connected),
+                u64::from(contact.is_now()),
             ),
             (
                 "weir_agent_accepted_generation",
@@ -115,6 +134,17 @@ impl Collector for Sources {
                 "weir_agent_failed_items",
                 "Items the kernel does not hold as wanted",
                 report.count,
+            ),
+            (
+                "weir_agent_refused_items",
+                "Items of the accepted generation that make no sense to this version, and are not taken",
+                refused,
+            ),
+            (
+                "weir_state_age_seconds",
+                "Seconds since the controller was last heard, or since the start if it was not yet; 0 while it is \
+                 connected",
+                age.as_secs(),
             ),
         ] {
             let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -190,6 +220,10 @@ mod tests {
             status: watch::channel(status).1,
             link: watch::channel(link).1,
             degraded: watch::channel(None).1,
+            staleness: Staleness {
+                started: Instant::now(),
+                stale_after: None,
+            },
         }
     }
 
@@ -226,9 +260,10 @@ mod tests {
             repaired: [("backend", 7), ("vip", 2)].into(),
         };
         let link = Link {
-            connected: true,
+            contact: crate::session::Contact::Now,
             accepted: Generation(10),
             hold: None,
+            refused: 1,
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(sources(status, link)));
@@ -244,6 +279,8 @@ mod tests {
                 "weir_agent_degraded 0",
                 "weir_agent_held_back 0",
                 "weir_agent_failed_items 2",
+                "weir_agent_refused_items 1",
+                "weir_state_age_seconds 0",
                 "weir_agent_passes_total 3",
                 "weir_agent_audits_total 4",
                 "weir_agent_failed_passes_total 5",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 use weir_proto::disk::{self, DiskError};
 use weir_proto::machine;
@@ -18,14 +19,14 @@ use weir_proto::model::Node;
 use weir_proto::tls::{Call, Connector, Part, Tls};
 
 use self::waiting::{Waiting, may_pass};
-use crate::admin;
+use crate::admin::{self, Staleness};
 use crate::config::{Config, LoopbackEngine};
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
-use crate::session::{self, Connect, Identity, Link, Session};
+use crate::session::{self, Connect, Contact, Identity, Link, Session};
 
 pub use commands::{Said, once};
 
@@ -47,6 +48,8 @@ pub struct Settings<C> {
     pub admin_listen: Option<SocketAddr>,
     /// The time between two audits.
     pub audit_interval: Duration,
+    /// How old the state may be before gRPC health says so; none: any age.
+    pub stale_after: Option<Duration>,
 }
 
 /// Runs the agent on this machine's kernel until a signal says stop. The kernel is left serving.
@@ -61,6 +64,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         insecure = config.insecure,
         data_dir = %config.data_dir.display(),
         audit_interval_s = config.audit_interval,
+        stale_after_s = config.stale_after,
         loopback = ?config.loopback,
         "starting"
     );
@@ -111,6 +115,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         journal: journal_in(&config.data_dir),
         admin_listen: config.admin_listen,
         audit_interval: config.audit_interval(),
+        stale_after: config.stale_after(),
     };
     run(settings, kernel, signalled()).await
 }
@@ -127,7 +132,12 @@ pub async fn run<C: Connect, K: Kernel>(
         journal,
         admin_listen,
         audit_interval,
+        stale_after,
     } = settings;
+    let staleness = Staleness {
+        started: Instant::now(),
+        stale_after,
+    };
     tokio::pin!(stop);
     let opened = match open_journal(&journal).await {
         Err(error) if may_pass(&error) => {
@@ -136,6 +146,7 @@ pub async fn run<C: Connect, K: Kernel>(
                 identity: identity.clone(),
                 journal: &journal,
                 admin_listen,
+                staleness: staleness.clone(),
             };
             tokio::select! {
                 opened = waiting.until_opened(error) => opened?,
@@ -158,14 +169,16 @@ pub async fn run<C: Connect, K: Kernel>(
     let (asks, asked) = mpsc::channel(1);
     let reconciler = reconciler.asked(asked);
     let (link, link_watch) = watch::channel(Link {
-        connected: false,
+        contact: Contact::Never,
         accepted: keeping.accepted.generation,
         hold: keeping.hold.as_ref().map(|hold| hold.told.clone()),
+        refused: keeping.accepted.refused.count(),
     });
     let sources = admin::Sources {
         status: status.clone(),
         link: link_watch,
         degraded: journal.degraded(),
+        staleness,
     };
     let admin = match admin_listen {
         Some(address) => Some(serve_admin(address, sources).await?),
@@ -274,9 +287,8 @@ async fn serve_admin(
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
-    let router = admin::router(sources);
     Ok(tokio::spawn(async move {
-        if let Err(cause) = axum::serve(listener, router).await {
+        if let Err(cause) = admin::serve(listener, sources).await {
             error!(
                 error = &cause as &dyn std::error::Error,
                 "the admin pages are gone"

@@ -10,6 +10,9 @@ use weir_proto::tls::{Call, Flags};
 
 const DATA_DIR: &str = "/var/lib/weir/agent";
 
+/// A year: whoever waits longer than that means never.
+const LONGEST_STALE: u64 = 365 * 86_400;
+
 const TELLING: &str = "\
 Also in the environment:
   WEIR_LOG                     what is logged: error, warn, info (the default) or debug
@@ -187,7 +190,7 @@ pub struct Config {
         value_parser = address
     )]
     pub addresses: Vec<IpAddr>,
-    /// Where /livez, /readyz and /metrics are served [default: nowhere]
+    /// Where /livez, /readyz, /metrics and gRPC health are served [default: nowhere]
     #[arg(long, value_name = "ADDR:PORT", env = "WEIR_AGENT_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
     /// Seconds between two looks at everything the kernel holds
@@ -199,6 +202,15 @@ pub struct Config {
         value_parser = clap::value_parser!(u64).range(1..=3600)
     )]
     pub audit_interval: u64,
+    /// Seconds without the controller after which gRPC health says NOT_SERVING; 0: never. Traffic and /readyz go on
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "WEIR_AGENT_STALE_AFTER",
+        default_value = "300",
+        value_parser = clap::value_parser!(u64).range(..=LONGEST_STALE)
+    )]
+    pub stale_after: u64,
     /// What holds the set by which a backend reaches itself through a service
     #[arg(
         long,
@@ -231,6 +243,11 @@ impl Config {
                 Err(anyhow::anyhow!(lines.join("\n")))
             }
         }
+    }
+
+    /// Gives how old the state may be; none: any age.
+    pub fn stale_after(&self) -> Option<Duration> {
+        (self.stale_after > 0).then(|| Duration::from_secs(self.stale_after))
     }
 
     /// Gives the time between two audits.
@@ -290,6 +307,7 @@ mod tests {
         let config = cli.run.expect("a run");
         assert_eq!(config.controller, "http://127.0.0.1:7420");
         assert_eq!(config.audit_interval(), Duration::from_secs(10));
+        assert_eq!(config.stale_after(), Some(Duration::from_secs(300)));
         assert_eq!(config.loopback, LoopbackEngine::Auto);
         let (labels, call) = config.check().expect("labels");
         assert_eq!(call, Call::Plaintext);
@@ -356,6 +374,10 @@ mod tests {
                 "0 is not in 1..=3600",
             ),
             (
+                "--node a --data-dir d --stale-after 1y",
+                "invalid digit found in string",
+            ),
+            (
                 "--node a --data-dir d --loopback iptables",
                 "[possible values: auto, ipset, nftables]",
             ),
@@ -363,6 +385,8 @@ mod tests {
             let error = parse(line).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");
         }
+        let config = parse("--node a --data-dir d --stale-after 0").expect("parsed");
+        assert_eq!(config.run.expect("a run").stale_after(), None);
         let line = "--node a --data-dir d --label a?=1,b=x,c=! --controller http://10.0.0.1:7420 --tls-ca a";
         let config = parse(line).expect("parsed");
         let error = config.run.expect("a run").check().expect_err("bad");

@@ -2,7 +2,10 @@
 //! stream breaks.
 
 mod assembly;
+mod backoff;
 mod connect;
+mod contact;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,12 +13,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{Instrument, Span, error, info, info_span, warn};
-use weir_proto::convert::{
-    Hello, degraded_to_wire, failure_to_wire, hello_to_wire, hold_to_wire, progress_to_wire,
-    repair_to_wire,
-};
+use weir_proto::convert::{Hello, degraded_to_wire, hello_to_wire, hold_to_wire, repair_to_wire};
 use weir_proto::faults::{self, Bug, Injected, Point};
 use weir_proto::machine::draw;
 use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node, Repair};
@@ -24,33 +25,32 @@ use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
 use weir_proto::wire::sync_request::Message;
 
-use self::assembly::{Assembled, Assembly, AssemblyError};
+pub use self::assembly::{Assembled, Assembly, AssemblyError};
+use self::backoff::{Backoff, Ended, random};
 pub use self::connect::Connect;
+pub use self::contact::Contact;
+use self::messages::{accepted, converged, drains, request};
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::plan::{Held, Keeping, Refusal, Repairs, Taking, begun, shortened};
+use crate::plan::{Keeping, Refusal, Repairs, Taking, VERSION, begun, shortened};
 use crate::reconciler::{Accepted, Ask, Status};
 
-/// Waits between attempts to connect: the first short, since a controller's restart takes a second, the longest
-/// short enough that a fleet is back soon after a long outage.
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 /// A controller on the same continent answers within a few round trips.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A controller takes a node it does not know yet into its store before it answers.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A dead peer is found within two of these; a middlebox that drops idle flows waits minutes.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// One frame of HTTP/2, and what may be under way of a stream before it is read: a chunk of an update goes in one.
-const LARGEST_FRAME: u32 = 1 << 20;
 /// A chunk is at most 1 MiB (`node.proto`); its envelope is small.
 const LARGEST_MESSAGE: usize = 2 << 20;
+/// A chunk in one frame: fewer turns of the loop for a snapshot.
+const LARGEST_FRAME: u32 = 1 << 20;
+/// What the controller may send before it is read: one chunk and what comes behind it.
+const WINDOW: u32 = 2 << 20;
 /// Some ten bad fields: enough to see what is wrong, and small beside any limit of a message.
 const LONGEST_REASON: usize = 2_000;
 /// Messages to the controller that may wait: it reads them all the time, and a newer report replaces an older.
 const OUTGOING: usize = 16;
-/// How many drains are told of at most; the rest is only counted. A thousand are some 100 KiB on the wire.
-const MOST_DRAINS: usize = 1_000;
 /// How often a journal that failed is tried to be made anew. What keeps it from being written, a full disk say, takes
 /// somebody minutes to find.
 const MEND_EVERY: Duration = Duration::from_secs(5);
@@ -67,12 +67,14 @@ pub struct Identity {
 /// Whether there is a stream, and what was taken from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
-    /// Whether the controller is connected now.
-    pub connected: bool,
+    /// When the controller was last heard.
+    pub contact: Contact,
     /// The newest generation durably taken.
     pub accepted: Generation,
     /// What is held back.
     pub hold: Option<Hold>,
+    /// How many items of it are not taken.
+    pub refused: u64,
 }
 
 /// The session of one agent.
@@ -133,54 +135,71 @@ pub fn endpoint(url: &str) -> Result<Endpoint, tonic::transport::Error> {
     Ok(Endpoint::from_shared(url.to_owned())?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
-        .max_frame_size(LARGEST_FRAME)
-        .initial_stream_window_size(LARGEST_FRAME)
-        .initial_connection_window_size(LARGEST_FRAME)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true)
+        .max_frame_size(LARGEST_FRAME)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW))
+}
+
+impl StreamEnd {
+    /// Gives how the attempt ended whose stream was there from `opened` on.
+    fn of_attempt(&self, opened: Option<Instant>) -> Ended {
+        let code = match self {
+            Self::Broken(status) => Some(status.code()),
+            _ => None,
+        };
+        match (code, opened) {
+            (Some(Code::ResourceExhausted), _) => Ended::Overloaded,
+            (_, Some(opened)) => Ended::Stream(opened.elapsed()),
+            // of a stream that was there it says only that the connection broke
+            (Some(Code::Unavailable), None) => Ended::Overloaded,
+            (_, None) => Ended::Early,
+        }
+    }
 }
 
 impl<C: Connect> Session<C> {
     /// Runs for ever: connects, talks, and comes back. Stopping it at any point loses nothing.
     pub async fn run(mut self) {
-        let mut backoff = FIRST_BACKOFF;
+        let mut backoff = Backoff::default();
         loop {
-            let begun = Instant::now();
-            let end = self.stream().await;
-            self.link.send_replace(self.now(false));
+            let mut opened = None;
+            let end = self.stream(&mut opened).await;
+            let contact = self.link.borrow().contact;
+            self.link
+                .send_replace(self.now(contact.lost(Instant::now())));
             if matches!(end, StreamEnd::Mended) {
                 // what was refused meanwhile is asked for by another hello
                 continue;
             }
             self.mend().await;
-            // a controller that ends every stream at once is not to be asked without pause
-            if begun.elapsed() > LONGEST_BACKOFF {
-                backoff = FIRST_BACKOFF;
-            }
             if matches!(end, StreamEnd::Stopped) {
                 break;
             }
-            let wait = jittered(backoff);
+            let wait = backoff.wait(end.of_attempt(opened), draw());
             warn!(
                 error = &end as &dyn std::error::Error,
                 retry_in_ms = wait.as_millis() as u64,
                 "no stream; the node goes on with what it holds"
             );
             tokio::time::sleep(wait).await;
-            backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
 
-    fn now(&self, connected: bool) -> Link {
+    fn now(&self, contact: Contact) -> Link {
+        let accepted = &self.keeping.accepted;
         Link {
-            connected,
-            accepted: self.keeping.accepted.generation,
+            contact,
+            accepted: accepted.generation,
             hold: self.keeping.hold.as_ref().map(|hold| hold.told.clone()),
+            refused: accepted.refused.count(),
         }
     }
 
-    async fn stream(&mut self) -> StreamEnd {
+    /// Has one stream, from the attempt to its end. Notes when it was there.
+    async fn stream(&mut self, opened: &mut Option<Instant>) -> StreamEnd {
         if let Err(fault) = faults::reach(Point::StreamConnect).await {
             return fault.into();
         }
@@ -193,6 +212,12 @@ impl<C: Connect> Session<C> {
         let mut degraded = self.journal.degraded();
         // the channel is empty: there is room for the first messages
         let _ = outgoing.try_send(request(Message::Hello(self.hello())));
+        let held = &self.keeping.accepted;
+        if held.refused.count() > 0 {
+            // whoever is there now may never have heard of it
+            let again = accepted(held.generation, held);
+            let _ = outgoing.try_send(request(Message::Accepted(again)));
+        }
         let condition = self.condition();
         if condition != wire::Condition::default() {
             let _ = outgoing.try_send(request(Message::Condition(condition)));
@@ -205,7 +230,8 @@ impl<C: Connect> Session<C> {
             Ok(Err(status)) => return StreamEnd::Broken(Box::new(status)),
             Err(_) => return StreamEnd::Closed,
         };
-        self.link.send_replace(self.now(true));
+        *opened = Some(Instant::now());
+        self.link.send_replace(self.now(Contact::Now));
         info!(held = %self.keeping.accepted.generation, "connected to the controller");
         if let Err(fault) = faults::reach(Point::StreamHello).await {
             return fault.into();
@@ -305,12 +331,13 @@ impl<C: Connect> Session<C> {
     }
 
     fn hello(&self) -> wire::Hello {
-        let Held { generation, state } = &self.keeping.accepted;
+        let accepted = &self.keeping.accepted;
+        let generation = accepted.generation;
         let known = generation.0 > 0 && !self.keeping.unsure;
         hello_to_wire(&Hello {
             node: self.identity.node.clone(),
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            held: known.then(|| (*generation, state.digest())),
+            agent_version: VERSION.to_owned(),
+            held: known.then(|| (generation, accepted.told_digest())),
             capabilities: self.identity.capabilities.clone(),
         })
     }
@@ -327,16 +354,12 @@ impl<C: Connect> Session<C> {
             Ok(Some(assembled)) => Ok(assembled),
             Err(error) => Err(Refused::from(error)),
         };
-        let accepted = match assembled {
+        let taken = match assembled {
             Ok(assembled) => self.accept(assembled).await,
             Err(refused) => Err(refused),
         };
-        Some(request(match accepted {
-            Ok(generation) => Message::Accepted(wire::Accepted {
-                generation: generation.0,
-                refused: Vec::new(),
-                refused_count: 0,
-            }),
+        Some(request(match taken {
+            Ok(generation) => Message::Accepted(accepted(generation, &self.keeping.accepted)),
             Err(refused) => {
                 warn!(
                     generation,
@@ -388,8 +411,12 @@ impl<C: Connect> Session<C> {
         }
         let held_before = self.keeping.hold.is_some();
         self.keeping.apply(&taking);
-        self.link.send_replace(self.now(true));
+        self.link.send_replace(self.now(Contact::Now));
         let generation = self.keeping.accepted.generation;
+        if let Some((key, item)) = taking.refused.refused.first() {
+            let (first, count) = (key.to_string(), taking.refused.refused.len());
+            warn!(%generation, count, first, cause = item.cause, "items refused; their neighbours are taken");
+        }
         let Some(change) = taking.served else {
             if let (Some(hold), false) = (&self.keeping.hold, held_before) {
                 error!(%generation, cause = hold.told.cause, "held back until an operator releases it");
@@ -484,40 +511,9 @@ impl<C: Connect> Session<C> {
             cause: shortened(&chain(refused), LONGEST_REASON),
             items: Vec::new(),
             held_generation: self.keeping.accepted.generation.0,
-            held_digest: self.keeping.accepted.state.digest().to_bytes().to_vec(),
+            held_digest: self.keeping.accepted.told_digest().to_bytes().to_vec(),
         }
     }
-}
-
-fn request(message: wire::sync_request::Message) -> wire::SyncRequest {
-    wire::SyncRequest {
-        message: Some(message),
-    }
-}
-
-fn converged(status: &Status) -> wire::Converged {
-    wire::Converged {
-        generation: status.converged.0,
-        failures: status.report.failures.iter().map(failure_to_wire).collect(),
-        failure_count: status.report.count,
-    }
-}
-
-fn drains(drains: &[DrainProgress]) -> wire::Drains {
-    wire::Drains {
-        drains: drains
-            .iter()
-            .take(MOST_DRAINS)
-            .map(progress_to_wire)
-            .collect(),
-        count: drains.iter().filter(|drain| !drain.done).count() as u64,
-    }
-}
-
-/// Gives between half and all of a wait, so that a fleet does not come back in one instant.
-fn jittered(wait: Duration) -> Duration {
-    let half = wait / 2;
-    half + half.mul_f64((draw() % 1_000) as f64 / 1_000.0)
 }
 
 #[cfg(test)]

@@ -25,9 +25,28 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
+use weir_proto::wire;
 
 use args::{Cli, Command};
+use manifest::{File, Manifests};
 use outcome::print;
+
+/// Reads a file as `apply` does: its resources, or what is wrong with it, a line each, as `apply` tells it.
+pub fn read_manifest(text: &str) -> Result<Vec<wire::Resource>, Vec<String>> {
+    let file = File {
+        name: "file".to_owned(),
+        text: text.to_owned(),
+    };
+    match Manifests::read(&[file]) {
+        Ok(manifests) => Ok(manifests.resources()),
+        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+    }
+}
+
+/// Writes resources as `get -o yaml` does.
+pub fn write_manifest(resources: &[wire::Resource]) -> anyhow::Result<String> {
+    render::yaml(resources, false)
+}
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {

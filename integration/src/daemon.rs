@@ -73,10 +73,22 @@ impl Daemon {
         Ok(())
     }
 
+    /// Stops it in its tracks, or lets it go on.
+    pub fn pause(&self, paused: bool) -> Result<()> {
+        self.signal(match paused {
+            true => Signal::SIGSTOP,
+            false => Signal::SIGCONT,
+        })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(pid, signal).with_context(|| format!("sending {signal}"))
+    }
+
     /// Asks it to end with SIGTERM, and gives its status.
     pub fn terminate(mut self, deadline: Duration) -> Result<ExitStatus> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
-        kill(pid, Signal::SIGTERM).context("sending SIGTERM")?;
+        self.signal(Signal::SIGTERM)?;
         let what = format!("{} ends after SIGTERM", self.name);
         eventually(&what, deadline, || match self.child.try_wait()? {
             Some(status) => Ok(status),

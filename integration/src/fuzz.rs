@@ -9,11 +9,13 @@ mod conntrack;
 mod disk;
 mod ipset;
 mod ipvs;
+mod manifest;
 mod mutator;
 mod netlink;
 mod nftables;
 mod rtm;
 mod seeds;
+mod stream;
 mod wire;
 
 pub use mutator::Mutator;
@@ -61,6 +63,8 @@ pub const TARGETS: &[Target] = &[
     target("wire_resource", wire::resource, seeds::resources),
     target("wire_hello", wire::hello, seeds::hellos),
     target("wire_failure", wire::failure, seeds::failures),
+    target("node_stream", stream::stream, stream::seeds),
+    target("manifest", manifest::manifest, manifest::seeds),
     target("journal_records", disk::journal, seeds::journals),
     target("disk_envelope", disk::envelope, seeds::envelopes),
     target("disk_snapshot", disk::snapshot, seeds::snapshots),

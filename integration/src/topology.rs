@@ -1,10 +1,11 @@
 //! Nodes with pods on their bridges, joined by a fabric with a client on it; each a network namespace.
 //!
 //! ```text
-//!   client .9 ------- fabric 192.168.77.0/24, fd77::/64 ------- nodes .1, .2
+//!   client .9 ------- fabric 192.168.77.0/24, fd77::/64 ------- nodes .1, .2, ...
 //!   node-a br0 10.0.0.1/24, fd00::1/64          node-b br0 10.0.1.1/24, fd00:0:0:1::1/64
 //!     pod-x 10.0.0.11, fd00::11                   pod-z 10.0.1.11, fd00:0:0:1::11
 //!     pod-y 10.0.0.21, fd00::21
+//!   node-c, where there is one, is the next in each of these numbers, with pod-w 10.0.2.11
 //! ```
 //! Pods route through their node, nodes to each other's pods, the client to the virtual addresses through
 //! node-a. The nodes are as a node is before weir: `ip_forward` is left for the agent to turn on.
@@ -98,6 +99,16 @@ impl Topology {
         Topology::build(prefix, logs, &nodes)
     }
 
+    /// Builds that and node-c with pod-w.
+    pub fn three_nodes(prefix: &str, logs: &Path) -> Result<Topology> {
+        let nodes: [(&str, &[(&str, u8)]); 3] = [
+            ("node-a", &[("pod-x", 11), ("pod-y", 21)]),
+            ("node-b", &[("pod-z", 11)]),
+            ("node-c", &[("pod-w", 11)]),
+        ];
+        Topology::build(prefix, logs, &nodes)
+    }
+
     /// Builds node-a, node-b and node-c without any pod.
     pub fn three_hosts(prefix: &str, logs: &Path) -> Result<Topology> {
         let nodes = [("node-a", &[][..]), ("node-b", &[]), ("node-c", &[])];
@@ -158,6 +169,28 @@ impl Topology {
             _fabric: fabric,
         };
         topology.wait()
+    }
+
+    /// Lets the client reach a virtual address through another node than node-a.
+    pub fn send_through(&self, vip: Ipv4Addr, node: &str) -> Result<()> {
+        let via = self.node(node)?.fabric;
+        self.client.ip(&format!("route add {vip}/32 via {via}"))
+    }
+
+    /// Loses every packet between two nodes, silently, until [`Self::join`].
+    pub fn part(&self, node: &str, other: &str) -> Result<()> {
+        // what comes from an address without a way back is dropped on its way in (net/ipv4/fib_frontend.c,
+        // __fib_validate_source)
+        let other = self.node(other)?.fabric;
+        let netns = &self.node(node)?.netns;
+        netns.ip(&format!("route add blackhole {other}/32"))
+    }
+
+    /// Ends what [`Self::part`] began.
+    pub fn join(&self, node: &str, other: &str) -> Result<()> {
+        let other = self.node(other)?.fabric;
+        let netns = &self.node(node)?.netns;
+        netns.ip(&format!("route del blackhole {other}/32"))
     }
 
     /// Waits for every pod's server, all of which start side by side.

@@ -136,6 +136,14 @@ impl Weir {
         self.take_agent(node)?.kill()
     }
 
+    /// Stops a node's agent in its tracks, or lets it go on.
+    pub fn pause_agent(&self, node: &str, paused: bool) -> Result<()> {
+        let agent = self.agents.get(node);
+        agent
+            .with_context(|| format!("no agent on {node}"))?
+            .pause(paused)
+    }
+
     /// Asks a node's agent to end, and gives its status.
     pub fn terminate_agent(&mut self, node: &str) -> Result<ExitStatus> {
         self.take_agent(node)?.terminate(END)
@@ -211,6 +219,19 @@ impl Weir {
         let mut command = home.netns.command(program::ours("weirctl")?);
         command.args(["--controller", &self.url()]);
         Ok(command)
+    }
+
+    /// Runs the operator's command to the end and gives what it printed, whether it found all well, and said so, or not.
+    pub fn weirctl_says(&self, topology: &Topology, args: &[&str]) -> Result<(bool, String)> {
+        let mut command = self.weirctl_command(topology)?;
+        let output = command
+            .args(args)
+            .output()
+            .with_context(|| format!("running {}", program::told(&command)))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(words.is_empty(), "{}: {words}", program::told(&command));
+        Ok((output.status.success(), text))
     }
 
     /// Runs the operator's command to the end and gives what it printed.

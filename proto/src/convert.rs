@@ -17,14 +17,16 @@ pub use drain::{
     drain_terms_from_wire, drain_terms_to_wire, drain_to_wire, hold_from_wire, hold_to_wire,
     progress_from_wire, progress_to_wire, repair_from_wire, repair_to_wire,
 };
-pub use item::{item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire};
+pub use item::{
+    item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire, key_of_item_from_wire,
+};
 pub use operator::{
     kind_from_wire, kind_to_wire, reference_from_wire, reference_to_wire, resource_from_wire,
     resource_to_wire, resources_from_wire,
 };
 pub use sync::{
-    Hello, capability_from_wire, capability_to_wire, digest_from_wire, failure_from_wire,
-    failure_to_wire, hello_from_wire, hello_to_wire,
+    Hello, capability_from_wire, capability_to_wire, digest_from_wire, digest_of_sent,
+    failure_from_wire, failure_to_wire, hello_from_wire, hello_to_wire,
 };
 
 use crate::model::{Frontend, Labels, Listener, Mark, Port, Protocol, Refused};

@@ -4,7 +4,7 @@
 //! (a lost delta, a bug, a damaged journal), not attacks: the stream's peers are authenticated elsewhere.
 
 use std::fmt;
-use std::ops::{Add, Sub};
+use std::ops::{Add, AddAssign, Sub, SubAssign};
 
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
@@ -17,9 +17,14 @@ use crate::model::Item;
 pub struct Digest(u128);
 
 impl Digest {
-    /// Gives the digest of one thing that is known by its bytes, for sums of things that are no items.
-    pub fn of(bytes: &[u8]) -> Self {
+    /// Gives the digest of one thing alone by its bytes: of an item as it was encoded, whether it makes sense or not.
+    pub fn of_encoded(bytes: &[u8]) -> Self {
         Self(xxh3_128(bytes))
+    }
+
+    /// Gives the digest of one item alone.
+    pub fn of(item: &Item) -> Self {
+        Self(hash(item))
     }
 
     /// Adds an item that was not in the set.
@@ -58,6 +63,20 @@ impl Sub for Digest {
 
     fn sub(self, part: Self) -> Self {
         Self(self.0.wrapping_sub(part.0))
+    }
+}
+
+/// Adds a set that has nothing in common with this one.
+impl AddAssign for Digest {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// Takes away a part of this set.
+impl SubAssign for Digest {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
     }
 }
 

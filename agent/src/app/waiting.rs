@@ -10,7 +10,7 @@ use tracing::error;
 use weir_proto::disk::DiskError;
 
 use super::{boot, open_journal, serve_admin};
-use crate::admin;
+use crate::admin::{self, Staleness};
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::plan::Keeping;
 use crate::reconciler::Status;
@@ -25,6 +25,7 @@ pub(super) struct Waiting<'a, C> {
     pub(super) identity: Identity,
     pub(super) journal: &'a Path,
     pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) staleness: Staleness,
 }
 
 /// Says whether what keeps a journal from being opened may pass: the disk is full or read-only. Not so of one that is in use
@@ -64,6 +65,7 @@ impl<C: Connect> Waiting<'_, C> {
                 status: status.clone(),
                 link: link_watch,
                 degraded: journal.degraded(),
+                staleness: self.staleness,
             };
             tasks.0.push(serve_admin(address, sources).await?);
         }

@@ -13,6 +13,7 @@
 //! | `o` + object | nothing: the object is ours |
 //! | `s` + dotted name | the value the setting had before us |
 //! | `u` | nothing: what is remembered may be older than what was accepted last |
+//! | `x` + ItemKey | an item that is not taken: its digest as sent (16 bytes), the version that refused it and a NUL, and ItemFailure |
 //! | `r` | nothing: what was ours was released, and what hangs on `weir0` is not to be claimed |
 //!
 //! An object is `l` (the link), `s4` `s6` (a loopback set), `r4` `r6` (its rule), `d4` `d6` (a lockdown) or `i` + ItemKey.
@@ -22,13 +23,15 @@ use weir_proto::convert::{
     hold_from_wire, hold_to_wire, item_from_wire, item_key_from_wire, item_key_to_wire,
     item_to_wire,
 };
+use weir_proto::digest::Digest;
 use weir_proto::disk::Batch;
 use weir_proto::model::{Family, Generation, Item, ItemKey, OnDeadline};
 use weir_proto::wire;
 
 use super::{JournalError, Remembered};
 use crate::plan::{
-    Begun, Change, DrainId, Drained, Hold, HoldChange, Key, LedgerChange, Setting, Taking,
+    Begun, Change, DrainId, Drained, Hold, HoldChange, Key, LedgerChange, RefusedChange,
+    RefusedItem, Setting, Taking,
 };
 
 const GENERATION: &[u8] = b"g";
@@ -37,6 +40,8 @@ const HOLD: &[u8] = b"h";
 const HELD_CLUSTER: &[u8] = b"hc";
 /// Of the generation, the beginning and the deadline of a drain.
 const NUMBER: usize = size_of::<u64>();
+/// Of the digest of an item.
+const DIGEST: usize = 16;
 pub(super) const BOOT: &[u8] = b"b";
 const RELEASED: &[u8] = b"r";
 pub(super) const DOUBT: &[u8] = b"u";
@@ -59,6 +64,12 @@ pub(super) fn remember(
         Some((b'i', _)) => {
             let item = item(payload).map_err(bad)?;
             into.keeping.accepted.state.insert(item);
+        }
+        // in the order of records it comes behind all items that are held
+        Some((b'x', key)) => {
+            let key = item_key(key).map_err(bad)?;
+            let item = refused_item(payload).map_err(bad)?;
+            into.keeping.accepted.refuse(key, item);
         }
         Some((b'c', [])) => into.keeping.cluster = text(payload).map_err(bad)?,
         Some((b'h', [])) => {
@@ -125,16 +136,45 @@ pub(super) fn of_change(change: &Change) -> Batch {
     batch
 }
 
+fn of_refused(change: &RefusedChange, batch: &mut Batch) {
+    let RefusedChange { refused, gone } = change;
+    for key in gone {
+        batch.delete(refused_record(key));
+    }
+    for (key, item) in refused {
+        let RefusedItem {
+            digest,
+            cause,
+            field,
+            version,
+        } = item;
+        let failure = wire::ItemFailure {
+            // it stands in the key of the record
+            key: None,
+            errno: 0,
+            cause: cause.clone(),
+            field: field.clone(),
+        };
+        let mut payload = digest.to_bytes().to_vec();
+        payload.extend(version.as_bytes());
+        payload.push(0);
+        payload.extend(failure.encode_to_vec());
+        batch.put(refused_record(key), payload);
+    }
+}
+
 /// Writes what accepting or releasing does, with the drains that begin by it.
 pub(super) fn of_taking(taking: &Taking, begun: &[Begun]) -> Batch {
     let Taking {
         accepted,
+        refused,
         served: _,
         hold,
         cluster,
         sure,
     } = taking;
     let mut batch = accepted.as_ref().map(of_change).unwrap_or_default();
+    of_refused(refused, &mut batch);
     if *sure {
         batch.delete(DOUBT.to_vec());
     }
@@ -178,6 +218,15 @@ pub(super) fn of_remembered(remembered: &Remembered) -> Batch {
             upserted: keeping.accepted.state.items().values().cloned().collect(),
             removed: Vec::new(),
         }),
+        refused: RefusedChange {
+            refused: keeping
+                .accepted
+                .refused
+                .iter()
+                .map(|(key, item)| (*key, item.clone()))
+                .collect(),
+            gone: Vec::new(),
+        },
         served: None,
         hold: keeping
             .hold
@@ -313,6 +362,10 @@ fn item_record(key: &ItemKey) -> Vec<u8> {
     [b"i", item_key_to_wire(key).encode_to_vec().as_slice()].concat()
 }
 
+fn refused_record(key: &ItemKey) -> Vec<u8> {
+    [b"x", item_key_to_wire(key).encode_to_vec().as_slice()].concat()
+}
+
 fn kept_record(key: &ItemKey) -> Vec<u8> {
     [b"k", item_key_to_wire(key).encode_to_vec().as_slice()].concat()
 }
@@ -341,6 +394,23 @@ fn item(bytes: &[u8]) -> Result<Item, String> {
 fn item_key(bytes: &[u8]) -> Result<ItemKey, String> {
     let wire = wire::ItemKey::decode(bytes).map_err(|error| error.to_string())?;
     item_key_from_wire(&wire, "key").map_err(|error| error.to_string())
+}
+
+fn refused_item(bytes: &[u8]) -> Result<RefusedItem, String> {
+    let (digest, rest) = bytes
+        .split_first_chunk::<DIGEST>()
+        .ok_or("shorter than a digest")?;
+    let mut parts = rest.splitn(2, |byte| *byte == 0);
+    let (Some(version), Some(failure)) = (parts.next(), parts.next()) else {
+        return Err("no end of the version".to_owned());
+    };
+    let failure = wire::ItemFailure::decode(failure).map_err(|error| error.to_string())?;
+    Ok(RefusedItem {
+        digest: Digest::from_bytes(*digest),
+        cause: failure.cause,
+        field: failure.field,
+        version: text(version)?,
+    })
 }
 
 fn drain(name: &[u8], payload: &[u8]) -> Result<Begun, String> {

@@ -1,3 +1,4 @@
+use weir_proto::digest::Digest;
 use weir_proto::model::{
     BackendKey, Endpoint, Family, Frontend, Generation, Item, ItemKey, Listener, LoopbackEntry,
     NodeBackend, OnDeadline, Port, Protocol, Scheduler, SchedulerFlags, ServiceName, Vip,
@@ -5,7 +6,9 @@ use weir_proto::model::{
 };
 
 use super::*;
-use crate::plan::{Begun, Change, Drained, Held, Hold, Keeping, Key, Setting};
+use crate::plan::{
+    Begun, Change, Drained, Folded, Held, Hold, Keeping, Key, RefusedChange, RefusedItem, Setting,
+};
 
 /// One item of each kind, in both families.
 fn items() -> Vec<Item> {
@@ -41,6 +44,15 @@ fn items() -> Vec<Item> {
         }));
     }
     items
+}
+
+fn refused_item(version: &str) -> RefusedItem {
+    RefusedItem {
+        digest: Digest::from_bytes([7; 16]),
+        cause: "binding: 9 is none".to_owned(),
+        field: "binding".to_owned(),
+        version: version.to_owned(),
+    }
 }
 
 fn change(generation: u64, upserted: Vec<Item>, removed: &[Item]) -> Change {
@@ -217,12 +229,17 @@ fn everything() -> Remembered {
         .map(|item| (item.key(), Some(item)))
         .collect();
     kept.insert(ItemKey::StrictArp, None);
+    let mut accepted = Held {
+        generation: Generation(6),
+        state: [Item::StrictArp].into_iter().collect(),
+        ..Held::default()
+    };
+    for key in [ItemKey::StrictArp, items()[0].key()] {
+        accepted.refuse(key, refused_item("0.0.9"));
+    }
     Remembered {
         keeping: Keeping {
-            accepted: Held {
-                generation: Generation(6),
-                state: [Item::StrictArp].into_iter().collect(),
-            },
+            accepted,
             cluster: "one".to_owned(),
             hold: Some(Hold {
                 told: weir_proto::model::Hold {
@@ -342,4 +359,48 @@ async fn a_damaged_journal_is_made_anew_and_unsure_until_something_is_accepted()
     assert!(!remembered.keeping.unsure);
     let accepted = remembered.keeping.accepted.generation;
     assert_eq!(accepted, Generation(2));
+}
+
+#[tokio::test]
+async fn what_is_not_taken_is_remembered_until_it_is_corrected_and_by_whom_it_was_refused() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "boot").expect("open");
+    // one is held under the same key, and one is not
+    let [held, other] = [items()[0].clone(), items()[1].clone()];
+    let refused = RefusedChange {
+        refused: vec![
+            (held.key(), refused_item("0.0.9")),
+            (other.key(), refused_item("0.1.0")),
+        ],
+        gone: Vec::new(),
+    };
+    let mut expected = Held::default();
+    for (generation, upserted, refused) in [
+        (1, vec![held.clone()], RefusedChange::default()),
+        (2, vec![], refused),
+        (
+            3,
+            vec![other.clone()],
+            RefusedChange {
+                refused: Vec::new(),
+                gone: vec![other.key()],
+            },
+        ),
+    ] {
+        let folded = Folded {
+            change: change(generation, upserted, &[]),
+            refused,
+        };
+        expected.take(folded.clone());
+        let taking = Taking {
+            refused: folded.refused,
+            ..folded.change.into()
+        };
+        journal.accept(&taking, &[]).await.expect("accept");
+    }
+    drop(journal);
+    let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
+    assert_eq!(remembered.keeping.accepted, expected);
+    let left: Vec<&RefusedItem> = expected.refused.iter().map(|(_, item)| item).collect();
+    assert_eq!(left, [&refused_item("0.0.9")]);
 }

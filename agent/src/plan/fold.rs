@@ -1,19 +1,23 @@
 //! Takes an update into the state a node holds, or refuses it whole.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use weir_proto::digest::Digest;
 use weir_proto::faults::{Bug, planted};
 use weir_proto::model::{Generation, Item, ItemKey};
 use weir_proto::state::NodeState;
 
+use super::{RefusedChange, RefusedItem, RefusedItems};
+
 /// What the node has durably taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
     /// 0: nothing yet.
     pub generation: Generation,
-    /// What it must hold.
+    /// What it must hold, as far as it can be taken.
     pub state: NodeState,
+    /// What of that generation is not taken.
+    pub refused: RefusedItems,
 }
 
 /// A node's next state as the controller sends it, all its chunks together.
@@ -25,6 +29,8 @@ pub struct Update {
     pub base: Option<Generation>,
     /// New and changed items.
     pub upserted: Vec<Item>,
+    /// New and changed items that cannot be taken.
+    pub refused: Vec<(ItemKey, RefusedItem)>,
     /// What is no longer to be held.
     pub removed: Vec<ItemKey>,
     /// The digest of the state that results.
@@ -46,6 +52,15 @@ pub struct Change {
     pub removed: Vec<ItemKey>,
 }
 
+/// What an update does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// To what is held.
+    pub change: Change,
+    /// To what is not taken.
+    pub refused: RefusedChange,
+}
+
 /// Why an update is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
@@ -65,11 +80,12 @@ pub enum Refusal {
 
 /// Gives what an update changes in what is held; nothing, when it is held already. What is held stays
 /// as it is until [`Held::apply`].
-pub fn fold(held: &Held, update: Update) -> Result<Option<Change>, Refusal> {
+pub fn fold(held: &Held, update: Update) -> Result<Option<Folded>, Refusal> {
     let Update {
         generation,
         base,
         upserted,
+        refused,
         removed,
         digest: says,
         cluster: _,
@@ -82,66 +98,123 @@ pub fn fold(held: &Held, update: Update) -> Result<Option<Change>, Refusal> {
         });
     }
     if generation == held.generation {
-        return if says == held.state.digest() || planted(Bug::ConflictUnseen) {
+        return if says == held.digest() || planted(Bug::ConflictUnseen) {
             Ok(None)
         } else {
             Err(Refusal::Conflict(generation))
         };
     }
-    let removed = match base {
-        None => missing_from(&upserted, held),
-        Some(base) if base == held.generation => removed,
-        Some(base) => {
-            return Err(Refusal::Base {
-                base,
-                held: held.generation,
-            });
+    if let Some(base) = base.filter(|base| *base != held.generation) {
+        return Err(Refusal::Base {
+            base,
+            held: held.generation,
+        });
+    }
+    // of what is said twice the last word counts, and a removal is said before all else
+    let mut said: BTreeMap<ItemKey, Said> = BTreeMap::new();
+    said.extend(removed.into_iter().map(|key| (key, Said::Gone)));
+    let upserted = upserted.into_iter();
+    said.extend(upserted.map(|item| (item.key(), Said::Held(item))));
+    let refused = refused.into_iter();
+    said.extend(refused.map(|(key, item)| (key, Said::Refused(item))));
+    if base.is_none() && !planted(Bug::SnapshotKeepsRest) {
+        let refused = held.refused.iter().map(|(key, _)| key);
+        for key in held.state.items().keys().chain(refused) {
+            said.entry(*key).or_insert(Said::Gone);
         }
-    };
-    let change = Change {
-        generation,
-        upserted: upserted
-            .into_iter()
-            .filter(|item| held.state.get(&item.key()) != Some(item))
-            .collect(),
-        removed: removed
-            .into_iter()
-            .filter(|key| held.state.get(key).is_some())
-            .collect(),
-    };
-    let results = digest_after(held, &change);
+    }
+    let (folded, results) = compared(held, generation, said);
     if results == says || planted(Bug::DigestUnchecked) {
-        Ok(Some(change))
+        Ok(Some(folded))
     } else {
         Err(Refusal::Digest { results, says })
     }
 }
 
-/// Gives what a snapshot leaves out.
-fn missing_from(snapshot: &[Item], held: &Held) -> Vec<ItemKey> {
-    let keys: BTreeSet<ItemKey> = snapshot.iter().map(Item::key).collect();
-    let all = held.state.items().keys();
-    all.filter(|key| !keys.contains(key) && !planted(Bug::SnapshotKeepsRest))
-        .copied()
-        .collect()
+/// What is said of a key.
+enum Said {
+    Gone,
+    Held(Item),
+    Refused(RefusedItem),
 }
 
-/// Gives the digest a change leads to, without making it.
-fn digest_after(held: &Held, change: &Change) -> Digest {
-    let mut digest = held.state.digest();
-    let keys = change.upserted.iter().map(Item::key);
-    for key in keys.chain(change.removed.iter().copied()) {
-        if let Some(old) = held.state.get(&key) {
-            digest.remove(old);
+/// Gives what of all that is said is news, and the digest that it leads to.
+fn compared(
+    held: &Held,
+    generation: Generation,
+    said: BTreeMap<ItemKey, Said>,
+) -> (Folded, Digest) {
+    let mut folded = Folded {
+        change: Change {
+            generation,
+            ..Change::default()
+        },
+        refused: RefusedChange::default(),
+    };
+    let mut digest = held.digest();
+    for (key, said) in said {
+        let (item, refused) = (held.state.get(&key), held.refused.get(&key));
+        // of the two the refused one counts
+        match (item, refused) {
+            (_, Some(refused)) => digest -= refused.digest,
+            (Some(item), None) => digest.remove(item),
+            (None, None) => {}
         }
+        match &said {
+            Said::Gone => {}
+            Said::Held(item) => digest.add(item),
+            Said::Refused(refused) => digest += refused.digest,
+        }
+        match said {
+            Said::Refused(next) => {
+                if refused != Some(&next) {
+                    folded.refused.refused.push((key, next));
+                }
+                continue;
+            }
+            Said::Held(next) if item != Some(&next) => folded.change.upserted.push(next),
+            Said::Held(_) => {}
+            Said::Gone => folded.change.removed.extend(item.map(|_| key)),
+        }
+        folded.refused.gone.extend(refused.map(|_| key));
     }
-    for item in &change.upserted {
-        digest.add(item);
-    }
-    digest
+    (folded, digest)
 }
 
 impl Held {
+    /// Gives the digest of the generation as the controller has it.
+    pub fn digest(&self) -> Digest {
+        let mut digest = self.state.digest();
+        digest += self.refused.digest();
+        digest
+    }
+
+    /// Gives the digest to tell the controller: where another version refused something, that of what is held alone, so that
+    /// it is sent again.
+    pub fn told_digest(&self) -> Digest {
+        match self.refused.has_another_versions() {
+            true => self.state.digest(),
+            false => self.digest(),
+        }
+    }
+
+    /// Takes in what an update does.
+    pub fn take(&mut self, folded: Folded) {
+        let Folded { change, refused } = folded;
+        for key in &refused.gone {
+            self.refused.remove(key);
+        }
+        self.apply(change);
+        for (key, item) in refused.refused {
+            self.refuse(key, item);
+        }
+    }
+
+    /// Notes that an item is not taken. What is held under its key stays.
+    pub fn refuse(&mut self, key: ItemKey, item: RefusedItem) {
+        self.refused.put(key, item, self.state.get(&key));
+    }
+
     /// Takes a change in.
     pub fn apply(&mut self, change: Change) {
         let Change {

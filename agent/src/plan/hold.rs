@@ -11,7 +11,7 @@ use weir_proto::faults::{self, Bug};
 use weir_proto::model::{self, Generation, Item, ItemKey};
 use weir_proto::state::NodeState;
 
-use super::{Change, Held, Refusal, Update, fold};
+use super::{Change, Folded, Held, Refusal, RefusedChange, Update, fold};
 
 /// So many services may go at once whatever their share: a node with a handful of services is changed by hand.
 const MOST_DROPPED: u64 = 10;
@@ -48,6 +48,8 @@ pub struct Hold {
 pub struct Taking {
     /// What changes in what is accepted; none: a hold is released.
     pub accepted: Option<Change>,
+    /// What changes in what is not taken; nothing, unless something is accepted.
+    pub refused: RefusedChange,
     /// What changes in what is served; none: it is held back.
     pub served: Option<Change>,
     /// What becomes of the hold.
@@ -74,6 +76,7 @@ impl From<Change> for Taking {
     fn from(change: Change) -> Self {
         Self {
             accepted: Some(change.clone()),
+            refused: RefusedChange::default(),
             served: Some(change),
             hold: HoldChange::None,
             cluster: None,
@@ -118,12 +121,15 @@ impl Keeping {
             (cluster, _) => cluster.to_owned(),
         };
         let confirmed = update.allow_mass_delete;
-        let change = match fold(&self.accepted, update)? {
-            Some(change) => change,
+        let Folded { change, refused } = match fold(&self.accepted, update)? {
+            Some(folded) => folded,
             // what was left is what is wanted: the doubt is over
-            None if self.unsure => Change {
-                generation: self.accepted.generation,
-                ..Change::default()
+            None if self.unsure => Folded {
+                change: Change {
+                    generation: self.accepted.generation,
+                    ..Change::default()
+                },
+                refused: RefusedChange::default(),
             },
             None => return Ok(None),
         };
@@ -136,6 +142,7 @@ impl Keeping {
         let Some((dropped, served, cause)) = cause else {
             return Ok(Some(Taking {
                 accepted: Some(change),
+                refused,
                 served: Some(serving),
                 hold: over,
                 cluster: (of != self.cluster).then_some(of),
@@ -162,6 +169,7 @@ impl Keeping {
         };
         Ok(Some(Taking {
             accepted: Some(change),
+            refused,
             served: None,
             hold: HoldChange::Held(hold),
             cluster: None,
@@ -183,6 +191,7 @@ impl Keeping {
         let (served, over) = self.let_go(&nothing);
         Some(Taking {
             accepted: None,
+            refused: RefusedChange::default(),
             served: Some(served),
             hold: over,
             cluster: (hold.cluster != self.cluster).then(|| hold.cluster.clone()),
@@ -194,6 +203,7 @@ impl Keeping {
     pub fn apply(&mut self, taking: &Taking) {
         let Taking {
             accepted,
+            refused,
             served: _,
             hold,
             cluster,
@@ -201,7 +211,10 @@ impl Keeping {
         } = taking;
         self.unsure &= !sure;
         if let Some(change) = accepted {
-            self.accepted.apply(change.clone());
+            self.accepted.take(Folded {
+                change: change.clone(),
+                refused: refused.clone(),
+            });
         }
         match hold {
             HoldChange::None => {}

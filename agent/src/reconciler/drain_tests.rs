@@ -220,6 +220,7 @@ fn left_of_a_journal() -> (Held, [Item; 3]) {
     let held = Held {
         generation: Generation(1),
         state: left.into_iter().collect(),
+        ..Held::default()
     };
     (held, items)
 }
@@ -325,6 +326,7 @@ async fn a_drain_goes_on_after_a_restart() {
     remembered.keeping.accepted = Held {
         generation: Generation(2),
         state: left.into_iter().collect(),
+        ..Held::default()
     };
     let (reconciler, mut status) = Reconciler::new(kernel.clone(), journal, remembered);
     let mut drains = reconciler.drains();

@@ -1,44 +1,54 @@
 //! Puts the chunks of an update together. They count only when the last one is in.
 
 use weir_proto::convert::{
-    FieldErrors, Problems, digest_from_wire, item_from_wire, item_key_from_wire,
+    FieldError, FieldErrors, Problems, digest_from_wire, digest_of_sent, item_from_wire,
+    item_key_from_wire, key_of_item_from_wire,
 };
-use weir_proto::model::Generation;
+use weir_proto::model::{Generation, Item};
 use weir_proto::wire;
 
-use crate::plan::Update;
+use crate::plan::{RefusedItem, Update, VERSION, shortened};
+
+/// How many chunks wait for their last at most: of at most 1 MiB each they hold some two million backends, and a controller
+/// that never comes to an end does not take all memory.
+const MOST_CHUNKS: u32 = 256;
+/// The longest cause: a sentence or two. A thousand of them must fit a message.
+const LONGEST_CAUSE: usize = 300;
 
 /// The chunks of one update so far.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
+pub struct Assembly {
     chunks: Option<wire::Update>,
 }
 
 /// An update with all its chunks.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Assembled {
+pub struct Assembled {
     /// What it says.
-    pub(super) update: Update,
+    pub update: Update,
     /// The trace it belongs to.
-    pub(super) traceparent: String,
+    pub traceparent: String,
 }
 
 /// Why chunks make no update.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AssemblyError {
+#[allow(missing_docs)]
+pub enum AssemblyError {
     #[error("chunk {found} of generation {generation} came where chunk {wanted} should have been")]
     Order {
         generation: u64,
         found: u32,
         wanted: u32,
     },
+    #[error("generation {generation} comes in more than {MOST_CHUNKS} chunks")]
+    TooLarge { generation: u64 },
     #[error("the update cannot be read")]
     Fields(#[from] FieldErrors),
 }
 
 impl Assembly {
     /// Takes the next chunk; gives the update when it was the last. After an error it starts anew.
-    pub(super) fn take(&mut self, chunk: wire::Update) -> Result<Option<Assembled>, AssemblyError> {
+    pub fn take(&mut self, chunk: wire::Update) -> Result<Option<Assembled>, AssemblyError> {
         let begun = match self.chunks.take() {
             // chunk 0 always begins an update: the one before it was given up
             _ if chunk.chunk == 0 => chunk,
@@ -52,6 +62,11 @@ impl Assembly {
                 });
             }
         };
+        if begun.chunk >= MOST_CHUNKS {
+            return Err(AssemblyError::TooLarge {
+                generation: begun.generation,
+            });
+        }
         if begun.last {
             Ok(Some(read(begun)?))
         } else {
@@ -93,8 +108,19 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
     } = update;
     let mut problems = Problems::default();
     let mut items = Vec::with_capacity(upserted.len());
+    let mut refused = Vec::new();
     for (place, item) in upserted.iter().enumerate() {
-        items.extend(problems.absorb(item_from_wire(item, &format!("upserted[{place}]"))));
+        let path = format!("upserted[{place}]");
+        match item_from_wire(item, &path) {
+            Ok(item) => items.push(item),
+            Err(why) => match key_of_item_from_wire(item, &path) {
+                Ok(key) => refused.push((key, refuse(item, &why, &path))),
+                // what nobody can name can be neither told of nor removed later
+                Err(_) => {
+                    problems.absorb::<Item>(Err(why));
+                }
+            },
+        }
     }
     let mut keys = Vec::with_capacity(removed.len());
     for (place, key) in removed.iter().enumerate() {
@@ -107,6 +133,7 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
             generation: Generation(generation),
             base: (base_generation > 0).then_some(Generation(base_generation)),
             upserted: items,
+            refused,
             removed: keys,
             digest,
             cluster,
@@ -116,11 +143,36 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
     })
 }
 
+/// Says why an item is not taken.
+fn refuse(item: &wire::Item, why: &FieldErrors, path: &str) -> RefusedItem {
+    let FieldErrors(errors) = why;
+    // the path begins with the place in the message and the kind of item, and people know both
+    let field = |error: &FieldError| {
+        let within = error.path.strip_prefix(path).unwrap_or(&error.path);
+        let within = within.trim_start_matches('.');
+        within
+            .split_once('.')
+            .map_or("", |(_, field)| field)
+            .to_owned()
+    };
+    // the field of the first is told beside the cause
+    let cause = |(place, error): (usize, &FieldError)| match field(error) {
+        field if place == 0 || field.is_empty() => error.problem.to_string(),
+        field => format!("{field}: {}", error.problem),
+    };
+    let causes: Vec<String> = errors.iter().enumerate().map(cause).collect();
+    RefusedItem {
+        digest: digest_of_sent(item),
+        cause: shortened(&causes.join("; "), LONGEST_CAUSE),
+        field: errors.first().map(field).unwrap_or_default(),
+        version: VERSION.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use weir_proto::convert::item_to_wire;
     use weir_proto::digest::Digest;
-    use weir_proto::model::Item;
 
     use super::*;
 
@@ -179,6 +231,60 @@ mod tests {
         let assembled = assembly.take(chunk(8, 0, true, &[vip(2)]));
         let upserted = assembled.map(|whole| whole.map(|whole| whole.update.upserted));
         assert_eq!(upserted, Ok(Some(vec![vip(2)])));
+    }
+
+    #[test]
+    fn an_update_that_never_ends_is_refused() {
+        let mut assembly = Assembly::default();
+        for number in 0..MOST_CHUNKS {
+            assert_eq!(assembly.take(chunk(7, number, false, &[])), Ok(None));
+        }
+        assert_eq!(
+            assembly.take(chunk(7, MOST_CHUNKS, true, &[])),
+            Err(AssemblyError::TooLarge { generation: 7 })
+        );
+        assert_eq!(assembly.take(chunk(7, 0, false, &[])), Ok(None));
+    }
+
+    #[test]
+    fn an_item_that_cannot_be_is_told_by_every_bad_field() {
+        use weir_proto::wire::item::{Backend, Kind};
+        let mut update = chunk(7, 0, true, &[vip(1)]);
+        let frontend = wire::Frontend {
+            address: "10.1.0.1".to_owned(),
+            port: 80,
+            protocol: wire::Protocol::Tcp.into(),
+            ..wire::Frontend::default()
+        };
+        let backend = Backend {
+            frontend: Some(frontend),
+            address: "10.0.0.1".to_owned(),
+            port: 80,
+            weight: 70_000,
+            forwarding: 9,
+            ..Backend::default()
+        };
+        let item = wire::Item {
+            kind: Some(Kind::Backend(backend)),
+        };
+        update.upserted.push(item.clone());
+        let assembled = Assembly::default().take(update).expect("read");
+        let update = assembled.expect("whole").update;
+        assert_eq!(update.upserted, [vip(1)]);
+        let [(key, refused)] = &update.refused[..] else {
+            panic!("one is refused: {:?}", update.refused);
+        };
+        assert_eq!(key.to_string(), "backend 10.0.0.1:80 of 10.1.0.1:80 TCP");
+        assert_eq!(
+            *refused,
+            RefusedItem {
+                digest: digest_of_sent(&item),
+                cause: "70000 is not a weight (0-65535); forwarding: 9 is not a forwarding"
+                    .to_owned(),
+                field: "weight".to_owned(),
+                version: VERSION.to_owned(),
+            }
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status as Refusal, Streaming};
-use weir_proto::convert::{hello_from_wire, item_key_to_wire, item_to_wire};
+use weir_proto::convert::{hello_from_wire, item_key_to_wire, item_to_wire, progress_to_wire};
 use weir_proto::digest::Digest;
 use weir_proto::model::{Item, ItemFailure, Labels, NodeName};
 use weir_proto::state::NodeState;
@@ -14,6 +14,8 @@ use weir_proto::wire::sync_request::Message;
 
 use super::*;
 use crate::plan::{Change, Report};
+
+mod refused;
 
 /// Longer than anything here takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,10 +82,14 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Self {
+        Self::holding(Keeping::default()).await
+    }
+
+    /// One that comes up with what it held before.
+    async fn holding(keeping: Keeping) -> Self {
         let (streams, server, address) = controller(None).await;
         let dir = tempfile::tempdir().expect("dir");
-        let (journal, remembered) =
-            Journal::open(&dir.path().join("journal"), "boot").expect("journal");
+        let (journal, _) = Journal::open(&dir.path().join("journal"), "boot").expect("journal");
         let (sender, changes) = mpsc::channel(4);
         let (status, status_watch) = watch::channel(Status::default());
         let repairs = watch::Sender::default();
@@ -94,7 +100,7 @@ impl Rig {
             controller: endpoint(&format!("http://{address}")).expect("endpoint"),
             identity: identity(),
             journal,
-            keeping: remembered.keeping,
+            keeping,
             changes: sender,
             status: status_watch,
             drains: drains_watch,
@@ -204,9 +210,10 @@ async fn an_agent_says_who_it_is_and_takes_what_it_is_given() {
         }
     );
     let link = Link {
-        connected: true,
+        contact: Contact::Now,
         accepted: Generation(5),
         hold: None,
+        refused: 0,
     };
     rig.link.wait_for(|now| *now == link).await.expect("link");
 }
@@ -325,21 +332,31 @@ async fn after_a_lost_controller_the_agent_comes_back() {
     let (stream, _) = rig.stream().await;
     rig.server.abort();
     drop(stream);
-    let gone = |link: &Link| !link.connected;
+    let gone = |link: &Link| matches!(link.contact, Contact::Until(_));
     let waited = tokio::time::timeout(PATIENCE, rig.link.wait_for(gone)).await;
     waited.expect("in time").expect("link");
     assert!(rig.changes.try_recv().is_err(), "nothing is taken away");
 }
 
 #[test]
-fn a_wait_is_between_half_and_all_of_itself() {
-    for _ in 0..1_000 {
-        let wait = jittered(LONGEST_BACKOFF);
-        assert!(
-            wait >= LONGEST_BACKOFF / 2 && wait <= LONGEST_BACKOFF,
-            "{wait:?}"
-        );
+fn a_controller_that_takes_no_more_is_told_from_one_that_is_not_there() {
+    let broken = |status: Refusal| StreamEnd::Broken(Box::new(status));
+    for (end, ended) in [
+        (
+            broken(Refusal::resource_exhausted("enough")),
+            Ended::Overloaded,
+        ),
+        (broken(Refusal::unavailable("not now")), Ended::Overloaded),
+        (broken(Refusal::permission_denied("no")), Ended::Early),
+        (StreamEnd::Closed, Ended::Early),
+    ] {
+        assert_eq!(end.of_attempt(None), ended);
     }
+    let opened = Some(Instant::now());
+    let enough = broken(Refusal::resource_exhausted("enough"));
+    assert_eq!(enough.of_attempt(opened), Ended::Overloaded);
+    let lost = broken(Refusal::unavailable("connection reset"));
+    assert!(matches!(lost.of_attempt(opened), Ended::Stream(_)));
 }
 
 fn services(numbers: std::ops::Range<u8>) -> Vec<Item> {

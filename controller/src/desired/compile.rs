@@ -227,7 +227,7 @@ impl Version {
         let mut bytes = service.as_str().as_bytes().to_vec();
         // no name has a NUL
         bytes.extend([0, side]);
-        Digest::of(&bytes)
+        Digest::of_encoded(&bytes)
     }
 }
 

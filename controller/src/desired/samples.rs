@@ -163,7 +163,7 @@ impl Alone {
     /// A node that was left with a generation and a digest.
     pub(crate) fn left(items: &[Item], left: Option<(Generation, Digest)>) -> Self {
         let joining = Joining {
-            signature: Digest::of(b"alone"),
+            signature: Digest::of_encoded(b"alone"),
             common: Box::new(|| items.iter().collect()),
             own: Vec::new(),
         };

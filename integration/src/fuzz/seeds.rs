@@ -325,7 +325,7 @@ fn entry(address: &str) -> wire::item::LoopbackEntry {
     }
 }
 
-fn all_items() -> Vec<wire::Item> {
+pub(super) fn all_items() -> Vec<wire::Item> {
     use wire::item::{self, Kind};
     let mut items = Vec::new();
     for address in ["10.100.0.1", "fd00:100::1"] {

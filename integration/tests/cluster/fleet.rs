@@ -106,6 +106,7 @@ impl Fleet {
             journal: self.journal(node),
             admin_listen: None,
             audit_interval: PATIENCE,
+            stale_after: None,
         };
         let (stop, stopped) = oneshot::channel();
         let kernel = self.kernel(node).clone();

@@ -27,6 +27,13 @@ pub fn item_from_wire(item: &wire::Item, path: &str) -> Result<Item, FieldErrors
     problems.finish(item)
 }
 
+/// Reads the key alone of an item that stands at `path`, whatever else is wrong with the item.
+pub fn key_of_item_from_wire(item: &wire::Item, path: &str) -> Result<ItemKey, FieldErrors> {
+    let mut problems = Problems::default();
+    let key = read_key_of(item, path, &mut problems);
+    problems.finish(key)
+}
+
 /// Reads a key that stands at `path`.
 pub fn item_key_from_wire(key: &wire::ItemKey, path: &str) -> Result<ItemKey, FieldErrors> {
     let mut problems = Problems::default();
@@ -234,6 +241,53 @@ fn read_key(key: &wire::ItemKey, at: &str, problems: &mut Problems) -> Option<It
         Some(Kind::SyncDaemon(role)) => problems
             .take(format!("{at}.sync_daemon"), role_from_wire(*role))
             .map(ItemKey::SyncDaemon),
+        Some(Kind::NodeDrain(_)) => Some(ItemKey::NodeDrain),
+        None => {
+            problems.add(at, Refused::Missing);
+            None
+        }
+    }
+}
+
+fn read_key_of(item: &wire::Item, at: &str, problems: &mut Problems) -> Option<ItemKey> {
+    use wire::item::Kind;
+    match &item.kind {
+        Some(Kind::Vip(vip)) => {
+            let path = format!("{at}.vip.address");
+            let address = problems.take(path, address_from_wire(&vip.address))?;
+            Some(ItemKey::Vip(address))
+        }
+        Some(Kind::SilentVip(vip)) => {
+            let path = format!("{at}.silent_vip.address");
+            let address = problems.take(path, address_from_wire(&vip.address))?;
+            Some(ItemKey::SilentVip(address))
+        }
+        Some(Kind::TunnelEnd(end)) => {
+            read_end(end, &format!("{at}.tunnel_end"), problems).map(ItemKey::TunnelEnd)
+        }
+        Some(Kind::StrictArp(_)) => Some(ItemKey::StrictArp),
+        Some(Kind::ConnectionTimeouts(_)) => Some(ItemKey::ConnectionTimeouts),
+        Some(Kind::SyncDaemon(daemon)) => problems
+            .take(
+                format!("{at}.sync_daemon.role"),
+                role_from_wire(daemon.role),
+            )
+            .map(ItemKey::SyncDaemon),
+        Some(Kind::VirtualService(service)) => {
+            let at = format!("{at}.virtual_service");
+            read_frontend(service.frontend.as_ref(), &at, problems).map(ItemKey::VirtualService)
+        }
+        Some(Kind::Backend(backend)) => read_backend_key(
+            backend.frontend.as_ref(),
+            &backend.address,
+            backend.port,
+            &format!("{at}.backend"),
+            problems,
+        )
+        .map(ItemKey::Backend),
+        Some(Kind::LoopbackEntry(entry)) => {
+            read_entry(entry, &format!("{at}.loopback_entry"), problems).map(ItemKey::LoopbackEntry)
+        }
         Some(Kind::NodeDrain(_)) => Some(ItemKey::NodeDrain),
         None => {
             problems.add(at, Refused::Missing);

@@ -65,6 +65,7 @@ fn node() -> (Held, Ledger, Table) {
     let held = Held {
         generation: Generation(1),
         state: items.into_iter().collect(),
+        ..Held::default()
     };
     let ledger = Ledger::default();
     let kernel = wanted(&held.state, &ledger, &Scope::All);
@@ -192,6 +193,7 @@ fn udp_goes_at_once_and_so_does_a_backend_with_its_service() {
     let mut held = Held {
         generation: Generation(1),
         state: items.into_iter().collect(),
+        ..Held::default()
     };
     let mut drains = Drains::default();
     let tcp = [
@@ -216,6 +218,7 @@ fn a_backend_of_udp_that_an_operator_drains_is_done_with_at_once() {
         state: [service(Protocol::Udp, Drain::default()), udp(None)]
             .into_iter()
             .collect(),
+        ..Held::default()
     };
     let mut drains = Drains::default();
     change(

@@ -10,6 +10,7 @@ fn held(generation: u64, items: &[Item]) -> Held {
     Held {
         generation: Generation(generation),
         state: items.iter().cloned().collect(),
+        ..Held::default()
     }
 }
 
@@ -43,7 +44,8 @@ fn a_delta_on_what_is_held_is_taken() {
         digest: digest(&[vip(2), vip(3)]),
         ..delta(4, 3, &[vip(2), vip(3)], &[vip(1), vip(9)])
     };
-    let change = fold(&held, update).expect("taken").expect("a change");
+    let Folded { change, refused } = fold(&held, update).expect("taken").expect("a change");
+    assert_eq!(refused, RefusedChange::default());
     assert_eq!(
         change,
         Change {
@@ -63,10 +65,13 @@ fn a_snapshot_removes_what_it_leaves_out() {
     let change = fold(&held, snapshot(7, &[vip(2), vip(3)]));
     assert_eq!(
         change,
-        Ok(Some(Change {
-            generation: Generation(7),
-            upserted: vec![vip(3)],
-            removed: vec![vip(1).key()],
+        Ok(Some(Folded {
+            change: Change {
+                generation: Generation(7),
+                upserted: vec![vip(3)],
+                removed: vec![vip(1).key()],
+            },
+            refused: RefusedChange::default(),
         }))
     );
 }
@@ -138,13 +143,13 @@ proptest! {
                 digest: digest(next),
                 ..delta(step as u64 + 1, step as u64, next, &removed)
             };
-            let change = fold(&held, update).expect("taken").expect("a change");
-            held.apply(change);
+            let folded = fold(&held, update).expect("taken").expect("a change");
+            held.take(folded);
         }
         let mut other = Held::default();
         let last = states.last().expect("one");
-        let change = fold(&other, snapshot(states.len() as u64, last)).expect("taken").expect("a change");
-        other.apply(change);
+        let folded = fold(&other, snapshot(states.len() as u64, last)).expect("taken").expect("a change");
+        other.take(folded);
         prop_assert_eq!(held, other);
     }
 }

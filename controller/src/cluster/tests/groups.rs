@@ -308,7 +308,9 @@ async fn who_is_connected_is_counted_as_they_come_and_go() {
     let b = connect(&cluster, "b", None).await;
     assert_eq!(metrics.connected(), 2);
     drop(a);
-    let gone = cluster.said(node_name("b"), b.id, Said::Gone("gone".to_owned())).await;
+    let gone = cluster
+        .said(node_name("b"), b.id, Said::Gone("gone".to_owned()))
+        .await;
     assert_eq!(gone, Ok(()));
     status(&cluster, "b").await;
     assert_eq!(metrics.connected(), 1);

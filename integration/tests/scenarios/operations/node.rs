@@ -241,6 +241,7 @@ impl Node {
                 accepted: Held {
                     generation: Generation(1),
                     state: std::mem::take(&mut self.state),
+                    ..Held::default()
                 },
                 ..Keeping::default()
             },
