@@ -328,6 +328,7 @@ impl<K: Kernel> Reconciler<K> {
         let generation = self.held.generation;
         let all = scope == Scope::All;
         let rejected = self.kernel.rejected();
+        debug!(%generation, failures = found.count, ok = passed.is_ok(), "passed");
         self.status.send_if_modified(|status| {
             let before = (status.converged, status.settled, status.report.clone());
             let counts = &mut status.counts;
