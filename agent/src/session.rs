@@ -328,7 +328,7 @@ impl<C: Connect> Session<C> {
         };
         Some(request(match accepted {
             Ok(generation) => Message::Accepted(wire::Accepted {
-                generation: generation.0,
+                generation: generation.0 - u64::from(faults::planted(Bug::AckOtherGeneration)),
                 refused: Vec::new(),
                 refused_count: 0,
             }),

@@ -45,6 +45,10 @@ struct Seen {
     accepted: u64,
     /// It may not know what it accepted last.
     unsure: bool,
+    /// It may not know what it made in the kernel that there is now.
+    forgetful: bool,
+    /// It found what it must make, made by somebody else as far as it knows.
+    conflicts: bool,
     /// Keys whose next step may fail.
     faulty: BTreeSet<Key>,
 }
@@ -74,6 +78,8 @@ impl Judge {
             at: 0,
             accepted: 0,
             unsure: false,
+            forgetful: false,
+            conflicts: false,
             faulty: BTreeSet::new(),
         });
         Self(Arc::new(Mutex::new(Inside {
@@ -103,7 +109,22 @@ impl Judge {
 
     /// Notes that a node may have forgotten what it accepted.
     pub(crate) fn doubt(&self, node: usize) {
-        self.lock().nodes[node].unsure = true;
+        let seen = &mut self.lock().nodes[node];
+        (seen.unsure, seen.forgetful) = (true, true);
+    }
+
+    /// Notes that a node was booted: what is in its kernel now its agent makes.
+    pub(crate) fn booted(&self, node: usize) {
+        let seen = &mut self.lock().nodes[node];
+        (seen.forgetful, seen.conflicts) = (false, false);
+    }
+
+    /// Gives a node whose agent takes what it made itself for somebody else's, since it lost its journal: that is for a
+    /// person to end.
+    pub(crate) fn at_odds(&self) -> Option<usize> {
+        let inside = self.lock();
+        let mut nodes = inside.nodes.iter();
+        nodes.position(|seen| seen.forgetful && seen.conflicts)
     }
 
     /// Notes that the next steps on some keys may be refused.
@@ -230,8 +251,10 @@ impl Inside {
                 }
             }
             ("the journal was damaged: waiting for the controller", _) => {
-                self.nodes[node].unsure = true;
+                let seen = &mut self.nodes[node];
+                (seen.unsure, seen.forgetful) = (true, true);
             }
+            ("in conflict", _) => self.nodes[node].conflicts = true,
             ("passed", Some(generation)) if generation > 0 => {
                 let well = told.field("failures") == "0" && told.field("ok") == "true";
                 if well && !self.nodes[node].unsure {

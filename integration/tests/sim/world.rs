@@ -196,6 +196,11 @@ impl World<'_> {
                 self.heal();
                 healed.set(true);
             }
+            if let Some(node) = self.judge.at_odds().filter(|_| healed.get()) {
+                self.stop(node + 1);
+                self.boot(node);
+                self.start(node + 1);
+            }
             if !self.down[0] && !self.sim.is_host_running(CONTROLLER) {
                 // it ended, as one does whose store takes no write: whoever started it starts it again
                 self.sim.bounce(CONTROLLER);
@@ -283,6 +288,7 @@ impl World<'_> {
         self.kernels[node].tamper(|table| *table = Fake::new().table());
         put_foreign(&self.kernels[node]);
         self.hosts[node + 1].machine.reboot();
+        self.judge.booted(node);
     }
 
     fn join(&self, node: usize) {
