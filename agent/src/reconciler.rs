@@ -200,10 +200,21 @@ impl<K: Kernel> Reconciler<K> {
                             // it may have no connection: it is counted right behind the pass
                             pace.count_soon();
                         }
-                        span = self.take(accepted);
+                        let again = faults::planted(Bug::DoubleApply);
+                        let again = again.then(|| accepted.change.clone());
                         // what came meanwhile goes into the same pass
+                        let mut waiting = vec![accepted];
                         while let Ok(accepted) = changes.try_recv() {
+                            waiting.push(accepted);
+                        }
+                        if faults::planted(Bug::ReorderedDelta) {
+                            waiting.reverse();
+                        }
+                        for accepted in waiting {
                             span = self.take(accepted);
+                        }
+                        if let Some(again) = again {
+                            self.held.apply(again);
                         }
                     }
                     None => break,
@@ -328,6 +339,7 @@ impl<K: Kernel> Reconciler<K> {
         let generation = self.held.generation;
         let all = scope == Scope::All;
         let rejected = self.kernel.rejected();
+        debug!(%generation, failures = found.count, ok = passed.is_ok(), "passed");
         self.status.send_if_modified(|status| {
             let before = (status.converged, status.settled, status.report.clone());
             let counts = &mut status.counts;
@@ -364,21 +376,26 @@ impl<K: Kernel> Reconciler<K> {
         passed.is_ok()
     }
 
-    /// Notes that nothing is known of the items in `scope`.
+    /// Notes that nothing is known of the items in `scope`, nor of their guards.
     fn not_seen(&mut self, scope: &Scope, error: &PassError) {
         warn!(
             error = error as &dyn std::error::Error,
             "a pass came to nothing"
         );
         let problem = Problem::new(0, chain(error));
-        let items = self.held.state.items().keys().map(|key| Key::Item(*key));
+        let items = self.held.state.items();
         let within: Vec<Key> = match scope {
-            Scope::All => items.collect(),
+            Scope::All => {
+                let guards = items.values().flat_map(guards).map(Key::Guard);
+                let items = items.keys().map(|key| Key::Item(*key));
+                items.chain(guards).collect()
+            }
             // the units are few, the items may be many
             Scope::Units(_) => {
                 let wanted = wanted(&self.held.state, &self.ledger, scope);
                 let keys = wanted.into_keys();
-                keys.filter(|key| matches!(key, Key::Item(_))).collect()
+                keys.filter(|key| matches!(key, Key::Item(_) | Key::Guard(_)))
+                    .collect()
             }
         };
         for key in within {

@@ -26,7 +26,7 @@ use weir_proto::wire::node_sync_client::NodeSyncClient;
 use weir_proto::wire::sync_request::Message;
 
 pub use self::assembly::{Assembled, Assembly, AssemblyError};
-use self::backoff::{Backoff, Ended, random};
+use self::backoff::{Backoff, Ended};
 pub use self::connect::Connect;
 pub use self::contact::Contact;
 use self::messages::{accepted, converged, drains, request};
@@ -359,7 +359,11 @@ impl<C: Connect> Session<C> {
             Err(refused) => Err(refused),
         };
         Some(request(match taken {
-            Ok(generation) => Message::Accepted(accepted(generation, &self.keeping.accepted)),
+            Ok(generation) => {
+                let mut accepted = accepted(generation, &self.keeping.accepted);
+                accepted.generation -= u64::from(faults::planted(Bug::AckOtherGeneration));
+                Message::Accepted(accepted)
+            }
             Err(refused) => {
                 warn!(
                     generation,

@@ -1,6 +1,9 @@
 //! The composition root: the only place that names concrete types together. It starts the controller, inside
 //! a test as well as a program, and stops it.
 
+#[cfg(feature = "simulated")]
+pub mod parts;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -121,6 +121,18 @@ pub enum Bug {
     HoldIgnored,
     /// What is left of a damaged journal is taken for what was accepted last.
     DoubtIgnored,
+    /// What was accepted reaches the kernel in another order.
+    ReorderedDelta,
+    /// A change is applied once more after a newer one.
+    DoubleApply,
+    /// An update is acknowledged by the generation before its own.
+    AckOtherGeneration,
+    /// A controller that starts again counts the generations of its nodes from the beginning.
+    GenerationReset,
+    /// What a node that comes back says it holds is not heeded.
+    HelloIgnored,
+    /// A delta to what a node may never have got is taken on whatever it holds.
+    WrongBase,
 }
 
 /// A fault that was asked for.
@@ -195,7 +207,7 @@ impl Action {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::LostDelete,
         Self::AckBeforeJournal,
         Self::PruneOnPartialDump,
@@ -218,6 +230,12 @@ impl Bug {
         Self::OneCountEnough,
         Self::HoldIgnored,
         Self::DoubtIgnored,
+        Self::ReorderedDelta,
+        Self::DoubleApply,
+        Self::AckOtherGeneration,
+        Self::GenerationReset,
+        Self::HelloIgnored,
+        Self::WrongBase,
     ];
 
     /// Gives the name it is planted by.
@@ -245,6 +263,12 @@ impl Bug {
             Self::OneCountEnough => "one-count-enough",
             Self::HoldIgnored => "hold-ignored",
             Self::DoubtIgnored => "doubt-ignored",
+            Self::ReorderedDelta => "reordered-delta",
+            Self::DoubleApply => "double-apply",
+            Self::AckOtherGeneration => "ack-other-generation",
+            Self::GenerationReset => "generation-reset",
+            Self::HelloIgnored => "hello-ignored",
+            Self::WrongBase => "wrong-base",
         }
     }
 }

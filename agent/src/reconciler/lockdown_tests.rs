@@ -194,3 +194,19 @@ async fn what_somebody_else_does_to_a_lockdown_is_undone() {
     assert_eq!(rig.status().counts.repairs, 3);
     assert_eq!(kernel.table(), whole);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_audit_could_not_see_is_not_told_to_be_there_while_its_guards_are_not() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    let whole = kernel.table();
+    kernel.tamper(|table| {
+        table.remove(&locked());
+        table.remove(&opening(None));
+    });
+    kernel.fail_reads(1);
+    rig.until(|status| status.report.count > 0).await;
+    rig.until(|status| status.report.count == 0).await;
+    assert_eq!(kernel.table(), whole);
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 use weir_proto::convert::Hello;
+use weir_proto::faults::{self, Bug};
 use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
 use super::owner::{Owner, now_unix_ms};
@@ -66,8 +67,13 @@ impl<S: Store> Owner<S> {
         let id = SessionId(self.sessions);
         let (outbox, inbox) = mpsc::channel(OUTBOX);
         let entry = self.nodes.entry(name.clone()).or_default();
-        if let Some(mut view) = self.desired.view_mut(&name) {
-            entry.feed = Feed::hello(hello.held, &mut view).naming(!entry.named);
+        let known = entry.feed.newest() > Generation(0) && faults::planted(Bug::HelloIgnored);
+        if let (Some(mut view), false) = (self.desired.view_mut(&name), known) {
+            let held = match faults::planted(Bug::WrongBase) {
+                true => entry.feed.sent().or(hello.held),
+                false => hello.held,
+            };
+            entry.feed = Feed::hello(held, &mut view).naming(!entry.named);
         }
         let before = entry.progress.tally();
         entry.progress.hello(&hello, now_unix_ms());

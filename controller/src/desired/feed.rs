@@ -8,6 +8,7 @@
 //!   until the content is another.
 
 use weir_proto::digest::Digest;
+use weir_proto::faults::{Bug, planted};
 use weir_proto::model::Generation;
 
 use super::view::{CatchUp, Content, View, ViewMut};
@@ -64,7 +65,9 @@ impl Feed {
     /// Begins with what a node says it holds. Lifts the view's generation to that: a controller that lost
     /// its count takes it up again.
     pub(crate) fn hello(held: Option<(Generation, Digest)>, view: &mut ViewMut<'_>) -> Self {
-        view.raise(held.map_or(Generation(0), |(generation, _)| generation));
+        if !planted(Bug::GenerationReset) {
+            view.raise(held.map_or(Generation(0), |(generation, _)| generation));
+        }
         Self::holding(held)
     }
 
@@ -85,10 +88,15 @@ impl Feed {
         self.held
     }
 
+    /// Gives what was sent to the node last, or what it holds.
+    pub(crate) fn sent(&self) -> Option<(Generation, Digest)> {
+        self.in_flight.or(self.held)
+    }
+
     /// Gives the newest generation that was sent to the node, or that it holds.
     pub(crate) fn newest(&self) -> Generation {
-        let newest = self.in_flight.or(self.held);
-        newest.map_or(Generation(0), |(generation, _)| generation)
+        self.sent()
+            .map_or(Generation(0), |(generation, _)| generation)
     }
 
     /// Says whether the node holds what it must, by whatever generation it knows it, and goes on holding it: what is under
@@ -119,7 +127,9 @@ impl Feed {
         };
         // what it holds is not this update, so this is a later generation; and 0 would mean none
         let held = self.held.map_or(Generation(0), |(held, _)| held);
-        view.raise(held.next());
+        if !planted(Bug::GenerationReset) {
+            view.raise(held.next());
+        }
         let generation = view.look().generation();
         self.in_flight = Some((generation, digest));
         Some(Update {

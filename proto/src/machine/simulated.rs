@@ -18,6 +18,7 @@ pub struct Machine(Arc<Mutex<Inside>>);
 
 #[derive(Debug)]
 struct Inside {
+    name: String,
     lot: Lot,
     boots: u64,
     time: fn() -> u64,
@@ -26,8 +27,9 @@ struct Inside {
 
 impl Machine {
     /// Makes a machine whose chance comes from a seed. `time` gives the right time, in milliseconds since 1970.
-    pub fn new(seed: u64, time: fn() -> u64) -> Self {
+    pub fn new(name: impl Into<String>, seed: u64, time: fn() -> u64) -> Self {
         Self(Arc::new(Mutex::new(Inside {
+            name: name.into(),
             lot: Lot::new(seed),
             boots: 1,
             time,
@@ -73,14 +75,20 @@ pub(super) fn draw() -> Option<u64> {
 }
 
 pub(super) fn boot() -> Option<String> {
-    here(|inside| format!("boot-{}", inside.boots))
+    here(|inside| format!("{}-boot-{}", inside.name, inside.boots))
+}
+
+/// Gives the name of the machine that the caller runs on.
+pub fn name() -> Option<String> {
+    here(|inside| inside.name.clone())
 }
 
 /// Asks the machine that the caller runs on, if it is simulated.
 fn here<T>(ask: impl FnOnce(&mut Inside) -> T) -> Option<T> {
     let id = Handle::try_current().ok()?.id();
-    HERE.with_borrow(|here| {
+    let machine = HERE.with_borrow(|here| {
         let (_, machine) = here.iter().find(|(known, _)| *known == id)?;
-        Some(ask(&mut machine.lock()))
-    })
+        Some(machine.clone())
+    })?;
+    Some(ask(&mut machine.lock()))
 }

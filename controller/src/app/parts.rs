@@ -1,0 +1,40 @@
+//! A controller without its doors to the outside: connections are taken by somebody else, and there are no admin pages.
+
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
+
+use crate::admin::Metrics;
+use crate::cluster::Cluster;
+use crate::rpc;
+use crate::store::DiskStore;
+
+/// Serves operators and agents on connections as they come, out of the store in `data_dir`, until the store takes no write
+/// or no more connections come. Cut off at any point it has lost nothing that it acknowledged.
+pub async fn serve<I>(
+    incoming: impl Stream<Item = io::Result<I>>,
+    data_dir: PathBuf,
+) -> anyhow::Result<()>
+where
+    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let metrics = Metrics::register(&mut Registry::default());
+    let (store, saved) = DiskStore::open(data_dir).await?;
+    let (cluster, owner) = Cluster::start(store, saved, metrics);
+    let (stop, stopping) = watch::channel(false);
+    let served = tokio::select! {
+        served = rpc::serve(incoming, cluster, stopping) => served.context("the gRPC server failed"),
+        ended = owner => {
+            let ended = ended.context("the cluster's task failed")?;
+            ended.context("the store took no write")
+        }
+    };
+    drop(stop);
+    served
+}
