@@ -3,11 +3,11 @@
 
 # Asked for: longer runs, where a group has one.
 long=''
-groups=(lint unit cluster identity grpc damage power nft kernel drift drain crash)
+groups=(lint unit cluster identity grpc damage power nft kernel drift drain stream crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
 privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
-privileged+=(--test drift --test drain --test crash --test planted)
+privileged+=(--test drift --test drain --test stream --test crash --test planted)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
@@ -153,6 +153,8 @@ group_crash() {
 group_drift() { group_of_scenarios drift; }
 
 group_drain() { group_of_scenarios drain; }
+
+group_stream() { group_of_scenarios stream; }
 
 # Scenarios that are a group of their own. group_of_scenarios TARGET
 group_of_scenarios() {

@@ -177,20 +177,25 @@ impl Topology {
         self.client.ip(&format!("route add {vip}/32 via {via}"))
     }
 
-    /// Loses every packet between two nodes, silently, until [`Self::join`].
+    /// Loses every packet between two nodes themselves, until [`Self::join`]; pods are reached as before.
     pub fn part(&self, node: &str, other: &str) -> Result<()> {
-        // what comes from an address without a way back is dropped on its way in (net/ipv4/fib_frontend.c,
-        // __fib_validate_source)
-        let other = self.node(other)?.fabric;
-        let netns = &self.node(node)?.netns;
-        netns.ip(&format!("route add blackhole {other}/32"))
+        self.route_away(node, other, "add")
     }
 
     /// Ends what [`Self::part`] began.
     pub fn join(&self, node: &str, other: &str) -> Result<()> {
-        let other = self.node(other)?.fabric;
-        let netns = &self.node(node)?.netns;
-        netns.ip(&format!("route del blackhole {other}/32"))
+        self.route_away(node, other, "del")
+    }
+
+    /// On both of them: a route to nowhere stops no packet that comes from there (`net/ipv4/fib_frontend.c`,
+    /// `fib_validate_source`).
+    fn route_away(&self, node: &str, other: &str, what: &str) -> Result<()> {
+        for (node, other) in [(node, other), (other, node)] {
+            let to = self.node(other)?.fabric;
+            let netns = &self.node(node)?.netns;
+            netns.ip(&format!("route {what} blackhole {to}/32"))?;
+        }
+        Ok(())
     }
 
     /// Waits for every pod's server, all of which start side by side.

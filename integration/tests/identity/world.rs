@@ -144,6 +144,7 @@ impl World {
     pub(crate) fn agent_by(&self, name: &str, files: Files) -> Agent {
         let tls = Tls::new(files, Part::Node(node_name(name)));
         let settings = Settings {
+            stale_after: None,
             identity: weir_agent::session::Identity {
                 node: Node::new(node_name(name), Labels::default(), vec![]),
                 capabilities: vec![],

@@ -54,6 +54,8 @@ fn serve(cluster: &Cluster, node: &str) -> (Frames, tokio::task::JoinHandle<Resu
         cluster: cluster.clone(),
         requests: Script([hello(node)].into()),
         answers,
+        who: Identity::Anonymous,
+        expires_unix_ms: None,
         due: None,
     };
     (frames, tokio::spawn(stream.run()))
