@@ -202,6 +202,9 @@ async fn start(directory: &Path) -> Running {
         admin_listen: ([127, 0, 0, 1], 0).into(),
         data_dir: directory.to_owned(),
         insecure: false,
+        tls_cert: None,
+        tls_key: None,
+        tls_ca: None,
         log_format: LogFormat::Text,
     };
     app::start(config).await.expect("a controller")
