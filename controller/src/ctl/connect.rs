@@ -193,9 +193,11 @@ fn unconnected(url: &str, error: &tonic::transport::Error) -> anyhow::Error {
 /// Says why a call was not answered over a connection that was there.
 fn broken(url: &str, transport: &(dyn std::error::Error + 'static)) -> anyhow::Error {
     let cause = plain(transport);
+    // what TLS says to plaintext, and HTTP/1 to HTTP/2
     if url.starts_with("http://") && cause.contains("frame with invalid size") {
         return anyhow!(
-            "the controller at {url} does not speak plaintext: call it by https://, with --tls-cert, --tls-key and --tls-ca"
+            "cannot reach the controller at {url}: what listens there speaks no plaintext HTTP/2; where it has \
+             certificates, call it by https://, with --tls-cert, --tls-key and --tls-ca"
         );
     }
     unreachable(url, &cause)

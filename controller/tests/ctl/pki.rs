@@ -230,9 +230,9 @@ fn each_call_over_tls_is_answered_or_says_what_was_refused_and_why() {
     }
     let url = "https://localhost";
     assert_eq!(
-        world.call(url, "operator-bob", &["delete", "service", "web"]),
+        world.call(url, "operator-bob", &["node", "release", "node-a"]),
         refused(
-            "error: the controller says PERMISSION_DENIED: Delete needs role operator; the certificate is that of viewer/bob\n"
+            "error: the controller says PERMISSION_DENIED: ReleaseNode needs role admin; the certificate is that of viewer/bob\n"
         )
     );
     let files = |who: &str, why: &str| {
@@ -258,8 +258,8 @@ fn each_call_over_tls_is_answered_or_says_what_was_refused_and_why() {
     assert_eq!(
         world.call("http://localhost", "", &get),
         refused(
-            "error: the controller at URL does not speak plaintext: call it by https://, with --tls-cert, \
-             --tls-key and --tls-ca\n"
+            "error: cannot reach the controller at URL: what listens there speaks no plaintext HTTP/2; where it has \
+             certificates, call it by https://, with --tls-cert, --tls-key and --tls-ca\n"
         )
     );
 

@@ -74,7 +74,7 @@ async fn a_certificate_that_is_not_in_order_is_refused_by_the_alert_that_says_wh
             &admin,
             world.neighbour.issue(&admin),
             AlertDescription::CertificateUnknown,
-            "it refuses our certificate, that of admin/alice: it names nobody of the controller's trust domain",
+            "its certificate is refused: it is of trust domain weir, not elsewhere",
         ),
         (
             "a server's",

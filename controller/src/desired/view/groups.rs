@@ -145,6 +145,7 @@ impl Views {
     }
 
     /// Gives what each node must hold.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeName, View<'_>)> {
         let nodes = self.nodes.iter();
         nodes.filter_map(|(name, own)| Some((name, self.look(own)?)))

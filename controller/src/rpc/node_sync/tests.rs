@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use weir_proto::model::Resource;
+use weir_proto::model::{Identity, Resource};
 
 use super::*;
 use crate::admin::Metrics;
