@@ -206,9 +206,6 @@ async fn start(directory: &Path) -> Running {
         tls_key: None,
         tls_ca: None,
         log_format: LogFormat::Text,
-        tls_cert: None,
-        tls_key: None,
-        tls_ca: None,
     };
     app::start(config).await.expect("a controller")
 }

@@ -242,7 +242,10 @@ async fn a_node_gets_one_update_for_a_group() {
     assert_eq!(group.generation, Generation(alone.generation.0 + 8));
     let weight = backend("10.1.0.1:80", "10.0.0.1:80", 9);
     let common = group.content.common.as_deref();
-    assert_eq!(common.map(crate::desired::Shared::upserted), Some(&[weight][..]));
+    assert_eq!(
+        common.map(crate::desired::Shared::upserted),
+        Some(&[weight][..])
+    );
     assert_eq!(group.content.len(), 1);
     accept(&cluster, "a", &session, group.generation).await;
     nothing_is_sent(&cluster, &mut session).await;
