@@ -61,6 +61,7 @@ async fn metrics_count_what_was_done() {
     for line in [
         "weir_controller_revision 3",
         "weir_controller_services 1",
+        "weir_controller_store_commits_total ",
         "weir_controller_backends 2",
         "weir_controller_nodes 1",
         "weir_controller_nodes_connected 1",
