@@ -32,7 +32,8 @@ pub(super) struct Owner<S> {
     pub(super) nodes: BTreeMap<NodeName, NodeEntry>,
     pub(super) log: ChangeLog,
     pub(super) history: History,
-    /// What is true here and not durable yet: nothing but writes is served while there is any.
+    /// What is true here and not durable yet. While there is any nothing but writes is served; that a node knows this
+    /// cluster's name may wait for the end of the round, since nobody is told of it.
     pub(super) group: Group,
     pub(super) live: broadcast::Sender<Arc<Entry>>,
     /// Rings when the state of any node changes.

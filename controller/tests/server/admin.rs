@@ -73,6 +73,9 @@ async fn metrics_count_what_was_done() {
     ] {
         assert!(page.lines().any(|one| one == line), "{line}\n{page}");
     }
+    // as many as there were when the page was made: that a node knows the cluster's name may be on its way
+    let commits = "\nweir_controller_store_commits_total ";
+    assert!(page.contains(commits), "{page}");
 }
 
 #[tokio::test]

@@ -1,5 +1,4 @@
 use std::net::IpAddr;
-use std::sync::Mutex;
 
 use weir_proto::convert::FieldError;
 use weir_proto::model::Role;
@@ -196,67 +195,4 @@ async fn nodes_keep_their_addresses_and_drains_stay() {
     }
     let drains = cluster.drains().await.expect("drains").drains;
     assert_eq!(drains.len(), 1);
-}
-
-#[derive(Clone)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut lines = self.0.lock().expect("nobody panicked with it");
-        lines.extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn every_write_is_a_line_of_the_audit_and_what_changes_nothing_is_none() {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer({
-            let lines = Lines(Arc::clone(&lines));
-            move || lines.clone()
-        })
-        .with_ansi(false)
-        .without_time()
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let cluster = start(&MemoryStore::default());
-    let by_alice = |resources| cluster.apply(resources, Places::default(), options());
-    by_alice(vec![web(1)]).await.expect("written");
-    by_alice(vec![web(1)]).await.expect("written");
-    let dry = WriteOptions {
-        dry_run: true,
-        ..options()
-    };
-    let tried = cluster.apply(vec![web(2)], Places::default(), dry).await;
-    tried.expect("tried");
-    let many: Vec<Resource> = (10..30)
-        .map(|number| Resource::Node(node(&format!("n{number}"), &[])))
-        .collect();
-    by_alice(many).await.expect("written");
-    let target = vec![DrainTarget::Node(node_name("n10"))];
-    let drained = cluster.drain(target, DrainTerms::default(), alice());
-    drained.await.expect("drained");
-    roll_back(&cluster, 0).await.expect("it is known");
-    let lines = lines.lock().expect("nobody panicked with it");
-    let text = String::from_utf8(lines.clone()).expect("text");
-    let lines: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("INFO audit: "))
-        .collect();
-    let nodes: Vec<String> = (10..26).map(|number| format!("nodes[n{number}]")).collect();
-    let expected = [
-        r#"written who=admin/alice what=apply revision=1 named=["services[web]"] more=0"#
-            .to_owned(),
-        format!("written who=admin/alice what=apply revision=2 named={nodes:?} more=4"),
-        r#"written who=admin/alice what=drain revision=3 named=["nodes[n10]"] more=0"#.to_owned(),
-        r#"written who=admin/alice what=rollback to 0 revision=4 named=["services[web]"] more=0"#
-            .to_owned(),
-    ];
-    assert_eq!(lines, expected);
 }
