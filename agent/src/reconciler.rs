@@ -237,7 +237,12 @@ impl<K: Kernel> Reconciler<K> {
                     if now >= pace.next_audit {
                         self.due = Some(Scope::All);
                     } else if now >= pace.next_try {
-                        self.add_due(self.problems.keys().map(|key| key.unit()).collect());
+                        let mut units: BTreeSet<Unit> =
+                            self.problems.keys().map(|key| key.unit()).collect();
+                        if self.lacks_base() {
+                            units.insert(Unit::Base);
+                        }
+                        self.add_due(units);
                     }
                     if counts && self.due.is_none() && pace.is_to_count() {
                         self.count().await;

@@ -3,7 +3,7 @@
 
 # Asked for: longer runs, where a group has one.
 long=''
-groups=(lint unit cluster identity grpc damage power nft kernel drift drain stream crash)
+groups=(lint unit cluster identity sim grpc damage power nft kernel drift drain stream crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
 privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
@@ -41,6 +41,8 @@ group_lint() {
   check clippy cargo clippy --workspace --all-targets -- -D warnings
   check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
   check "clippy, faults" cargo clippy --workspace --all-targets --features weir-integration/faults -- -D warnings
+  check "clippy, simulation" cargo clippy -p weir-proto -p weir-integration --lib --test sim \
+    --features weir-integration/faults,weir-integration/simulated -- -D warnings
   check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native,qemu}
   one_test weir-integration layers
 }
@@ -59,6 +61,17 @@ group_unit() {
 group_cluster() { one_test weir-integration cluster; }
 
 group_identity() { one_test weir-integration identity; }
+
+# Built apart: tokio takes what it leaves to chance from a seed only with this flag.
+group_sim() {
+  local built kind name directory executable features=weir-integration/faults,weir-integration/simulated
+  local -x RUSTFLAGS="${RUSTFLAGS-} --cfg tokio_unstable" CARGO_TARGET_DIR
+  CARGO_TARGET_DIR=$(target_directory)/simulation
+  if [ -n "$long" ]; then local -x WEIR_SEEDS=20000; fi
+  built=$(executables test -p weir-integration --test sim --features "$features") || { fail sim "does not build"; return; }
+  IFS=$'\t' read -r kind name directory executable <<<"$built"
+  rust_tests "$kind" "$name" "$directory" "$executable"
+}
 
 group_grpc() {
   need_grpcurl || { fail grpc "no grpcurl"; return; }

@@ -27,6 +27,8 @@ use crate::watched::Watched;
 
 /// How far the world goes at once: the grain of what happens on different machines.
 const TICK: Duration = Duration::from_millis(10);
+/// How long a message takes at least.
+const LEAST_LATENCY: Duration = Duration::from_millis(1);
 /// When all must be well: a connection that died unnoticed is found after 20 s and tried again within 15 s, twice over.
 const LATEST: Duration = Duration::from_secs(100);
 /// Much oftener than where nothing else happens: so many audits pass before the end.
@@ -60,6 +62,9 @@ struct World<'a> {
     down: Vec<bool>,
     kernels: Vec<Fake>,
     faults: Vec<(Duration, Fault)>,
+    latency: Duration,
+    /// The share of messages that is lost.
+    loss: f64,
 }
 
 fn now() -> u64 {
@@ -121,7 +126,7 @@ impl World<'_> {
             .epoch(std::time::UNIX_EPOCH + Duration::from_millis(BEGINNING_UNIX_MS))
             .tick_duration(TICK)
             .simulation_duration(LATEST * 2)
-            .min_message_latency(Duration::from_millis(1))
+            .min_message_latency(LEAST_LATENCY)
             .max_message_latency(scenario.latency)
             .tcp_capacity(1 << 16)
             .enable_random_order()
@@ -176,6 +181,8 @@ impl World<'_> {
             hosts,
             kernels,
             faults: scenario.faults,
+            latency: scenario.latency,
+            loss: 0.0,
         }
     }
 
@@ -203,7 +210,7 @@ impl World<'_> {
             }
             if !self.down[0] && !self.sim.is_host_running(CONTROLLER) {
                 // it ended, as one does whose store takes no write: whoever started it starts it again
-                self.sim.bounce(CONTROLLER);
+                self.start(0);
             }
             match self.sim.step() {
                 Ok(true) => return,
@@ -250,7 +257,10 @@ impl World<'_> {
             }
             Fault::Held { node } => self.sim.hold(NODES[node], CONTROLLER),
             Fault::Joined { node } => self.join(node),
-            Fault::Lossy { per_mille } => self.sim.set_fail_rate(f64::from(per_mille) / 1_000.0),
+            Fault::Lossy { per_mille } => {
+                self.loss = f64::from(per_mille) / 1_000.0;
+                self.sim.set_fail_rate(self.loss);
+            }
             Fault::ClockJumps { machine, by_ms } => self.hosts[machine].machine.jump(by_ms),
             Fault::SyncFails { machine } => self.hosts[machine].medium.fail_syncs(1),
             Fault::KernelFails { node, lot } => self.fail_kernel(node, &mut Random::new(lot)),
@@ -260,7 +270,8 @@ impl World<'_> {
     /// Ends all trouble.
     fn heal(&mut self) {
         self.judge.note(format_args!("all is well again"));
-        self.sim.set_fail_rate(0.0);
+        self.loss = 0.0;
+        self.sim.set_fail_rate(self.loss);
         for (node, kernel) in self.kernels.iter().enumerate() {
             kernel.fail_reads(0);
             self.join(node);
@@ -275,12 +286,22 @@ impl World<'_> {
 
     fn stop(&mut self, host: usize) {
         self.down[host] = true;
-        self.sim.crash(self.hosts[host].name);
+        self.evenly(|sim, name| sim.crash(name), host);
     }
 
     fn start(&mut self, host: usize) {
         self.down[host] = false;
-        self.sim.bounce(self.hosts[host].name);
+        self.evenly(|sim, name| sim.bounce(name), host);
+    }
+
+    /// Ends what runs on a host. In which order its connections go is not the seed's to say: tokio orders tasks by numbers
+    /// that all runs of this process draw from. So for each of them the same is drawn.
+    fn evenly(&mut self, end: impl FnOnce(&mut Sim<'_>, &str), host: usize) {
+        self.sim.set_fail_rate(0.0);
+        self.sim.set_max_message_latency(LEAST_LATENCY);
+        end(&mut self.sim, self.hosts[host].name);
+        self.sim.set_max_message_latency(self.latency);
+        self.sim.set_fail_rate(self.loss);
     }
 
     /// Starts a node anew: its kernel holds nothing but what somebody else puts there at each boot.
