@@ -7,7 +7,7 @@ use weir_proto::model::{
     ServiceName, Vip, VirtualService,
 };
 
-use super::tests::{Rig, backend, key, service, web};
+use super::tests::{Rig, backend, key, opened, service, web};
 use super::*;
 use crate::kernel::fake::Fake;
 use crate::plan::Setting;
@@ -54,7 +54,7 @@ async fn left_behind(kernel: &Fake, items: Vec<Item>) -> tempfile::TempDir {
     let mut rig = Rig::start(kernel);
     rig.change(items.clone(), &[]).await;
     let dir = rig.stop().await;
-    let (journal, _) = Journal::open(dir.path(), "boot").expect("journal");
+    let (journal, _) = opened(dir.path());
     let change = Change {
         generation: Generation(1),
         upserted: items,

@@ -1,14 +1,17 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use weir_proto::disk::DiskError;
 use weir_proto::model::{
     BackendKey, Endpoint, Frontend, Item, ItemKey, Listener, LoopbackEntry, NodeBackend, Port,
     Protocol, Scheduler, ServiceName, Vip, VipBinding, VirtualService, Weight,
 };
 
 use super::*;
+use crate::journal::{JournalError, Remembered};
 use crate::kernel::fake::Fake;
 use crate::plan::{Guard, Object, Setting, Table, VipSpec, begun};
 
@@ -24,13 +27,24 @@ pub(super) struct Rig {
     held: Held,
 }
 
+/// Opens a journal whose last owner may still be exporting it: each attempt waits some seconds for it.
+pub(super) fn opened(path: &Path) -> (Journal, Remembered) {
+    const ATTEMPTS: usize = 15;
+    let mut attempts = (0..ATTEMPTS).map(|_| Journal::open(path, "boot"));
+    let is_held = |opened: &Result<_, JournalError>| {
+        matches!(opened, Err(JournalError::Disk(DiskError::Held { .. })))
+    };
+    let opened = attempts.find(|opened| !is_held(opened));
+    opened.expect("nobody else has it").expect("journal")
+}
+
 impl Rig {
     pub(super) fn start(kernel: &Fake) -> Self {
         Self::start_in(tempfile::tempdir().expect("dir"), kernel)
     }
 
     pub(super) fn start_in(dir: TempDir, kernel: &Fake) -> Self {
-        let (journal, remembered) = Journal::open(dir.path(), "boot").expect("journal");
+        let (journal, remembered) = opened(dir.path());
         let held = remembered.keeping.serving();
         let (reconciler, status) = Reconciler::new(kernel.clone(), journal, remembered);
         let drains = reconciler.drains();
