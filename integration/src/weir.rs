@@ -95,10 +95,7 @@ impl Weir {
             .args(["--admin-listen", &admin.to_string()])
             .arg("--data-dir")
             .arg(self.dir.join("controller"));
-        if !self.listen.ip().is_loopback() {
-            // the topology's own fabric: nobody else is on it
-            command.arg("--insecure");
-        }
+        command.args(self.insecure());
         let mut daemon = Daemon::start("weir-controller", command, &self.dir)?;
         daemon.ready(START, || {
             self.weirctl(topology, &["get", "nodes"], "").map(drop)
@@ -218,6 +215,7 @@ impl Weir {
         let home = controller_home(topology)?;
         let mut command = home.netns.command(program::ours("weirctl")?);
         command.args(["--controller", &self.url()]);
+        command.args(self.insecure());
         Ok(command)
     }
 
@@ -259,6 +257,7 @@ impl Weir {
         command
             .envs(environment.map(|(name, value)| (name, value)))
             .args(["--node", &node.name, "--controller", &self.url()])
+            .args(self.insecure())
             .args(["--audit-interval", &self.agent.audit_seconds.to_string()])
             .args(["--admin-listen", &AGENT_ADMIN.to_string()])
             .arg("--data-dir")
@@ -273,6 +272,11 @@ impl Weir {
 
     fn agent_dir(&self, node: &Node) -> PathBuf {
         self.dir.join(format!("agent-{}", node.name))
+    }
+
+    /// The flag without which nothing is said in plaintext beyond one machine: on the topology's own fabric is nobody else.
+    fn insecure(&self) -> Option<&'static str> {
+        (!self.listen.ip().is_loopback()).then_some("--insecure")
     }
 
     fn url(&self) -> String {

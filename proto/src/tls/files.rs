@@ -68,7 +68,7 @@ pub(super) enum What {
 pub struct TlsError {
     files: Files,
     #[source]
-    problem: Problem,
+    problem: Box<Problem>,
 }
 
 /// What is wrong with files.
@@ -157,7 +157,7 @@ impl Tls {
                     }
                     None => Err(TlsError {
                         files: self.files.clone(),
-                        problem,
+                        problem: Box::new(problem),
                     }),
                 }
             }
