@@ -4,6 +4,7 @@
 mod drain;
 mod item;
 mod operator;
+mod rollout;
 mod settings;
 mod sync;
 
@@ -23,6 +24,9 @@ pub use item::{
 pub use operator::{
     kind_from_wire, kind_to_wire, reference_from_wire, reference_to_wire, resource_from_wire,
     resource_to_wire, resources_from_wire,
+};
+pub use rollout::{
+    canary_from_wire, canary_to_wire, phase_from_wire, phase_to_wire, steering_from_wire,
 };
 pub use sync::{
     Hello, capability_from_wire, capability_to_wire, digest_from_wire, digest_of_sent,

@@ -10,6 +10,7 @@ mod name;
 mod net;
 mod node;
 mod resource;
+mod rollout;
 mod scheduler;
 mod service;
 mod settings;
@@ -30,6 +31,7 @@ pub use net::{
 };
 pub use node::{Capability, Generation, ItemFailure, Node, Revision};
 pub use resource::{Kind, Resource, ResourceRef};
+pub use rollout::{Canary, CanaryStep, RolloutPhase, Steering};
 pub use scheduler::{Scheduler, SchedulerFlags};
 pub use service::{Backend, BackendSet, Service, Thresholds};
 pub use settings::{ConnectionTimeouts, Interface, MaxLength, SyncDaemon, SyncRole, multicast};
