@@ -2,6 +2,7 @@
 //! named by its path. What goes out cannot fail.
 
 mod drain;
+mod increment;
 mod item;
 mod operator;
 mod rollout;
@@ -18,6 +19,7 @@ pub use drain::{
     drain_terms_from_wire, drain_terms_to_wire, drain_to_wire, hold_from_wire, hold_to_wire,
     progress_from_wire, progress_to_wire, repair_from_wire, repair_to_wire,
 };
+pub use increment::{increment_from_wire, increment_to_wire};
 pub use item::{
     item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire, key_of_item_from_wire,
 };

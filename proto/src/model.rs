@@ -5,6 +5,7 @@ mod ability;
 mod affinity;
 mod drain;
 mod identity;
+mod increment;
 mod item;
 mod name;
 mod net;
@@ -24,6 +25,7 @@ pub use drain::{
     OnDeadline, Repair,
 };
 pub use identity::{Identity, Role, TrustDomain};
+pub use increment::Increment;
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{
