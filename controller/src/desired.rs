@@ -14,6 +14,8 @@ mod placing;
 mod prepare;
 mod progress;
 mod resources;
+#[allow(dead_code, unused_imports)]
+mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
 mod validate;
