@@ -242,11 +242,11 @@ begunUnixMs: 5
 changedUnixMs: 6
 nodes:
 - name: node-c
-    step: 0
-    reached: true
-    converged: true
-    connections: 120
-    failedConnections: 3
+  step: 0
+  reached: true
+  converged: true
+  connections: 120
+  failedConnections: 3
 "
         )
     );
