@@ -12,6 +12,7 @@
 mod counts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weir_proto::model::{
     Canary, Generation, NodeName, Revision, RolloutPhase, ServiceName, Steering,
@@ -37,7 +38,7 @@ pub(crate) struct Rollout {
     /// Why it halted; empty: it did not.
     pub(crate) reason: String,
     /// The resources of the batch as they were before; none: they were not there.
-    pub(crate) before: Batch,
+    pub(crate) before: Arc<Batch>,
     /// The services that the batch is of.
     pub(crate) services: BTreeSet<ServiceName>,
     /// The nodes that the batch touches.
@@ -227,14 +228,25 @@ impl Rollout {
         }
     }
 
-    /// Makes these the nodes that the batch touches; one that comes has not been reached.
-    pub(crate) fn settle(&mut self, touched: &BTreeSet<NodeName>) {
-        self.members.retain(|name, _| touched.contains(name));
-        for name in touched {
-            if !self.members.contains_key(name) {
-                self.members.insert(name.clone(), Member::default());
-            }
+    /// Says whether a node is among those that the batch touches.
+    pub(crate) fn has(&self, node: &NodeName) -> bool {
+        self.members.contains_key(node)
+    }
+
+    /// Takes a node among those that the batch touches, or away from them; one that comes has not been reached.
+    pub(crate) fn place(&mut self, node: NodeName, touched: bool) {
+        if !touched {
+            self.members.remove(&node);
+        } else if !self.has(&node) {
+            self.members.insert(node, Member::default());
         }
+    }
+
+    /// Gives the nodes that were reached.
+    pub(crate) fn reached(&self) -> BTreeSet<NodeName> {
+        let reached = self.members.iter();
+        let reached = reached.filter(|(_, member)| member.reached.is_some());
+        reached.map(|(name, _)| name.clone()).collect()
     }
 
     /// Says whether a node was reached.
@@ -317,6 +329,15 @@ impl Rollout {
 }
 
 impl Member {
+    /// Takes up a node where it was left.
+    pub(crate) fn kept(reached: Option<(usize, Generation)>, excused: bool) -> Self {
+        Self {
+            reached,
+            excused,
+            ..Self::default()
+        }
+    }
+
     /// Says whether it was reached and holds the batch.
     pub(crate) fn holds(&self) -> bool {
         self.holds_since.is_some()

@@ -10,7 +10,7 @@ fn rollout(canary: &str, nodes: usize) -> Rollout {
         step: 0,
         phase: RolloutPhase::Running,
         reason: String::new(),
-        before: Batch::new(),
+        before: Arc::default(),
         services: [service_name("web")].into(),
         members: members.collect(),
         who: "anonymous".to_owned(),
@@ -61,6 +61,13 @@ impl Rollout {
     fn converge(&mut self, nodes: &[NodeName], now: u64) {
         for node in nodes {
             self.say(node, 5, None, now);
+        }
+    }
+
+    fn settle(&mut self, touched: &BTreeSet<NodeName>) {
+        let known: Vec<NodeName> = self.members.keys().cloned().collect();
+        for name in known.iter().chain(touched) {
+            self.place(name.clone(), touched.contains(name));
         }
     }
 
