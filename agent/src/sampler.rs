@@ -65,13 +65,13 @@ impl<M: Meter> Sampler<M> {
     /// Runs until nobody tells any more whether there is a stream.
     pub async fn run(mut self, mut link: watch::Receiver<Link>, connection: Connection) {
         loop {
-            if link.wait_for(|link| link.connected).await.is_err() {
+            if link.wait_for(|link| link.contact.is_now()).await.is_err() {
                 break;
             }
             let channel = connection.take();
             tokio::select! {
                 () = self.keep_telling(channel) => {}
-                _ = link.wait_for(|link| !link.connected) => {}
+                _ = link.wait_for(|link| !link.contact.is_now()) => {}
             }
         }
     }

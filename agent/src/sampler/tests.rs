@@ -12,7 +12,7 @@ use super::*;
 use crate::kernel::Kernel as _;
 use crate::kernel::fake::Fake;
 use crate::plan::{BackendSpec, Counters, Key, Object, ServiceSpec};
-use crate::session::Connect as _;
+use crate::session::{Connect as _, Contact};
 
 /// Longer than anything here takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,7 +84,12 @@ impl Rig {
     }
 
     fn set(&self, connected: bool) {
-        self.link.send_modify(|link| link.connected = connected);
+        let contact = if connected {
+            Contact::Now
+        } else {
+            Contact::Never
+        };
+        self.link.send_modify(|link| link.contact = contact);
     }
 
     fn count(&self, connections: u64) {
