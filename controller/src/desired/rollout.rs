@@ -23,8 +23,8 @@ pub(crate) use counts::{Count, Recent};
 use super::resources::Batch;
 
 /// How long nodes that have converged are looked at before the next step, where connections run: two of the nodes' samples of
-/// five seconds, one of which lies wholly after.
-const LOOK_MS: u64 = 10_000;
+/// five seconds, one of which lies wholly after, and time for it to arrive.
+const LOOK_MS: u64 = 12_000;
 
 /// A batch on its way to the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -208,7 +208,7 @@ fn connections_that_fail_more_often_than_elsewhere_halt_it() {
     // an interval that began before the node held the batch
     rollout.counted(&first[0], count(50, 100), 5_000, 103_000);
     assert_eq!(rollout.members[&first[0]].counted, Count::default());
-    assert_eq!(rollout.next(103_000), Next::Wait(Some(111_000)));
+    assert_eq!(rollout.next(103_000), Next::Wait(Some(113_000)));
     rollout.counted(&first[0], count(6, 50), 5_000, 108_000);
     assert_eq!(
         rollout.next(108_000),
@@ -220,9 +220,9 @@ fn connections_that_fail_more_often_than_elsewhere_halt_it() {
     );
     rollout.go(108_000);
     rollout.resume(109_000);
-    assert_eq!(rollout.next(109_000), Next::Wait(Some(111_000)));
+    assert_eq!(rollout.next(109_000), Next::Wait(Some(113_000)));
     assert_eq!(rollout.members[&first[0]].counted, count(6, 50));
-    assert_eq!(rollout.go(111_000).len(), 2, "they count no more");
+    assert_eq!(rollout.go(113_000).len(), 2, "they count no more");
 }
 
 #[test]
@@ -231,14 +231,14 @@ fn nodes_are_looked_at_for_a_while_where_connections_run() {
     rollout.usual = count(0, 1);
     let first = rollout.go(1_000);
     rollout.converge(&first, 2_000);
-    assert_eq!(rollout.next(2_000), Next::Wait(Some(12_000)));
+    assert_eq!(rollout.next(2_000), Next::Wait(Some(14_000)));
     // what it says again begins nothing anew
     rollout.converge(&first, 8_000);
-    assert_eq!(rollout.next(11_999), Next::Wait(Some(12_000)));
-    let rest = rollout.go(12_000);
-    rollout.converge(&rest, 12_500);
-    assert_eq!(rollout.next(13_000), Next::Wait(Some(22_500)));
-    assert_eq!(rollout.next(22_500), Next::Finish);
+    assert_eq!(rollout.next(13_999), Next::Wait(Some(14_000)));
+    let rest = rollout.go(14_000);
+    rollout.converge(&rest, 14_500);
+    assert_eq!(rollout.next(15_000), Next::Wait(Some(26_500)));
+    assert_eq!(rollout.next(26_500), Next::Finish);
 }
 
 #[test]
