@@ -26,6 +26,7 @@ use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
+use crate::sampler::{self, Sampler, Shared};
 use crate::session::{self, Connect, Contact, Identity, Link, Session};
 
 pub use commands::{Said, once};
@@ -163,6 +164,8 @@ pub async fn run<C: Connect, K: Kernel>(
         "remembered"
     );
     let keeping = remembered.keeping.clone();
+    let sampler = Sampler::new(identity.node.name.clone(), kernel.meter(), sampler::EVERY);
+    let (controller, connection) = Shared::new(controller);
     let (reconciler, status) = Reconciler::new(kernel, journal.clone(), remembered);
     let (changes, queue) = mpsc::channel(CHANGES);
     // one who asks waits for the answer
@@ -176,7 +179,7 @@ pub async fn run<C: Connect, K: Kernel>(
     });
     let sources = admin::Sources {
         status: status.clone(),
-        link: link_watch,
+        link: link_watch.clone(),
         degraded: journal.degraded(),
         staleness,
     };
@@ -198,6 +201,8 @@ pub async fn run<C: Connect, K: Kernel>(
     };
     let mut reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
     let mut session = tokio::spawn(session.run());
+    // it ends with the session, and nothing depends on it
+    tokio::spawn(sampler.run(link_watch, connection));
     // neither ends by itself: an agent that lost one must not look alive
     let lost = tokio::select! {
         () = &mut stop => None,

@@ -11,7 +11,7 @@ use std::future::Future;
 use weir_proto::faults::{self, Bug};
 use weir_proto::model::{BackendKey, Family, Frontend};
 
-use crate::plan::{Connections, Key, Ledger, Problem, Scope, Step, Table, Unit};
+use crate::plan::{Connections, Counted, Key, Ledger, Problem, Scope, Step, Table, Unit};
 
 /// A kernel that can be read and changed.
 pub trait Kernel: Send + 'static {
@@ -43,10 +43,32 @@ pub trait Kernel: Send + 'static {
     /// may be among it. A kernel that gives no notices never answers.
     fn disturbed(&mut self) -> impl Future<Output = Scope> + Send;
 
+    /// Opens a door of its own to the counters of backends: whoever reads them waits for no pass, and no pass for them.
+    fn meter(&self) -> impl Meter + use<Self> {
+        NoMeter
+    }
+
     /// Gives how many packets each family's lockdown had rejected when everything was last read. It begins anew when a
     /// lockdown is made or repaired.
     fn rejected(&self) -> BTreeMap<Family, u64> {
         BTreeMap::new()
+    }
+}
+
+/// The counters of what runs through backends. Reads, and changes nothing.
+pub trait Meter: Send + 'static {
+    /// Gives the counters of every backend of each service through which anything has passed since the call before; the first
+    /// time, of all services. A service that is gone has no backends. After an error the next call is a first one.
+    fn counters(&mut self) -> impl Future<Output = Result<Counted, KernelError>> + Send;
+}
+
+/// The meter of a kernel that counts nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct NoMeter;
+
+impl Meter for NoMeter {
+    async fn counters(&mut self) -> Result<Counted, KernelError> {
+        Ok(Counted::new())
     }
 }
 

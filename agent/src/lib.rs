@@ -11,4 +11,5 @@ pub mod kernel;
 pub mod plan;
 pub mod reconciler;
 pub mod release;
+pub mod sampler;
 pub mod session;

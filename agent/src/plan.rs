@@ -17,6 +17,7 @@ mod repair;
 mod report;
 mod setting;
 mod table;
+mod traffic;
 mod wanted;
 
 pub use adopt::{Adoption, adopt};
@@ -36,6 +37,7 @@ pub(crate) use table::backends_of;
 pub use table::{
     BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
 };
+pub use traffic::{Counted, Counters, Traffic};
 pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;
 

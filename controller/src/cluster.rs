@@ -11,6 +11,7 @@ mod log;
 mod nodes;
 mod owner;
 mod release;
+mod rollout;
 mod write;
 
 use std::collections::BTreeMap;
@@ -21,12 +22,15 @@ use tokio::task::JoinHandle;
 use tracing::Span;
 use weir_proto::convert::{FieldErrors, Hello};
 use weir_proto::model::{
-    Degraded, DrainProgress, DrainTarget, DrainTerms, Generation, Hold, Identity, ItemFailure,
-    Kind, NodeName, Repair, Resource, ResourceRef, Revision,
+    Canary, Degraded, DrainProgress, DrainTarget, DrainTerms, Frontend, Generation, Hold, Identity,
+    ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, RolloutPhase, Steering,
 };
 
 use crate::admin::Metrics;
-use crate::desired::{ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Stored, Update};
+use crate::desired::{
+    Count, HeldUp, ListedDrain, NodeStatus, NotNow, Outcome, Past, Places, Rejected, Rollout,
+    Stored, Update,
+};
 use crate::store::{Saved, Store, StoreError};
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
@@ -84,6 +88,19 @@ pub(crate) enum Refusal {
         oldest: Revision,
         newest: Revision,
     },
+    #[error("rollout {revision} is {phase}: wait until it is over, or undo it first")]
+    UnderWay {
+        revision: Revision,
+        phase: RolloutPhase,
+    },
+    #[error(transparent)]
+    HeldUp(#[from] HeldUp),
+    #[error("there is no rollout")]
+    NoRollout,
+    #[error("the rollout is that of revision {0}")]
+    OtherRollout(Revision),
+    #[error(transparent)]
+    NotNow(#[from] NotNow),
     #[error("the change may not have reached the store, and the controller starts again")]
     Store(#[source] Arc<StoreError>),
     #[error(transparent)]
@@ -101,6 +118,8 @@ pub(crate) struct WriteOptions {
     pub(crate) expected: Option<Revision>,
     /// Nodes may take away more than half of what they serve.
     pub(crate) allow_mass_delete: bool,
+    /// Bring it to the nodes step by step; none: to all at once.
+    pub(crate) canary: Option<Canary>,
 }
 
 impl WriteOptions {
@@ -146,6 +165,14 @@ pub(crate) struct Statuses {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DrainList {
     pub(crate) drains: Vec<ListedDrain>,
+    pub(crate) revision: Revision,
+}
+
+/// The last rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RolloutState {
+    /// None: there was none.
+    pub(crate) rollout: Option<Rollout>,
     pub(crate) revision: Revision,
 }
 
@@ -252,6 +279,22 @@ enum Command {
         options: WriteOptions,
         span: Span,
         answer: Answer<Written>,
+    },
+    Steer {
+        steering: Steering,
+        /// The rollout that is meant; none: whichever it is.
+        revision: Option<Revision>,
+        who: Identity,
+        span: Span,
+        answer: Answer<Written>,
+    },
+    Rollout {
+        answer: Answer<RolloutState>,
+    },
+    Counted {
+        node: NodeName,
+        counts: BTreeMap<Frontend, Count>,
+        interval_ms: u64,
     },
     Drain {
         targets: Vec<DrainTarget>,
@@ -376,6 +419,44 @@ impl Cluster {
     /// Gives the last writes of operators, at most so many.
     pub(crate) async fn history(&self, most: usize) -> Result<Histories, Refusal> {
         self.ask(|answer| Command::History { most, answer }).await
+    }
+
+    /// Pauses, resumes or undoes the rollout of a revision; none: whichever it is.
+    pub(crate) async fn steer(
+        &self,
+        steering: Steering,
+        revision: Option<Revision>,
+        who: Identity,
+    ) -> Result<Written, Refusal> {
+        let span = Span::current();
+        self.ask(|answer| Command::Steer {
+            steering,
+            revision,
+            who,
+            span,
+            answer,
+        })
+        .await
+    }
+
+    /// Gives the last rollout.
+    pub(crate) async fn rollout(&self) -> Result<RolloutState, Refusal> {
+        self.ask(|answer| Command::Rollout { answer }).await
+    }
+
+    /// Passes on what a node counted at some frontends in an interval that ends now.
+    pub(crate) async fn counted(
+        &self,
+        node: NodeName,
+        counts: BTreeMap<Frontend, Count>,
+        interval_ms: u64,
+    ) -> Result<(), Stopped> {
+        let command = Command::Counted {
+            node,
+            counts,
+            interval_ms,
+        };
+        self.commands.send(command).await.map_err(|_| Stopped)
     }
 
     /// Drains backends and nodes, or changes how they are drained: all of them, or none.

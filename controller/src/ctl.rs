@@ -18,6 +18,7 @@ mod node;
 mod outcome;
 pub mod pki;
 mod render;
+mod rollout;
 mod status;
 mod wait;
 
@@ -81,6 +82,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::History(args) => history::run(&to, &args).await,
         Command::Rollback(args) => history::roll_back(&to, &args).await,
         Command::Node(args) => node::run(&to, &args).await,
+        Command::Rollout(args) => rollout::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
         Command::Pki(args) => pki::run(&args),
         Command::Version => print(&format!(

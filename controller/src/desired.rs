@@ -14,8 +14,10 @@ mod placing;
 mod prepare;
 mod progress;
 mod resources;
+mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
+mod staging;
 mod validate;
 mod view;
 
@@ -30,13 +32,16 @@ use weir_proto::model::{
 };
 
 use abilities::Abilities;
-use compile::{Compiled, compile, own_items};
+use compile::{Compiled, own_items};
 pub(crate) use drains::{DrainBatch, Drained, Drains, ListedDrain};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
 pub(crate) use history::{Before, History, HistoryBatch, Past, What, going_back};
 use placing::Census;
 pub(crate) use progress::{MOST_FAILURES, MOST_REPAIRS, NodeProgress, NodeStatus, Tally};
 pub(crate) use resources::{Batch, Resources, Stored, reference};
+pub(crate) use rollout::{Count, Heard, Member, Next, NotNow, Recent, Rollout};
+pub(crate) use staging::{Begin, HeldUp};
+use staging::{Staging, compile_as};
 pub(crate) use validate::Places;
 use view::ViewsChange;
 pub(crate) use view::{Content, Shared, View, ViewMut, Views};
@@ -49,6 +54,8 @@ pub(crate) struct Desired {
     views: Views,
     drains: Drains,
     abilities: Abilities,
+    /// The last one, under way or over.
+    rollout: Option<Rollout>,
     /// How many times a service was compiled, which tells what changes cost.
     compilations: u64,
 }
@@ -63,7 +70,7 @@ pub(crate) enum Outcome {
 }
 
 /// What a batch changes; nothing has changed yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Change {
     /// What becomes of each resource of the batch.
     pub(crate) outcomes: BTreeMap<ResourceRef, Outcome>,
@@ -75,17 +82,22 @@ pub(crate) struct Change {
     views: ViewsChange,
     /// The nodes that hold a service of the batch that does not change, with their generation.
     pub(crate) holders: BTreeMap<NodeName, Generation>,
+    /// What becomes of the rollout; none: it stays as it is.
+    pub(crate) rollout: Option<Rollout>,
 }
 
 impl Desired {
-    /// Takes up a cluster where it was left: its resources, its drains, and the generation and digest of each node.
+    /// Takes up a cluster where it was left: its resources, its drains, the last rollout, and the generation and digest of
+    /// each node.
     pub(crate) fn restore(
         resources: impl IntoIterator<Item = (Resource, Revision)>,
         drains: Drains,
+        rollout: Option<Rollout>,
         left: &BTreeMap<NodeName, (Generation, Digest)>,
     ) -> Self {
         let mut desired = Self {
             drains,
+            rollout,
             ..Self::default()
         };
         let mut services = BTreeSet::new();
@@ -99,11 +111,12 @@ impl Desired {
         let proposed = resources::Proposed::new(&desired.resources, &nothing);
         let same = DrainBatch::new();
         let drains = drains::ProposedDrains::new(&desired.drains, &same);
+        let staging = desired.under_way();
+        let staging = staging.map(|rollout| Staging::new(rollout, &desired.resources));
         let compiled: BTreeMap<_, _> = services
             .into_iter()
             .filter_map(|name| {
-                let service = proposed.service(&name)?;
-                let compiled = compile(service, proposed.sets_of(&name), &drains.of(&name));
+                let compiled = compile_as(&name, &proposed, &drains, staging.as_ref())?;
                 Some((name, compiled))
             })
             .collect();
@@ -181,7 +194,9 @@ impl Desired {
         now: u64,
     ) -> Result<DrainBatch, Vec<DrainTarget>> {
         let is_there = |target: &DrainTarget| match target {
-            DrainTarget::Backend(service, at) => self.resources.backend(service, at).is_some(),
+            DrainTarget::Backend(service, at) => {
+                self.resources.backend(service, at).is_some() || self.was_before(service, at)
+            }
             DrainTarget::Node(name) => self.resources.node(name).is_some(),
         };
         let (there, missing): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_there);
@@ -245,7 +260,11 @@ impl Desired {
             compiled,
             views,
             holders: _,
+            rollout,
         } = change;
+        if rollout.is_some() {
+            self.rollout = rollout;
+        }
         for (target, asked) in drains {
             self.drains.set(target, asked);
         }

@@ -68,8 +68,8 @@ where
     health.set_serving::<Reports>().await;
 
     let operators = OperatorService::new(cluster.clone(), stopping.clone());
-    let syncs = NodeSyncService::new(cluster, stopping.clone());
-    let reports = NodeReportsService::new(stopping.clone());
+    let syncs = NodeSyncService::new(cluster.clone(), stopping.clone());
+    let reports = NodeReportsService::new(cluster, stopping.clone());
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))

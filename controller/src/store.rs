@@ -7,6 +7,7 @@ mod disk;
 #[cfg(test)]
 pub(crate) mod memory;
 mod past;
+mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -19,7 +20,10 @@ use weir_proto::model::{
     AskedDrain, Capability, DrainTarget, Generation, NodeName, Resource, ResourceRef, Revision,
 };
 
-use crate::desired::{HistoryBatch, Past, Stored};
+use crate::desired::{HistoryBatch, Past, Rollout, Stored};
+
+/// Why a record cannot be read.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the cluster is kept.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -48,6 +52,8 @@ pub(crate) struct Write {
     pub(crate) named: BTreeMap<NodeName, bool>,
     /// What becomes of the history.
     pub(crate) history: HistoryBatch,
+    /// What the rollout becomes; none: it stays as it is.
+    pub(crate) rollout: Option<Rollout>,
 }
 
 impl Write {
@@ -63,6 +69,7 @@ impl Write {
             confirmed,
             named,
             history,
+            rollout,
         } = later;
         self.revision = revision;
         self.resources.extend(resources);
@@ -73,6 +80,9 @@ impl Write {
         self.confirmed.extend(confirmed);
         self.named.extend(named);
         self.history.extend(history);
+        if rollout.is_some() {
+            self.rollout = rollout;
+        }
     }
 }
 
@@ -93,6 +103,8 @@ pub(crate) struct Saved {
     pub(crate) named: BTreeSet<NodeName>,
     /// The last writes of operators, by the revision after each.
     pub(crate) history: BTreeMap<Revision, Past>,
+    /// The last one.
+    pub(crate) rollout: Option<Rollout>,
 }
 
 /// The store did what it could not: the cause says what.

@@ -2,8 +2,10 @@
 //! named by its path. What goes out cannot fail.
 
 mod drain;
+mod increment;
 mod item;
 mod operator;
+mod rollout;
 mod settings;
 mod sync;
 
@@ -17,12 +19,16 @@ pub use drain::{
     drain_terms_from_wire, drain_terms_to_wire, drain_to_wire, hold_from_wire, hold_to_wire,
     progress_from_wire, progress_to_wire, repair_from_wire, repair_to_wire,
 };
+pub use increment::{increment_from_wire, increment_to_wire};
 pub use item::{
     item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire, key_of_item_from_wire,
 };
 pub use operator::{
     kind_from_wire, kind_to_wire, reference_from_wire, reference_to_wire, resource_from_wire,
     resource_to_wire, resources_from_wire,
+};
+pub use rollout::{
+    canary_from_wire, canary_to_wire, phase_from_wire, phase_to_wire, steering_from_wire,
 };
 pub use sync::{
     Hello, capability_from_wire, capability_to_wire, digest_from_wire, digest_of_sent,

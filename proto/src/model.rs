@@ -5,11 +5,13 @@ mod ability;
 mod affinity;
 mod drain;
 mod identity;
+mod increment;
 mod item;
 mod name;
 mod net;
 mod node;
 mod resource;
+mod rollout;
 mod scheduler;
 mod service;
 mod settings;
@@ -23,6 +25,7 @@ pub use drain::{
     OnDeadline, Repair,
 };
 pub use identity::{Identity, Role, TrustDomain};
+pub use increment::Increment;
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{
@@ -30,6 +33,7 @@ pub use net::{
 };
 pub use node::{Capability, Generation, ItemFailure, Node, Revision};
 pub use resource::{Kind, Resource, ResourceRef};
+pub use rollout::{Canary, CanaryStep, RolloutPhase, Steering};
 pub use scheduler::{Scheduler, SchedulerFlags};
 pub use service::{Backend, BackendSet, Service, Thresholds};
 pub use settings::{ConnectionTimeouts, Interface, MaxLength, SyncDaemon, SyncRole, multicast};

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use weir_proto::model::{BackendKey, Frontend, ItemKey, Scheduler};
 
-use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
-use crate::plan::{Connections, Key, Object, Problem, Scope, Setting, Step, Table};
+use super::{FailedContainers, Kernel, KernelError, Meter, StepError, Verdict};
+use crate::plan::{
+    Connections, Counted, Counters, Key, Object, Problem, Scope, Setting, Step, Table,
+};
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
@@ -31,6 +33,7 @@ struct Inside {
     unreadable: u32,
     connections: BTreeMap<BackendKey, Connections>,
     uncountable: u32,
+    counters: BTreeMap<BackendKey, Counters>,
     forgotten: Vec<BTreeSet<BackendKey>>,
     disturbances: VecDeque<Scope>,
     disturbed: Arc<Notify>,
@@ -93,7 +96,12 @@ impl Fake {
         self.lock().connections.insert(backend, connections);
     }
 
-    /// Makes the next looks at connections fail.
+    /// Gives a backend counters. While it is in the table its meters show them, with how it is forwarded to.
+    pub fn count(&self, backend: BackendKey, counters: Counters) {
+        self.lock().counters.insert(backend, counters);
+    }
+
+    /// Makes the next looks at connections and counters fail.
     pub fn fail_counts(&self, counts: u32) {
         self.lock().uncountable = counts;
     }
@@ -182,6 +190,13 @@ impl Kernel for Fake {
         Ok(had.map(|connections| connections.total()).sum())
     }
 
+    fn meter(&self) -> impl Meter + use<> {
+        FakeMeter {
+            fake: self.clone(),
+            shown: None,
+        }
+    }
+
     async fn disturbed(&mut self) -> Scope {
         loop {
             let notice = {
@@ -196,7 +211,60 @@ impl Kernel for Fake {
     }
 }
 
+/// The counters of a kernel in memory.
+#[derive(Debug)]
+struct FakeMeter {
+    fake: Fake,
+    /// What every service showed at the call before; none: it is the first.
+    shown: Option<Counted>,
+}
+
+impl Meter for FakeMeter {
+    async fn counters(&mut self) -> Result<Counted, KernelError> {
+        let before = self.shown.take();
+        let mut inside = self.fake.lock();
+        if inside.uncountable > 0 {
+            inside.uncountable -= 1;
+            return Err(unreadable("the counters"));
+        }
+        let now = inside.counted();
+        drop(inside);
+        let mut news = now.clone();
+        for (frontend, backends) in before.iter().flatten() {
+            match now.get(frontend) {
+                Some(same) if same == backends => news.remove(frontend),
+                Some(_) => None,
+                None => news.insert(*frontend, BTreeMap::new()),
+            };
+        }
+        self.shown = Some(now);
+        Ok(news)
+    }
+}
+
 impl Inside {
+    fn counted(&self) -> Counted {
+        let mut counted = Counted::new();
+        for (key, object) in &self.table {
+            match (key, object) {
+                (Key::Item(ItemKey::VirtualService(frontend)), _) => {
+                    counted.entry(*frontend).or_default();
+                }
+                (Key::Item(ItemKey::Backend(backend)), Object::Backend(spec)) => {
+                    let had = self.counters.get(backend).copied().unwrap_or_default();
+                    let counters = Counters {
+                        forwarding: spec.forwarding,
+                        ..had
+                    };
+                    let of = counted.entry(backend.frontend).or_default();
+                    of.insert(backend.endpoint, counters);
+                }
+                _ => {}
+            }
+        }
+        counted
+    }
+
     fn take_all(&mut self, steps: &[Step]) -> Vec<Verdict> {
         let mut failed = FailedContainers::default();
         let mut verdicts: Vec<Verdict> = Vec::with_capacity(steps.len());

@@ -13,6 +13,7 @@ pub mod ipvs;
 pub mod link;
 pub mod lockdown;
 pub mod loopback;
+mod meter;
 pub mod netlink;
 mod objects;
 mod rules;
@@ -36,12 +37,13 @@ use self::capabilities::Probed;
 use self::flows::Flows;
 use self::lockdown::Lockdowns;
 use self::loopback::{Loopback, Wanted};
+use self::meter::IpvsMeter;
 use self::netlink::Counts;
 use self::services::Services;
 use self::settings::Settings;
 use self::sync_daemons::SyncDaemons;
 use self::vips::Vips;
-use super::{FailedContainers, Kernel, KernelError, StepError, Verdict};
+use super::{FailedContainers, Kernel, KernelError, Meter, StepError, Verdict};
 use crate::plan::{Connections, Key, Scope, Step, Table};
 
 /// The kernel of the network namespace that it was opened in.
@@ -175,6 +177,10 @@ impl Kernel for Linux {
 
     async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
         self.flows.forget(of).await
+    }
+
+    fn meter(&self) -> impl Meter + use<> {
+        IpvsMeter::default()
     }
 
     async fn disturbed(&mut self) -> Scope {

@@ -209,12 +209,24 @@ impl<S: Store> Owner<S> {
                 self.foresee(&hello);
                 return Some(Command::Hello { hello, answer });
             }
+            Command::Steer {
+                steering,
+                revision,
+                who,
+                span,
+                answer,
+            } => {
+                let written = span.in_scope(|| self.steer(steering, revision, &who));
+                self.answer(answer, written, None);
+            }
             other @ (Command::ListDrains { .. }
             | Command::Release { .. }
             | Command::Get { .. }
             | Command::List { .. }
             | Command::Watch { .. }
             | Command::History { .. }
+            | Command::Rollout { .. }
+            | Command::Counted { .. }
             | Command::Statuses { .. }
             | Command::Said { .. }) => return Some(other),
         }
@@ -237,6 +249,7 @@ impl<S: Store> Owner<S> {
 
     /// Makes durable what is true in memory, and only then lets it be known.
     pub(super) async fn finish(&mut self) -> Result<(), Refusal> {
+        self.drive();
         let Group {
             write,
             asked,
@@ -339,6 +352,11 @@ fn how_it_ended(written: &Result<Written, Refusal>, options: &WriteOptions) -> &
             | Refusal::Away(_)
             | Refusal::NothingHeld(_)
             | Refusal::NotKept { .. }
+            | Refusal::UnderWay { .. }
+            | Refusal::HeldUp(_)
+            | Refusal::NoRollout
+            | Refusal::OtherRollout(_)
+            | Refusal::NotNow(_)
             | Refusal::OutOfRange { .. },
         ) => "refused",
     }

@@ -88,6 +88,7 @@ impl<S: Store> Owner<S> {
             earlier.end(Outgoing::Replaced);
         }
         info!(node = %name, version = hello.agent_version, held = ?hello.held, "node connected");
+        self.hear(&name);
         self.pump(&name);
         self.measure();
         self.ring();
@@ -185,6 +186,7 @@ impl<S: Store> Owner<S> {
         let after = self.nodes.get(name).map(|entry| entry.progress.tally());
         self.tally = self.tally.without(before).with(after.unwrap_or_default());
         self.metrics.tally(self.tally);
+        self.hear(name);
         self.pump(name);
         self.ring();
     }

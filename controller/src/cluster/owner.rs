@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, watch};
 use weir_proto::faults::{self, Bug};
@@ -12,7 +13,7 @@ use super::log::{ChangeLog, Entry, as_created};
 use super::nodes::NodeEntry;
 use super::{Command, Histories, Page, Refusal, Statuses, Watching};
 use crate::admin::Metrics;
-use crate::desired::{Desired, History, NodeStatus, Stored, Tally, reference};
+use crate::desired::{Desired, History, NodeStatus, Recent, Stored, Tally, reference};
 use crate::store::{Saved, Store, StoreError};
 
 /// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
@@ -44,6 +45,10 @@ pub(super) struct Owner<S> {
     /// The sum over all nodes, kept in step: nodes tell of their drains every second.
     pub(super) tally: Tally,
     pub(super) metrics: Metrics,
+    /// How often connections to each service fail of late.
+    pub(super) recent: Recent,
+    /// When the rollout goes on if nobody says anything; none: it does not.
+    pub(super) wake_unix_ms: Option<u64>,
 }
 
 impl<S: Store> Owner<S> {
@@ -60,13 +65,15 @@ impl<S: Store> Owner<S> {
             confirmed,
             named,
             history,
+            rollout,
         } = saved;
         let nodes = match faults::planted(Bug::GenerationReset) {
             true => BTreeMap::new(),
             false => nodes,
         };
         let drains = drains.into_iter().collect();
-        let desired = Desired::restore(resources, drains, &nodes).with_capabilities(capabilities);
+        let desired =
+            Desired::restore(resources, drains, rollout, &nodes).with_capabilities(capabilities);
         let entries = desired.views().keys().map(|name| {
             let entry = NodeEntry {
                 confirmed: confirmed.get(name).copied().unwrap_or_default(),
@@ -91,6 +98,8 @@ impl<S: Store> Owner<S> {
             cluster: cluster.into(),
             tally: Tally::default(),
             metrics,
+            recent: Recent::default(),
+            wake_unix_ms: None,
         };
         owner.measure();
         owner
@@ -101,16 +110,26 @@ impl<S: Store> Owner<S> {
         mut self,
         mut inbox: mpsc::Receiver<Command>,
     ) -> Result<(), Arc<StoreError>> {
-        while let Some(command) = inbox.recv().await {
-            let later = self.gather(command, &mut inbox);
+        // one that was under way goes on
+        let mut ended = self.finish().await.is_err();
+        while !ended {
+            let waits = self.waits();
+            let later = tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(command) => self.gather(command, &mut inbox),
+                    None => break,
+                },
+                () = after(waits) => Vec::new(),
+            };
             if self.finish().await.is_ok() {
                 self.serve_all(later).await;
             }
-            if let Some(error) = self.lost.take() {
-                return Err(error);
-            }
+            ended = self.lost.is_some();
         }
-        Ok(())
+        match self.lost.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// Serves commands that are no writes by operators. What they write by the way is durable when the last is served.
@@ -132,6 +151,7 @@ impl<S: Store> Owner<S> {
             Command::Apply { .. }
             | Command::Delete { .. }
             | Command::Rollback { .. }
+            | Command::Steer { .. }
             | Command::Drain { .. } => {}
             Command::ListDrains { answer } => {
                 let _ = answer.send(Ok(self.list_drains()));
@@ -164,6 +184,14 @@ impl<S: Store> Owner<S> {
                     revision: self.revision,
                 }));
             }
+            Command::Rollout { answer } => {
+                let _ = answer.send(Ok(self.rollout()));
+            }
+            Command::Counted {
+                node,
+                counts,
+                interval_ms,
+            } => self.counted(&node, &counts, interval_ms),
             Command::Statuses { names, answer } => {
                 let _ = answer.send(self.statuses(&names));
             }
@@ -246,6 +274,14 @@ impl<S: Store> Owner<S> {
         self.metrics.groups(self.desired.views().groups());
         self.metrics.tally(self.tally);
         self.metrics.compilations(self.desired.compilations());
+    }
+}
+
+/// Waits so long; without a time for ever.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,6 @@
 mod groups;
 mod history;
+mod rollouts;
 
 use weir_proto::digest::Digest;
 

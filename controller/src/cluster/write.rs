@@ -37,8 +37,15 @@ impl<S: Store> Owner<S> {
         self.desired
             .check(&batch, places)
             .map_err(Refusal::Fields)?;
-        let change = self.desired.prepare(batch);
-        let mut written = self.write(change, What::Apply, options);
+        let change = self.prepare(batch, options)?;
+        let what = match change.rollout {
+            Some(_) if options.canary.is_some() => What::Rollout,
+            _ => What::Apply,
+        };
+        let mut written = self.write(change, what, options);
+        if what == What::Rollout && !options.dry_run {
+            written.targets = self.first_reached();
+        }
         let outcomes: BTreeMap<ResourceRef, Outcome> = written.changes.into_iter().collect();
         let in_order = order.into_iter().filter_map(|reference| {
             let outcome = *outcomes.get(&reference)?;
@@ -56,7 +63,7 @@ impl<S: Store> Owner<S> {
     ) -> Result<Written, Refusal> {
         self.expect(options)?;
         let batch = self.desired.deletion(refs).map_err(Refusal::NotFound)?;
-        let change = self.desired.prepare(batch);
+        let change = self.prepare(batch, options)?;
         Ok(self.write(change, What::Delete, options))
     }
 
@@ -67,6 +74,7 @@ impl<S: Store> Owner<S> {
         options: &WriteOptions,
     ) -> Result<Written, Refusal> {
         self.expect(options)?;
+        self.none_under_way()?;
         let undone = self.history.undone(to, self.revision);
         let undone = undone.map_err(|oldest| Refusal::NotKept {
             to,
@@ -198,10 +206,24 @@ impl<S: Store> Owner<S> {
         let (named, drained) = (change.writes.keys(), change.drains.keys());
         let done = Done::new((&options.who, what), revision, named, drained);
         self.group.audit(done);
-        let nodes = change.nodes().clone();
         let history = self.remember(&change, revision, (&options.who, what));
+        let events = self.take(change, revision, &confirmed, history);
+        self.group.tell(Arc::new(Entry { revision, events }));
+        written
+    }
+
+    /// Makes a change true in memory, and adds it to what becomes durable next. Gives what watchers are told.
+    pub(super) fn take(
+        &mut self,
+        change: Change,
+        revision: Revision,
+        confirmed: &BTreeMap<NodeName, Generation>,
+        history: HistoryBatch,
+    ) -> Vec<Event> {
+        let nodes = change.nodes().clone();
         let served = self.served || names_a_service(&change);
         let drains = change.drains.clone();
+        let rollout = change.rollout.clone();
         let events = self.desired.take(change, revision);
         self.group.write(Write {
             revision,
@@ -215,27 +237,18 @@ impl<S: Store> Owner<S> {
             drains,
             confirmed: gone(&nodes)
                 .map(|name| (name, None))
-                .chain(release::written(&confirmed))
+                .chain(release::written(confirmed))
                 .collect(),
             named: gone(&nodes).map(|name| (name, false)).collect(),
             history,
+            rollout,
         });
         self.revision = revision;
-        let events = events.into_iter();
-        let events = events.map(|(reference, outcome, resource)| Event {
-            reference,
-            outcome,
-            resource,
-        });
-        self.group.tell(Arc::new(Entry {
-            revision,
-            events: events.collect(),
-        }));
         if served && !self.served {
             self.group.is_first();
         }
         self.served = served;
-        self.take_confirmed(&confirmed);
+        self.take_confirmed(confirmed);
         let trace = Arc::from(traceparent());
         for (name, node) in nodes {
             match node {
@@ -246,10 +259,27 @@ impl<S: Store> Owner<S> {
                 }
             }
         }
-        for name in confirmed.into_keys() {
-            self.group.touch(name, None);
+        for name in confirmed.keys() {
+            self.group.touch(name.clone(), None);
         }
-        written
+        let events = events.into_iter();
+        let events = events.map(|(reference, outcome, resource)| Event {
+            reference,
+            outcome,
+            resource,
+        });
+        events.collect()
+    }
+
+    /// Begins a rollout that was written. Gives the nodes that its first step reaches.
+    fn first_reached(&mut self) -> Vec<(NodeName, Generation)> {
+        self.drive();
+        let members = self.desired.rollout().map(|rollout| &rollout.members);
+        let reached = members.into_iter().flatten().filter_map(|(name, member)| {
+            let (_, generation) = member.reached?;
+            Some((name.clone(), generation))
+        });
+        reached.collect()
     }
 
     /// Adds a change to the history, with what it is about to change as it is.

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use weir_proto::convert::canary_to_wire;
 use weir_proto::wire;
 
 use super::args::{ApplyArgs, To};
@@ -12,6 +13,7 @@ use super::files;
 use super::manifest::{Manifests, in_file_words};
 use super::outcome::{Trouble, print};
 use super::render::{counted, outcome, reference};
+use super::rollout;
 use super::wait::{About, Wait};
 
 /// The most one apply may carry (`ApplyRequest.resources`).
@@ -25,7 +27,7 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         dry_run: args.write.dry_run,
         expected_revision: args.write.expected_revision,
         allow_mass_delete: args.write.allow_mass_delete,
-        canary: None,
+        canary: args.canary.as_ref().map(canary_to_wire),
     };
     let size = request.encoded_len();
     if size > LARGEST {
@@ -45,7 +47,11 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
             None => controller.refusal(&status),
         })?;
     print(&changes(&answer.changes, args.write.dry_run))?;
-    if args.write.wait {
+    let changed = |change: &wire::Change| change.outcome() != wire::change::Outcome::Unchanged;
+    if args.write.wait && args.canary.is_some() && answer.changes.iter().any(changed) {
+        let longest = args.write.wait_timeout;
+        rollout::until_over(&controller, answer.revision, longest).await?;
+    } else if args.write.wait {
         Wait::new(answer.targets, About::new(manifests.resources()))
             .until_converged(&controller, args.write.wait_timeout)
             .await?;

@@ -3,16 +3,20 @@
 mod drain;
 mod history;
 mod pki;
+mod rollout;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use weir_proto::model::Canary;
+
 use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
+pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -95,6 +99,8 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Act on nodes
     Node(NodeArgs),
+    /// Show and steer what is brought to the nodes step by step
+    Rollout(RolloutArgs),
     /// Show how far each node is, and what is in its way
     Status(StatusArgs),
     /// Make certificates, for those who have no authority that does
@@ -113,6 +119,11 @@ The resources of all files are applied together: all of them, or none.
 With --wait the exit status is 1 if a node refuses something of what was applied, or has not
 converged in time. What else fails on these nodes is mentioned, and left to weirctl status.
 
+With --canary services and backend sets reach the nodes step by step: a number of nodes, or of a
+hundred, each step larger than the one before, the last 100%. A step begins when every node of the
+steps before has converged. It halts when a node refuses something of it, or when connections fail
+more often than before: see weirctl rollout. With --wait the exit status is 1 if it halts.
+
 Examples:
   # Apply one file, and all files of a directory (*.yaml, *.yml, *.json)
   weirctl apply -f web.yaml -f services/
@@ -120,12 +131,18 @@ Examples:
   # Return when every node that is touched forwards accordingly
   weirctl apply -f web.yaml --wait
 
+  # To one node first, then to one of ten, then to all
+  weirctl apply -f web.yaml --canary 1,10%,100% --wait --wait-timeout 10m
+
   # Check a file from standard input and change nothing
   weirctl apply -f - --dry-run < web.yaml")]
 pub(crate) struct ApplyArgs {
     /// A file, a directory, or - for standard input; may be given several times
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     pub(crate) files: Vec<String>,
+    /// Bring it to the nodes step by step: 1,10%,100%
+    #[arg(long, value_name = "STEPS", value_parser = canary)]
+    pub(crate) canary: Option<Canary>,
     #[command(flatten)]
     pub(crate) write: Write,
 }
@@ -256,6 +273,12 @@ pub(crate) struct StatusArgs {
     /// Show it again each time a node's state changes
     #[arg(short, long)]
     pub(crate) watch: bool,
+}
+
+/// Takes the steps of a rollout.
+fn canary(text: &str) -> Result<Canary, String> {
+    text.parse()
+        .map_err(|refused: weir_proto::model::Refused| refused.to_string())
 }
 
 /// Takes a URL that weirctl can call.

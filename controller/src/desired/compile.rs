@@ -3,7 +3,8 @@
 //! A service is compiled once for all nodes: only the loopback entries of backends that name their node, and what nodes need
 //! to be backends of direct route and tunnel, differ from node to node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weir_proto::digest::Digest;
 use weir_proto::model::{
@@ -25,6 +26,8 @@ pub(super) static NONE: Items = Items::new();
 pub(crate) enum Version {
     /// The one that is written.
     Current,
+    /// The one that was written before, where a rollout has not come yet.
+    Before,
 }
 
 /// A service as nodes hold it.
@@ -33,8 +36,18 @@ pub(crate) struct Compiled {
     selector: Labels,
     everywhere: Items,
     only_at: BTreeMap<NodeName, Items>,
-    /// What nodes that do not hold it must have to be its backends.
+    /// What nodes that do not hold it must have to be its backends; of both versions while there are two: nodes that hold
+    /// either send packets.
     behind: BTreeMap<NodeName, Items>,
+    staged: Option<Box<Staged>>,
+}
+
+/// What nodes hold that a rollout has not reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Staged {
+    /// None: the service was not there.
+    before: Option<Compiled>,
+    reached: Arc<BTreeSet<NodeName>>,
 }
 
 /// How what a service wants of one node changes.
@@ -66,6 +79,7 @@ pub(crate) fn compile<'a>(
         everywhere: Items::new(),
         only_at: BTreeMap::new(),
         behind: BTreeMap::new(),
+        staged: None,
     };
     for (frontend, sources) in &service.frontends {
         if let Some(address) = frontend.vip() {
@@ -171,11 +185,51 @@ impl Compiled {
         );
     }
 
+    /// Lets only nodes that were reached hold it; the others hold what was there before, if it was.
+    pub(crate) fn staged(mut self, before: Option<Self>, reached: Arc<BTreeSet<NodeName>>) -> Self {
+        for (name, items) in before.iter().flat_map(|before| &before.behind) {
+            let behind = self.behind.entry(name.clone()).or_default();
+            for (key, item) in items {
+                behind.entry(*key).or_insert_with(|| item.clone());
+            }
+        }
+        self.staged = Some(Box::new(Staged { before, reached }));
+        self
+    }
+
     /// Gives which version of the service a node holds; none: it does not hold it. What a node holds in common with others,
     /// and with which others, depends on this answer alone.
     pub(crate) fn version_for(&self, node: &Node) -> Option<Version> {
-        let selected = node.labels.match_selector(&self.selector);
-        selected.then_some(Version::Current)
+        let selects = |service: &Self| node.labels.match_selector(&service.selector);
+        match &self.staged {
+            Some(staged) if !staged.reached.contains(&node.name) => {
+                let held = staged.before.as_ref().is_some_and(selects);
+                held.then_some(Version::Before)
+            }
+            _ => selects(self).then_some(Version::Current),
+        }
+    }
+
+    /// Says whether a node holds the service, or may come to hold it by a rollout.
+    pub(crate) fn touches(&self, node: &Node) -> bool {
+        let versions = [Some(self), self.before()].into_iter().flatten();
+        versions
+            .into_iter()
+            .any(|service| node.labels.match_selector(&service.selector))
+    }
+
+    /// Says whether a node must have an item for any version of the service.
+    pub(crate) fn wants(&self, name: &NodeName, key: &ItemKey) -> bool {
+        let has = |items: &Items| items.contains_key(key);
+        let own = |all: &BTreeMap<NodeName, Items>| all.get(name).is_some_and(has);
+        let versions = [Some(self), self.before()].into_iter().flatten();
+        versions.into_iter().any(|service| {
+            has(&service.everywhere) || own(&service.only_at) || own(&service.behind)
+        })
+    }
+
+    fn before(&self) -> Option<&Self> {
+        self.staged.as_ref()?.before.as_ref()
     }
 
     /// Says whether nodes with the same labels hold the same version of the service.
@@ -186,7 +240,14 @@ impl Compiled {
     /// Says whether every node holds the same version of the service as of another state of it: whoever changes it so
     /// need not ask the nodes one by one.
     pub(crate) fn is_placed_like(&self, other: &Self) -> bool {
+        let before = |service: &Self| service.before().map(|before| before.selector.clone());
+        let reached = |service: &Self| {
+            let staged = service.staged.as_ref();
+            staged.map(|staged| Arc::clone(&staged.reached))
+        };
         self.selector == other.selector
+            && before(self) == before(other)
+            && reached(self) == reached(other)
     }
 
     /// Says whether a node must have something for the service: it holds it, or is one of its backends that another
@@ -199,6 +260,7 @@ impl Compiled {
     pub(crate) fn common(&self, version: Option<Version>) -> &Items {
         match version {
             Some(Version::Current) => &self.everywhere,
+            Some(Version::Before) => self.before().map_or(&NONE, |before| &before.everywhere),
             None => &NONE,
         }
     }
@@ -206,15 +268,18 @@ impl Compiled {
     /// Gives what a node alone must have when it holds a version, or when it holds none.
     pub(crate) fn own(&self, name: &NodeName, version: Option<Version>) -> &Items {
         let own = match version {
-            Some(Version::Current) => &self.only_at,
-            None => &self.behind,
+            Some(Version::Current) => Some(&self.only_at),
+            Some(Version::Before) => self.before().map(|before| &before.only_at),
+            None => Some(&self.behind),
         };
-        own.get(name).unwrap_or(&NONE)
+        own.and_then(|own| own.get(name)).unwrap_or(&NONE)
     }
 
     /// Gives the nodes that must have something that others need not, some of them twice.
     pub(crate) fn named(&self) -> impl Iterator<Item = &NodeName> {
-        self.only_at.keys().chain(self.behind.keys())
+        let before = self.before().into_iter();
+        let before = before.flat_map(|before| before.only_at.keys());
+        self.only_at.keys().chain(self.behind.keys()).chain(before)
     }
 }
 
@@ -223,6 +288,7 @@ impl Version {
     pub(crate) fn sign(self, service: &ServiceName) -> Digest {
         let side: u8 = match self {
             Self::Current => 0,
+            Self::Before => 1,
         };
         let mut bytes = service.as_str().as_bytes().to_vec();
         // no name has a NUL

@@ -29,6 +29,10 @@ pub(crate) enum What {
     Undrain,
     /// The resources go back to what they were at a revision.
     Rollback(Revision),
+    /// Resources are brought to the nodes step by step.
+    Rollout,
+    /// What the rollout of a revision brought is taken back.
+    Undo(Revision),
 }
 
 /// One write, as it is kept.
@@ -73,7 +77,13 @@ impl What {
     pub(crate) fn is_kept(self) -> bool {
         match self {
             Self::Register => false,
-            Self::Apply | Self::Delete | Self::Drain | Self::Undrain | Self::Rollback(_) => true,
+            Self::Apply
+            | Self::Delete
+            | Self::Drain
+            | Self::Undrain
+            | Self::Rollback(_)
+            | Self::Rollout
+            | Self::Undo(_) => true,
         }
     }
 }
@@ -87,6 +97,8 @@ impl fmt::Display for What {
             Self::Delete => f.write_str("delete"),
             Self::Drain => f.write_str("drain"),
             Self::Undrain => f.write_str("undrain"),
+            Self::Rollout => f.write_str("rollout"),
+            Self::Undo(rollout) => write!(f, "undo of rollout {rollout}"),
             Self::Rollback(to) => write!(f, "rollback to {to}"),
         }
     }

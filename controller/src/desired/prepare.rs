@@ -5,18 +5,42 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::model::{
-    DrainTarget, Generation, Kind, Node, NodeName, Resource, ResourceRef, ServiceName,
+    DrainTarget, Endpoint, Generation, Kind, Node, NodeName, Resource, ResourceRef, ServiceName,
 };
 
-use super::compile::{Compiled, Items, compile, own_items};
+use super::compile::{Compiled, Items, own_items};
 use super::drains::{DrainBatch, ProposedDrains};
 use super::placing::Placing;
 use super::resources::{Batch, Proposed, service_of};
+use super::rollout::Rollout;
+use super::staging::{Staging, compile_as};
 use super::{Change, Desired, Outcome};
+
+/// A batch, by what it does.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub(super) outcomes: BTreeMap<ResourceRef, Outcome>,
+    /// What changes.
+    pub(super) writes: Batch,
+    /// The services of what stays as it is.
+    pub(super) kept: BTreeSet<ServiceName>,
+}
 
 impl Desired {
     /// Works out what a batch changes. Drains of what goes with it, go with it.
     pub(crate) fn prepare(&self, batch: Batch) -> Change {
+        let sorted = self.sort(batch);
+        let mut touched = self.touched_by(&sorted.writes);
+        let placed = self.place_nodes(&sorted.writes, &mut touched);
+        let change = self.change_as(sorted, touched, placed.as_ref().or(self.under_way()));
+        Change {
+            rollout: placed,
+            ..change
+        }
+    }
+
+    /// Finds what a batch does to each of its resources.
+    pub(super) fn sort(&self, batch: Batch) -> Sorted {
         let mut outcomes = BTreeMap::new();
         let mut writes = Batch::new();
         let mut kept = BTreeSet::new();
@@ -35,10 +59,35 @@ impl Desired {
                 writes.insert(reference, resource);
             }
         }
-        let mut touched = self.touched_by(&writes);
-        let drains = self.dropped_by(&writes, &mut touched);
+        Sorted {
+            outcomes,
+            writes,
+            kept,
+        }
+    }
+
+    /// Works out what a batch changes that touches services, with the rollout that is under way after it.
+    pub(super) fn change_as(
+        &self,
+        sorted: Sorted,
+        mut touched: BTreeSet<ServiceName>,
+        rollout: Option<&Rollout>,
+    ) -> Change {
+        let Sorted {
+            outcomes,
+            writes,
+            kept,
+        } = sorted;
+        let drains = self.dropped_by(&writes, &mut touched, rollout);
         let holders = self.holders_of(&kept, Compiled::concerns);
-        self.change(outcomes, writes, drains, (touched, holders))
+        let change = Change {
+            outcomes,
+            writes,
+            drains,
+            holders,
+            ..Change::default()
+        };
+        self.change(change, touched, rollout)
     }
 
     /// Works out what other drains change. The services whose backends are drained, or run on a node that is, are
@@ -57,6 +106,9 @@ impl Desired {
                 }
                 DrainTarget::Node(name) => {
                     services.extend(self.resources.services_on(name));
+                    // what was there before may have run there as well
+                    let staged = self.under_way().into_iter();
+                    services.extend(staged.flat_map(|rollout| rollout.services.iter().cloned()));
                     let view = self.views.get(name);
                     held.extend(view.map(|view| (name.clone(), view.generation())));
                 }
@@ -68,38 +120,40 @@ impl Desired {
         // a node that only takes the packets of others has no backend to drain, and tells of none
         let holds = |service: &Compiled, node: &Node| service.version_for(node).is_some();
         held.extend(self.holders_of(&kept, holds));
-        self.change(BTreeMap::new(), Batch::new(), drains, (touched, held))
+        let change = Change {
+            drains,
+            holders: held,
+            ..Change::default()
+        };
+        self.change(change, touched, self.under_way())
     }
 
     fn change(
         &self,
-        outcomes: BTreeMap<ResourceRef, Outcome>,
-        writes: Batch,
-        drains: DrainBatch,
-        (touched, holders): (BTreeSet<ServiceName>, BTreeMap<NodeName, Generation>),
+        change: Change,
+        touched: BTreeSet<ServiceName>,
+        rollout: Option<&Rollout>,
     ) -> Change {
-        let compiled = self.compile_touched(&writes, &drains, touched);
-        let set = self.set_on(&writes, &drains);
+        let Change { writes, drains, .. } = &change;
+        let compiled = self.compile_touched(writes, drains, touched, rollout);
+        let set = self.set_on(writes, drains);
         let views = Placing {
             desired: self,
-            writes: &writes,
-            drains: ProposedDrains::new(&self.drains, &drains),
+            writes,
+            drains: ProposedDrains::new(&self.drains, drains),
             set: &set,
             compiled: &compiled,
         };
         let views = self.views.prepare(views.propose());
         Change {
-            outcomes,
-            writes,
-            drains,
             compiled,
             views,
-            holders,
+            ..change
         }
     }
 
     /// Gives the services that writes are of.
-    fn touched_by(&self, writes: &Batch) -> BTreeSet<ServiceName> {
+    pub(super) fn touched_by(&self, writes: &Batch) -> BTreeSet<ServiceName> {
         let mut touched = BTreeSet::new();
         for (reference, new) in writes {
             let old = self.resources.get(reference).map(|old| &old.resource);
@@ -113,12 +167,23 @@ impl Desired {
     }
 
     /// Finds the drains that are of nothing after writes. The end of a node's drain touches what ran there.
-    fn dropped_by(&self, writes: &Batch, touched: &mut BTreeSet<ServiceName>) -> DrainBatch {
+    fn dropped_by(
+        &self,
+        writes: &Batch,
+        touched: &mut BTreeSet<ServiceName>,
+        rollout: Option<&Rollout>,
+    ) -> DrainBatch {
         let mut dropped = DrainBatch::new();
         let proposed = Proposed::new(&self.resources, writes);
+        let before = rollout.map(|rollout| Proposed::new(&self.resources, &rollout.before));
+        let is_held = |service: &ServiceName, at: &Endpoint| {
+            let before = before.as_ref();
+            let before = before.and_then(|before| before.backend(service, at));
+            before.is_some() || proposed.backend(service, at).is_some()
+        };
         for service in &*touched {
             let drained = self.drains.backends(service);
-            let gone = drained.filter(|at| proposed.backend(service, at).is_none());
+            let gone = drained.filter(|at| !is_held(service, at));
             dropped.extend(gone.map(|at| (DrainTarget::Backend(service.clone(), *at), None)));
         }
         for (reference, resource) in writes {
@@ -142,15 +207,15 @@ impl Desired {
         writes: &Batch,
         drains: &DrainBatch,
         touched: BTreeSet<ServiceName>,
+        rollout: Option<&Rollout>,
     ) -> BTreeMap<ServiceName, Option<Compiled>> {
         let proposed = Proposed::new(&self.resources, writes);
         let drains = ProposedDrains::new(&self.drains, drains);
+        let staging = rollout.map(|rollout| Staging::new(rollout, &self.resources));
         touched
             .into_iter()
             .map(|name| {
-                let service = proposed.service(&name);
-                let compiled = service
-                    .map(|service| compile(service, proposed.sets_of(&name), &drains.of(&name)));
+                let compiled = compile_as(&name, &proposed, &drains, staging.as_ref());
                 (name, compiled)
             })
             .collect()

@@ -8,7 +8,7 @@ use weir_proto::model::{
     Capability, Degraded, DrainProgress, Generation, Hold, ItemFailure, NodeName, Repair,
 };
 
-use super::feed::{Feed, Rejected};
+use super::feed::{Feed, Rejected, RejectedReason};
 use super::view::View;
 
 /// How many failures of a node are kept to be read: more is for a report, not for an answer.
@@ -30,6 +30,8 @@ pub(crate) struct NodeProgress {
     refused_count: u64,
     refused_of: Generation,
     rejection: Option<String>,
+    /// The generation that it did not take because of what it says.
+    invalid: Generation,
     /// Why its last stream ended; empty while it has one.
     disconnection: String,
     last_heard_unix_ms: u64,
@@ -85,6 +87,17 @@ pub(crate) struct NodeStatus {
     pub(crate) certificate_expires_unix_ms: u64,
     /// Why its last stream ended; empty: it has one, or never had.
     pub(crate) disconnection: String,
+}
+
+/// What a node refuses.
+#[derive(Debug)]
+pub(crate) struct Refusals<'a> {
+    /// Items of what it has accepted, which its agent does not take.
+    pub(crate) items: std::slice::Iter<'a, ItemFailure>,
+    /// Items of what it has converged on, which its kernel does not take.
+    pub(crate) failures: std::slice::Iter<'a, ItemFailure>,
+    /// A whole generation, where what is in it is at fault; otherwise 0.
+    pub(crate) update: Option<(Generation, &'a str)>,
 }
 
 impl Tally {
@@ -242,6 +255,15 @@ impl NodeProgress {
             "generation {generation}: {}: {cause}",
             reason.as_str()
         ));
+        self.invalid = match reason {
+            RejectedReason::Invalid => *generation,
+            // these are answered by another update, or of the node's disk
+            RejectedReason::Stale
+            | RejectedReason::Conflict
+            | RejectedReason::Base
+            | RejectedReason::Digest
+            | RejectedReason::Journal => Generation(0),
+        };
         self.last_heard_unix_ms = now_unix_ms;
     }
 
@@ -258,10 +280,25 @@ impl NodeProgress {
         self.last_heard_unix_ms = now_unix_ms;
     }
 
+    /// Gives what the node has accepted and converged on, in the controller's generations.
+    pub(crate) fn at(&self, view: &View<'_>, feed: &Feed) -> (Generation, Generation) {
+        self.parted.unwrap_or_else(|| self.reached(view, feed))
+    }
+
+    /// Gives what the node refuses.
+    pub(crate) fn refusals(&self) -> Refusals<'_> {
+        let update = self.rejection.as_deref();
+        Refusals {
+            items: self.refused.iter(),
+            failures: self.failures.iter(),
+            update: update.map(|cause| (self.invalid, cause)),
+        }
+    }
+
     /// Sums up how far the node is; what its kernel can do is known elsewhere.
     pub(crate) fn status(&self, name: &NodeName, view: &View<'_>, feed: &Feed) -> NodeStatus {
         let wanted = view.generation();
-        let (accepted, converged) = self.parted.unwrap_or_else(|| self.reached(view, feed));
+        let (accepted, converged) = self.at(view, feed);
         let failures = self.refused.iter().chain(&self.failures);
         NodeStatus {
             name: name.clone(),

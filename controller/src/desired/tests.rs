@@ -162,7 +162,7 @@ fn what_is_set_on_a_node_is_among_what_it_holds() {
     let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
     let all = desired.resources().all();
     let all = all.map(|stored| (stored.resource.clone(), stored.revision));
-    let restored = Desired::restore(all, Drains::default(), &left.collect());
+    let restored = Desired::restore(all, Drains::default(), None, &left.collect());
     assert_eq!(generations(&restored), generations(&desired));
     write(&mut desired, batch(vec![strict(false)]), 3);
     assert_eq!(held(&desired), None);
@@ -205,7 +205,7 @@ fn a_cluster_goes_on_where_it_was_left() {
     let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
     let all = desired.resources().all();
     let all = all.map(|stored| (stored.resource.clone(), stored.revision));
-    let restored = Desired::restore(all, Drains::default(), &left.collect());
+    let restored = Desired::restore(all, Drains::default(), None, &left.collect());
     assert_eq!(generations(&restored), [2, 2]);
     for (name, view) in desired.views().iter() {
         let again = restored.view(name).expect("a view");
@@ -379,7 +379,7 @@ proptest! {
         let all = all.map(|stored| (stored.resource.clone(), stored.revision));
         let drained = desired.drains.all().map(|(target, _)| target);
         prop_assert!(desired.draining(drained.collect(), DrainTerms::default(), 0).is_ok());
-        let compiled = Desired::restore(all, desired.drains.clone(), &BTreeMap::new());
+        let compiled = Desired::restore(all, desired.drains.clone(), None, &BTreeMap::new());
         prop_assert_eq!(&compiled.compiled, &desired.compiled);
         prop_assert_eq!(compiled.views().groups(), desired.views().groups());
         let names: Vec<NodeName> = desired.views().keys().cloned().collect();

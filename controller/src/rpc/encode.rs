@@ -2,15 +2,15 @@
 
 use tonic::Response;
 use weir_proto::convert::{
-    backend_target_to_wire, capability_to_wire, degraded_to_wire, drain_target_to_wire,
-    drain_to_wire, failure_to_wire, hold_to_wire, progress_to_wire, reference_to_wire,
-    repair_to_wire, resource_to_wire,
+    backend_target_to_wire, canary_to_wire, capability_to_wire, degraded_to_wire,
+    drain_target_to_wire, drain_to_wire, failure_to_wire, hold_to_wire, phase_to_wire,
+    progress_to_wire, reference_to_wire, repair_to_wire, resource_to_wire,
 };
 use weir_proto::model::{DrainTarget, Generation, NodeName, ResourceRef};
 use weir_proto::wire;
 
 use crate::cluster::{Entry, Event, Written};
-use crate::desired::{Drained, ListedDrain, NodeStatus, Outcome, Past, Stored};
+use crate::desired::{Count, Drained, ListedDrain, NodeStatus, Outcome, Past, Rollout, Stored};
 
 pub(super) fn resource(stored: &Stored) -> wire::Resource {
     resource_to_wire(&stored.resource, stored.revision)
@@ -38,6 +38,37 @@ pub(super) fn drained(written: Written) -> Response<wire::DrainResponse> {
         revision: written.revision.0,
         targets: targets(written.targets),
     })
+}
+
+/// Gives a rollout, its nodes in the order in which it reaches them.
+pub(super) fn rollout(rollout: &Rollout) -> wire::Rollout {
+    let step = |step| u32::try_from(step).unwrap_or(u32::MAX);
+    let nodes = rollout.order().into_iter().map(|(name, member, by)| {
+        let Count {
+            connections,
+            failed,
+        } = member.counted;
+        wire::rollout::Node {
+            name: name.to_string(),
+            step: step(by),
+            reached: member.reached.is_some(),
+            converged: member.holds(),
+            connections,
+            failed_connections: failed,
+        }
+    });
+    wire::Rollout {
+        revision: rollout.revision.0,
+        canary: Some(canary_to_wire(&rollout.canary)),
+        step: step(rollout.step),
+        phase: phase_to_wire(rollout.phase).into(),
+        reason: rollout.reason.clone(),
+        refs: rollout.before.keys().map(reference_to_wire).collect(),
+        nodes: nodes.collect(),
+        who: rollout.who.clone(),
+        begun_unix_ms: rollout.begun_unix_ms,
+        changed_unix_ms: rollout.changed_unix_ms,
+    }
 }
 
 /// Gives the changes of a revision that a watcher of some kinds sees; none: it sees nothing of it.

@@ -1,44 +1,61 @@
-//! The streams of reports: read and checked. Nobody rolls them up yet.
+//! The streams of reports: read, checked, and passed on as sums of each frontend.
+
+use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
-use weir_proto::convert::Problems;
-use weir_proto::model::{Identity, NodeName, Refused};
+use weir_proto::convert::{Problems, increment_from_wire};
+use weir_proto::model::{Frontend, Identity, NodeName, Refused};
 use weir_proto::wire;
 use weir_proto::wire::node_reports_server::NodeReports;
 
 use super::caller::caller;
 use super::node_sync::speaks_for;
-use super::status::invalid;
+use super::status::{invalid, refusal};
 use super::stopped;
+use crate::cluster::Cluster;
+use crate::desired::Count;
 
 /// Serves the reports of agents.
 #[derive(Debug)]
 pub(super) struct NodeReportsService {
+    cluster: Cluster,
     stopping: watch::Receiver<bool>,
 }
 
 impl NodeReportsService {
     /// Reads reports until the controller stops.
-    pub(super) fn new(stopping: watch::Receiver<bool>) -> Self {
-        Self { stopping }
+    pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
+        Self { cluster, stopping }
     }
 
     async fn read(
+        &self,
         who: Identity,
         mut reports: Streaming<wire::ReportRequest>,
     ) -> Result<(), Status> {
-        loop {
-            let checked = match reports.message().await {
-                Ok(Some(report)) => check(&report).and_then(|node| speaks_for(&who, &node)),
-                Ok(None) => break Ok(()),
-                Err(status) => break Err(status),
-            };
-            if checked.is_err() {
-                break checked;
+        while let Some(report) = reports.message().await? {
+            let Report {
+                node,
+                interval_ms,
+                counts,
+            } = check(report)?;
+            speaks_for(&who, &node)?;
+            if !counts.is_empty() {
+                let passed = self.cluster.counted(node, counts, interval_ms).await;
+                passed.map_err(|gone| refusal(gone.into()))?;
             }
         }
+        Ok(())
     }
+}
+
+/// What a node counted.
+struct Report {
+    node: NodeName,
+    interval_ms: u64,
+    /// At each frontend to which connections were opened.
+    counts: BTreeMap<Frontend, Count>,
 }
 
 #[tonic::async_trait]
@@ -49,7 +66,7 @@ impl NodeReports for NodeReportsService {
     ) -> Result<Response<wire::ReportResponse>, Status> {
         let who = caller(&request);
         tokio::select! {
-            read = Self::read(who, request.into_inner()) => read?,
+            read = self.read(who, request.into_inner()) => read?,
             () = stopped(self.stopping.clone()) => {
                 return Err(Status::unavailable("the controller is stopping"));
             }
@@ -59,19 +76,33 @@ impl NodeReports for NodeReportsService {
 }
 
 /// Gives the node a report is of.
-fn check(report: &wire::ReportRequest) -> Result<NodeName, Status> {
+fn check(report: wire::ReportRequest) -> Result<Report, Status> {
+    let wire::ReportRequest {
+        node,
+        interval_ms,
+        backends,
+    } = report;
     let mut problems = Problems::default();
-    let node = problems.take("report.node", NodeName::new(&report.node));
-    if report.interval_ms == 0 {
+    let node = problems.take("report.node", NodeName::new(&node));
+    if interval_ms == 0 {
         problems.add("report.interval_ms", Refused::Missing);
     }
-    for (place, counters) in report.backends.iter().enumerate() {
-        if counters.backend.is_none() {
-            problems.add(
-                format!("report.backends[{place}].backend"),
-                Refused::Missing,
-            );
+    let mut counts: BTreeMap<Frontend, Count> = BTreeMap::new();
+    for (place, counters) in backends.into_iter().enumerate() {
+        let at = format!("report.backends[{place}]");
+        let increment = increment_from_wire(counters, &at, &mut problems);
+        if let Some(increment) = increment.filter(|increment| increment.connections > 0) {
+            let counted = counts.entry(increment.backend.frontend).or_default();
+            counted.add(Count {
+                connections: increment.connections,
+                failed: increment.failed,
+            });
         }
     }
-    problems.finish(node).map_err(|errors| invalid(&errors))
+    let report = node.map(|node| Report {
+        node,
+        interval_ms: interval_ms.into(),
+        counts,
+    });
+    problems.finish(report).map_err(|errors| invalid(&errors))
 }

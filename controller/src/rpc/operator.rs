@@ -63,18 +63,20 @@ impl Operator for OperatorService {
             dry_run,
             expected_revision,
             allow_mass_delete,
-            canary: _,
+            canary,
         } = request.into_inner();
         if allow_mass_delete {
             may(&who, Role::Admin, "allow_mass_delete")?;
         }
         let places = places(&resources);
         let resources = resources_from_wire(resources).map_err(|errors| invalid(&errors))?;
+        let canary = rollouts::canary(canary.as_ref(), &resources)?;
         let options = WriteOptions {
             who,
             dry_run,
             expected: expected_revision.map(Revision),
             allow_mass_delete,
+            canary,
         };
         let applied = self.cluster.apply(resources, places, options).await;
         let written = applied.map_err(refusal)?;
@@ -173,6 +175,7 @@ impl Operator for OperatorService {
             dry_run,
             expected: expected_revision.map(Revision),
             allow_mass_delete,
+            canary: None,
         };
         let deleted = self.cluster.delete(refs, options).await;
         let written = deleted.map_err(refusal)?;
@@ -291,7 +294,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::RolloutStatusRequest>,
     ) -> Result<Response<Self::RolloutStatusStream>, Status> {
-        rollouts::status(&self.cluster, request).await
+        rollouts::status(&self.cluster, self.stopping.clone(), request).await
     }
 
     async fn steer_rollout(

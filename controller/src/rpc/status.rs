@@ -20,7 +20,13 @@ pub(super) fn refusal(refusal: Refusal) -> Status {
         Refusal::NotFound(_) | Refusal::NothingToDrain(_) | Refusal::NotDrained(_) => {
             Status::not_found(message)
         }
-        Refusal::Away(_) | Refusal::NothingHeld(_) => Status::failed_precondition(message),
+        Refusal::Away(_)
+        | Refusal::NothingHeld(_)
+        | Refusal::UnderWay { .. }
+        | Refusal::HeldUp(_)
+        | Refusal::NoRollout
+        | Refusal::OtherRollout(_)
+        | Refusal::NotNow(_) => Status::failed_precondition(message),
         Refusal::OutOfRange { .. } | Refusal::NotKept { .. } => Status::out_of_range(message),
         Refusal::Store(_) => Status::unavailable(message),
         Refusal::Stopped(_) => Status::unavailable(message),

@@ -7,7 +7,7 @@
 //! cluster's identity as text; `drain/<what>` is a drain that an operator asked for, as a `DrainState` that says nothing of
 //! nodes; `confirmed/<name>` is the generation up to which a node may take away what it must (8 bytes, big-endian);
 //! `named/<name>` is there once a node has taken an update that names this cluster; `history/<revision>` is a write of an
-//! operator.
+//! operator; `rollout` is the last rollout.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
 use super::past::{read_past, read_resource, written_past, written_resource};
+use super::rollout::{read_rollout, written_rollout};
 use super::{Saved, Store, StoreError, Write};
 use crate::desired::Stored;
 
@@ -38,6 +39,7 @@ const DRAIN: &str = "drain/";
 const CONFIRMED: &str = "confirmed/";
 const NAMED: &str = "named/";
 const HISTORY: &str = "history/";
+const ROLLOUT: &[u8] = b"rollout";
 
 /// The store in a directory.
 #[derive(Debug, Clone)]
@@ -93,6 +95,7 @@ fn batch(write: Write) -> Batch {
         confirmed,
         named,
         history,
+        rollout,
     } = write;
     let mut batch = Batch::default();
     batch.put(REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
@@ -158,6 +161,9 @@ fn batch(write: Write) -> Batch {
             None => batch.delete(key),
         }
     }
+    if let Some(rollout) = rollout {
+        batch.put(ROLLOUT.to_vec(), written_rollout(&rollout));
+    }
     batch
 }
 
@@ -214,6 +220,8 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
             return Err("it is of another revision".into());
         }
         saved.history.insert(past.revision, past);
+    } else if key.as_bytes() == ROLLOUT {
+        saved.rollout = Some(read_rollout(payload)?);
     } else {
         return Err("no record has such a key".into());
     }

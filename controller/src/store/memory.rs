@@ -91,6 +91,9 @@ impl Store for MemoryStore {
                 saved.capabilities.insert(name, capabilities);
             }
         }
+        if write.rollout.is_some() {
+            saved.rollout = write.rollout;
+        }
         for (revision, past) in write.history {
             match past {
                 Some(past) => saved.history.insert(revision, Past::clone(&past)),

@@ -12,11 +12,11 @@ use tonic::{Request, Response, Status};
 use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
-    ApplyRequest, ApplyResponse, Change, DeleteRequest, DeleteResponse, DrainRequest,
+    ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DrainRequest,
     DrainResponse, DrainState, GetRequest, HistoryEntry, HistoryRequest, HistoryResponse,
     ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
     NodeStatusResponse, NodeTarget, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef,
-    RollbackRequest, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
+    RollbackRequest, Rollout, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
     SteerRolloutResponse, UndrainRequest, WatchRequest, WatchResponse, change,
 };
 
@@ -52,6 +52,14 @@ pub(crate) struct State {
     /// What each rollback changes, and those that were asked for.
     pub(crate) back: Vec<Change>,
     pub(crate) rolled_back: Vec<RollbackRequest>,
+    /// What was asked for with steps.
+    pub(crate) canaries: Vec<Canary>,
+    /// The rollout as it is when nobody watches.
+    pub(crate) rollout: Option<Rollout>,
+    /// What each call that watches the rollout is told, answer by answer; then the call ends.
+    pub(crate) rollouts: VecDeque<Vec<Rollout>>,
+    /// What was done with the rollout.
+    pub(crate) steered: Vec<SteerRolloutRequest>,
 }
 
 /// The fake, listening as long as it lives.
@@ -131,6 +139,7 @@ impl State {
     fn apply(&mut self, request: ApplyRequest) -> Result<ApplyResponse, Status> {
         self.write(request.expected_revision)?;
         self.allowed.push(request.allow_mass_delete);
+        self.canaries.extend(request.canary);
         let wanted = convert::resources_from_wire(request.resources)
             .map_err(|errors| Status::invalid_argument(errors.to_string()))?;
         let next = weir_proto::model::Revision(self.revision + 1);
@@ -333,16 +342,36 @@ impl Operator for Shared {
 
     async fn rollout_status(
         &self,
-        _request: Request<RolloutStatusRequest>,
+        request: Request<RolloutStatusRequest>,
     ) -> Result<Response<Self::RolloutStatusStream>, Status> {
-        Err(Status::unimplemented("rollout_status"))
+        let mut state = self.lock();
+        let revision = state.revision;
+        let answer = move |rollout| RolloutStatusResponse { rollout, revision };
+        if !request.into_inner().watch {
+            let once = tokio_stream::once(Ok(answer(state.rollout.clone())));
+            return Ok(Response::new(Box::pin(once)));
+        }
+        let answers = state.rollouts.pop_front().unwrap_or_default();
+        let answers = tokio_stream::iter(answers).map(move |rollout| Ok(answer(Some(rollout))));
+        Ok(Response::new(if state.rollouts.is_empty() {
+            Box::pin(answers.chain(tokio_stream::pending()))
+        } else {
+            Box::pin(answers)
+        }))
     }
 
     async fn steer_rollout(
         &self,
-        _request: Request<SteerRolloutRequest>,
+        request: Request<SteerRolloutRequest>,
     ) -> Result<Response<SteerRolloutResponse>, Status> {
-        Err(Status::unimplemented("steer_rollout"))
+        let mut state = self.lock();
+        state.write(None)?;
+        state.steered.push(request.into_inner());
+        Ok(Response::new(SteerRolloutResponse {
+            rollout: state.rollout.clone(),
+            revision: state.revision,
+            targets: state.targets.clone(),
+        }))
     }
 
     async fn history(

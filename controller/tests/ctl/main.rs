@@ -5,6 +5,7 @@ mod drains;
 mod fake;
 mod history;
 mod pki;
+mod rollouts;
 mod show;
 mod waiting;
 
@@ -190,6 +191,11 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
              Usage: weirctl apply [OPTIONS] -f FILE...\n\nFor more information, try '--help'.\n",
         ),
         (
+            &["apply", "-f", "x", "--canary", "1,10%"],
+            "error: invalid value '1,10%' for '--canary <STEPS>': step 2: the last step is 100%, so that \
+             every node gets it\n\nFor more information, try '--help'.\n",
+        ),
+        (
             &["status", "now"],
             "error: unexpected argument 'now' found\n\n\
              Usage: weirctl status [OPTIONS]\n\nFor more information, try '--help'.\n",
@@ -255,6 +261,9 @@ fn help_has_an_example_of_each_use() {
         ("rollback", include_str!("help/rollback.txt")),
         ("node", include_str!("help/node.txt")),
         ("node release", include_str!("help/node-release.txt")),
+        ("rollout", include_str!("help/rollout.txt")),
+        ("rollout status", include_str!("help/rollout-status.txt")),
+        ("rollout undo", include_str!("help/rollout-undo.txt")),
         ("status", include_str!("help/status.txt")),
         ("pki", include_str!("help/pki.txt")),
         ("pki init", include_str!("help/pki-init.txt")),

@@ -17,11 +17,14 @@ use weir_agent::plan::{Key, Step, Table};
 use weir_agent::session::Identity;
 use weir_controller::app::Running;
 use weir_controller::config::Config;
+use weir_proto::convert::canary_to_wire;
 use weir_proto::model::{
-    BackendKey, Endpoint, Frontend, ItemKey, Labels, Listener, LoopbackEntry, Node, NodeName, Port,
-    Protocol,
+    BackendKey, Canary, Endpoint, Frontend, ItemKey, Labels, Listener, LoopbackEntry, Node,
+    NodeName, Port, Protocol,
 };
 use weir_proto::wire::operator_client::OperatorClient;
+use weir_proto::wire::rollout::Phase;
+use weir_proto::wire::steer_rollout_request::Action;
 use weir_proto::wire::{self, NodeState};
 
 /// Longer than anything here takes, on any machine.
@@ -143,11 +146,30 @@ impl Fleet {
     }
 
     pub(crate) async fn apply(&self, service: wire::Service) -> wire::ApplyResponse {
+        self.apply_by(service, None).await
+    }
+
+    /// Applies step by step: "1,10%,100%".
+    pub(crate) async fn roll_out(
+        &self,
+        service: wire::Service,
+        steps: &str,
+    ) -> wire::ApplyResponse {
+        let steps: Canary = steps.parse().expect("steps");
+        self.apply_by(service, Some(canary_to_wire(&steps))).await
+    }
+
+    async fn apply_by(
+        &self,
+        service: wire::Service,
+        canary: Option<wire::Canary>,
+    ) -> wire::ApplyResponse {
         let request = wire::ApplyRequest {
             resources: vec![wire::Resource {
                 kind: Some(wire::resource::Kind::Service(service)),
                 revision: 0,
             }],
+            canary,
             ..wire::ApplyRequest::default()
         };
         let response = self.operator().await.apply(request).await;
@@ -218,6 +240,35 @@ impl Fleet {
             }
         });
         waited.await.expect("in time");
+    }
+
+    /// Waits until the rollout is in a phase, and gives it.
+    pub(crate) async fn rolled(&self, phase: Phase) -> wire::Rollout {
+        let mut last = None;
+        let found = timeout(PATIENCE, async {
+            let request = wire::RolloutStatusRequest { watch: true };
+            let mut operator = self.operator().await;
+            let states = operator.rollout_status(request).await.expect("status");
+            let mut states = states.into_inner();
+            loop {
+                let response = states.message().await.expect("status").expect("open");
+                match response.rollout {
+                    Some(rollout) if rollout.phase() == phase => return rollout,
+                    other => last = other,
+                }
+            }
+        });
+        let found = found.await;
+        found.unwrap_or_else(|_| panic!("the rollout is still {last:?}"))
+    }
+
+    pub(crate) async fn steer(&self, action: Action) -> wire::SteerRolloutResponse {
+        let request = wire::SteerRolloutRequest {
+            action: action.into(),
+            revision: 0,
+        };
+        let steered = self.operator().await.steer_rollout(request).await;
+        steered.expect("steered").into_inner()
     }
 
     /// Lets a node do what it holds back.

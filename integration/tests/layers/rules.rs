@@ -50,7 +50,7 @@ const NETLINK: [&str; 8] = [
 ];
 
 /// Where the generated types are: decoded, encoded, or kept as bytes.
-const WIRE: [&str; 13] = [
+const WIRE: [&str; 15] = [
     "proto/src/wire.rs",
     "proto/src/convert.rs",
     "proto/src/convert/",
@@ -64,6 +64,8 @@ const WIRE: [&str; 13] = [
     "agent/src/session/",
     "agent/src/journal.rs",
     "agent/src/journal/",
+    "agent/src/sampler.rs",
+    "agent/src/sampler/",
 ];
 
 const CEILING: usize = 600;

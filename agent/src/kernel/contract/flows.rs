@@ -1,9 +1,9 @@
 //! What runs through backends.
 
-use crate::plan::Connections;
+use crate::plan::{Connections, Counted, Counters};
 
 use super::*;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, Meter};
 
 fn of(key: Key) -> BackendKey {
     match key {
@@ -74,4 +74,46 @@ pub(super) async fn there_is_nothing_to_forget_without_flows<K: Kernel>(kernel: 
         endpoint: of(NETS[0].backend(0, Protocol::Udp)).endpoint,
     };
     assert_eq!(kernel.forget_flows(&[mark].into()).await.ok(), Some(0));
+}
+
+pub(super) async fn a_meter_shows_every_service_once_and_then_what_changes<K: Kernel>(
+    kernel: &mut K,
+) {
+    let mut meter = kernel.meter();
+    let first = shown(meter.counters().await);
+    assert_eq!(first, Counted::new(), "there is nothing");
+    let net = &NETS[0];
+    let (tcp, udp) = (net.frontend(Protocol::Tcp), net.frontend(Protocol::Udp));
+    let idle = |place, protocol| {
+        let backend = of(net.backend(place, protocol));
+        let counters = Counters {
+            forwarding: Some(Forwarding::Masquerade),
+            ..Counters::default()
+        };
+        (backend.endpoint, counters)
+    };
+    must(
+        kernel,
+        &[
+            add(net.service(Protocol::Tcp), scheduled("rr", 0)),
+            add(net.backend(0, Protocol::Tcp), weighing(1)),
+            add(net.backend(1, Protocol::Tcp), weighing(1)),
+            add(net.service(Protocol::Udp), scheduled("rr", 0)),
+        ],
+    )
+    .await;
+    let all: Counted = [
+        (tcp, [idle(0, Protocol::Tcp), idle(1, Protocol::Tcp)].into()),
+        (udp, BTreeMap::new()),
+    ]
+    .into();
+    assert_eq!(shown(meter.counters().await), all, "both are new");
+    assert_eq!(shown(meter.counters().await), Counted::new(), "nothing ran");
+    let mut other = kernel.meter();
+    assert_eq!(shown(other.counters().await), all, "to another it is new");
+    let key = net.service(Protocol::Udp);
+    must(kernel, &[Step::Remove { key }]).await;
+    let gone = Counted::from([(udp, BTreeMap::new())]);
+    assert_eq!(shown(meter.counters().await), gone);
+    assert_eq!(shown(meter.counters().await), Counted::new());
 }

@@ -60,6 +60,7 @@ pub(super) async fn rollback(
         dry_run,
         expected: expected_revision.map(Revision),
         allow_mass_delete,
+        canary: None,
     };
     let written = cluster.roll_back(Revision(revision), options).await;
     let written = written.map_err(refusal)?;

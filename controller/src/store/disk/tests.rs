@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_proto::model::{
-    AskedDrain, Capability, DrainTarget, DrainTerms, Kind, OnDeadline, Resource,
+    AskedDrain, Capability, DrainTarget, DrainTerms, Kind, OnDeadline, Resource, RolloutPhase,
 };
 
 use super::*;
 use crate::desired::samples::{capability, endpoint, node, node_name, service, service_name, set};
-use crate::desired::{Outcome, Past, reference};
+use crate::desired::{Count, Outcome, Past, Rollout, reference};
 
 fn resources() -> Vec<Resource> {
     vec![
@@ -100,6 +100,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             history: [1, 2, 4]
                 .map(|revision| (Revision(revision), Some(past(revision).into())))
                 .into(),
+            rollout: Some(rollout(4)),
         };
         store.commit(write).await.expect("durable");
         let write = Write {
@@ -115,6 +116,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
                 (Revision(1), None),
                 (Revision(2), Some(forgotten(2).into())),
             ]),
+            rollout: None,
         };
         store.commit(write).await.expect("durable");
     }
@@ -141,8 +143,27 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             history: [(2, forgotten(2)), (4, past(4))]
                 .map(|(revision, past)| (Revision(revision), past))
                 .into(),
+            rollout: Some(rollout(4)),
         }
     );
+}
+
+fn rollout(revision: u64) -> Rollout {
+    Rollout {
+        revision: Revision(revision),
+        canary: "1,100%".parse().expect("steps"),
+        step: 0,
+        phase: RolloutPhase::Running,
+        reason: String::new(),
+        before: Arc::default(),
+        services: [service_name("web")].into(),
+        members: BTreeMap::new(),
+        who: "anonymous".to_owned(),
+        begun_unix_ms: 1,
+        changed_unix_ms: 1,
+        allow_mass_delete: false,
+        usual: Count::default(),
+    }
 }
 
 #[tokio::test]
