@@ -257,7 +257,7 @@ impl<'a> Placing<'a> {
             };
             let version = after.version_for(node);
             own.extend(after.own(&node.name, version).values().cloned());
-            signature = signature + sign(service.name, version);
+            signature += sign(service.name, version);
         }
         let services = || self.all().filter_map(|service| service.after);
         let common = move || {
