@@ -117,7 +117,7 @@ impl Rig {
     async fn first(&mut self) -> u64 {
         for connections in 1.. {
             self.count(connections);
-            if self.reports.len() > 0 {
+            if !self.reports.is_empty() {
                 return connections;
             }
             tokio::task::yield_now().await;

@@ -312,3 +312,6 @@ impl Desired {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
