@@ -19,6 +19,9 @@ use weir_proto::machine::simulated;
 
 use crate::model::{Model, NODES, Objects, foreign, is_there, told};
 
+/// No generation: an agent is not sure of any.
+const UNSURE: u64 = u64::MAX;
+
 /// The judge of one run. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Judge(Arc<Mutex<Inside>>);
@@ -43,8 +46,8 @@ struct Seen {
     /// The model its kernel was at last.
     at: usize,
     accepted: u64,
-    /// It may not know what it accepted last.
-    unsure: bool,
+    /// It knows what it accepted last from this generation on; the highest: it does not.
+    sure_from: u64,
     /// It may not know what it made in the kernel that there is now.
     forgetful: bool,
     /// It found what it must make, made by somebody else as far as it knows.
@@ -77,7 +80,7 @@ impl Judge {
             wanted: BTreeMap::new(),
             at: 0,
             accepted: 0,
-            unsure: false,
+            sure_from: 0,
             forgetful: false,
             conflicts: false,
             faulty: BTreeSet::new(),
@@ -110,7 +113,7 @@ impl Judge {
     /// Notes that a node may have forgotten what it accepted.
     pub(crate) fn doubt(&self, node: usize) {
         let seen = &mut self.lock().nodes[node];
-        (seen.unsure, seen.forgetful) = (true, true);
+        (seen.sure_from, seen.forgetful) = (UNSURE, true);
     }
 
     /// Notes that a node was booted: what is in its kernel now its agent makes.
@@ -229,9 +232,11 @@ impl Inside {
         match (told.message.as_str(), generation) {
             ("accepted", Some(generation)) => {
                 let seen = &mut self.nodes[node];
-                let (before, unsure) = (seen.accepted, seen.unsure);
+                let (before, unsure) = (seen.accepted, seen.sure_from == UNSURE);
                 seen.accepted = generation;
-                seen.unsure = false;
+                if unsure {
+                    seen.sure_from = generation;
+                }
                 if generation < before && !unsure {
                     self.violated(format!(
                         "{} accepted {generation} after {before}",
@@ -241,9 +246,11 @@ impl Inside {
             }
             ("remembered", Some(generation)) => {
                 let Seen {
-                    accepted, unsure, ..
+                    accepted,
+                    sure_from,
+                    ..
                 } = self.nodes[node];
-                if generation < accepted && !unsure {
+                if generation < accepted && sure_from != UNSURE {
                     self.violated(format!(
                         "{} had accepted {accepted} and remembers {generation}",
                         NODES[node]
@@ -252,12 +259,12 @@ impl Inside {
             }
             ("the journal was damaged: waiting for the controller", _) => {
                 let seen = &mut self.nodes[node];
-                (seen.unsure, seen.forgetful) = (true, true);
+                (seen.sure_from, seen.forgetful) = (UNSURE, true);
             }
             ("in conflict", _) => self.nodes[node].conflicts = true,
             ("passed", Some(generation)) if generation > 0 => {
                 let well = told.field("failures") == "0" && told.field("ok") == "true";
-                if well && !self.nodes[node].unsure {
+                if well && generation >= self.nodes[node].sure_from {
                     self.rests(node);
                 }
             }

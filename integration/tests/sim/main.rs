@@ -57,9 +57,9 @@ fn run(seed: u64, tag: &str, keep: bool) -> Ended {
     Run { seed, tag, keep }.run()
 }
 
-/// Runs seeds on every core until one fails; gives that, and how many were run.
+/// Runs seeds on every core until one fails; gives that, and how many were run to their end.
 fn search(seeds: u64, tag: &str) -> (Option<(u64, Ended)>, u64) {
-    let next = AtomicU64::new(0);
+    let (next, ran) = (AtomicU64::new(0), AtomicU64::new(0));
     let failed = Mutex::new(None);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -71,6 +71,7 @@ fn search(seeds: u64, tag: &str) -> (Option<(u64, Ended)>, u64) {
                         return;
                     }
                     let ended = run(seed, tag, false);
+                    ran.fetch_add(1, Ordering::Relaxed);
                     if ended.violation.is_some() {
                         let mut failed = failed.lock().expect("no panic");
                         failed.get_or_insert((seed, ended));
@@ -81,7 +82,7 @@ fn search(seeds: u64, tag: &str) -> (Option<(u64, Ended)>, u64) {
         }
     });
     let failed = failed.into_inner().expect("no panic");
-    (failed, next.into_inner().min(seeds))
+    (failed, ran.into_inner())
 }
 
 /// Tells of a seed that failed, and how it came to that.

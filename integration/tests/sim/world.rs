@@ -226,7 +226,8 @@ impl World<'_> {
     }
 
     fn happen(&mut self, fault: &Fault) {
-        self.judge.note(format_args!("{fault:?}"));
+        let at = self.sim.elapsed();
+        self.judge.note(format_args!("at {at:?}: {fault:?}"));
         match *fault {
             Fault::AgentGone { node, power } => {
                 self.stop(node + 1);

@@ -92,3 +92,35 @@ fn here<T>(ask: impl FnOnce(&mut Inside) -> T) -> Option<T> {
     })?;
     Some(ask(&mut machine.lock()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine;
+
+    #[test]
+    fn each_runtime_is_the_machine_that_it_entered_and_no_other() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().build();
+        let (one, other, real) = (runtime(), runtime(), runtime());
+        let (one, other) = (one.expect("runtime"), other.expect("runtime"));
+        let first = Machine::new("one", 1, || 1_000);
+        let second = Machine::new("other", 1, || 1_000);
+        one.block_on(async { first.enter() });
+        other.block_on(async { second.enter() });
+        first.jump(-10);
+        second.reboot();
+        let asked = async || {
+            let boot = machine::boot().expect("a boot");
+            (machine::now_unix_ms(), boot, machine::draw())
+        };
+        let drawn = Lot::new(1).draw();
+        let wanted = (990, "one-boot-1".to_owned(), drawn);
+        assert_eq!(one.block_on(asked()), wanted);
+        let wanted = (1_000, "other-boot-2".to_owned(), drawn);
+        assert_eq!(other.block_on(asked()), wanted);
+        let now = real.expect("runtime").block_on(asked()).0;
+        assert!(now > 1_700_000_000_000, "{now}");
+        leave();
+        assert_eq!(one.block_on(async { name() }), None);
+    }
+}
