@@ -69,9 +69,13 @@ impl<M: Meter> Sampler<M> {
                 break;
             }
             let channel = connection.take();
-            tokio::select! {
-                () = self.keep_telling(channel) => {}
-                _ = link.wait_for(|link| !link.contact.is_now()) => {}
+            let over = tokio::select! {
+                () = self.keep_telling(channel) => false,
+                // the session may end while it has a stream
+                lost = link.wait_for(|link| !link.contact.is_now()) => lost.is_err(),
+            };
+            if over {
+                break;
             }
         }
     }

@@ -41,7 +41,7 @@ group_lint() {
   check clippy cargo clippy --workspace --all-targets -- -D warnings
   check "clippy, privileged tests" cargo clippy --workspace "${privileged[@]}" -- -D warnings
   check "clippy, faults" cargo clippy --workspace --all-targets --features weir-integration/faults -- -D warnings
-  check "clippy, simulation" cargo clippy -p weir-proto -p weir-integration --lib --test sim \
+  check "clippy, simulation" cargo clippy -p weir-proto -p weir-integration --lib --test sim --bench fleet \
     --features weir-integration/faults,weir-integration/simulated -- -D warnings
   check shellcheck shellcheck --external-sources --check-sourced .ci/run integration/run integration/kernel/{uml,init,native,qemu}
   one_test weir-integration layers

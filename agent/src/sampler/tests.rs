@@ -174,3 +174,17 @@ async fn a_session_that_connects_again_takes_the_reports_with_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn it_ends_with_its_session_though_that_had_a_stream_to_the_last() {
+    let link = watch::Sender::new(Link::default());
+    let node = NodeName::new("a").expect("a name");
+    let (_, connection) = Shared::new(());
+    let sampler = Sampler::new(node, Fake::new().meter(), OFTEN);
+    let sampling = tokio::spawn(sampler.run(link.subscribe(), connection));
+    link.send_modify(|link| link.contact = Contact::Now);
+    tokio::task::yield_now().await;
+    drop(link);
+    let ended = tokio::time::timeout(PATIENCE, sampling).await;
+    ended.expect("in time").expect("without a panic");
+}

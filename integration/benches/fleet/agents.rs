@@ -134,6 +134,7 @@ impl Agents {
             journal: self.journal(number),
             admin_listen: None,
             audit_interval: AUDITS,
+            stale_after: None,
         };
         let mut stopped = self.stop.subscribe();
         self.runtime.spawn(async move {

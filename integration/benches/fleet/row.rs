@@ -95,8 +95,8 @@ impl Rows {
     pub(crate) fn new(json: bool) -> Self {
         if !json {
             println!(
-                "{:<13} {:<34} {:<14} {:>8} {:>11} {:>11} {:<9} {:>6} {}",
-                "BENCH", "CASE", "BESIDE", "RATIO", "OURS", "THEIRS", "UNIT", "RUNS", "VERDICT"
+                "{:<13} {:<34} {:<14} {:>8} {:>11} {:>11} {:<9} {:>6} VERDICT",
+                "BENCH", "CASE", "BESIDE", "RATIO", "OURS", "THEIRS", "UNIT", "RUNS"
             );
         }
         Self {

@@ -167,6 +167,7 @@ impl World<'_> {
                         journal,
                         admin_listen: None,
                         audit_interval: AUDIT,
+                        stale_after: None,
                     };
                     let ended = weir_agent::app::run(settings, kernel, pending()).await;
                     judge.violated(format!("{} ended: {ended:?}", NODES[node]));
