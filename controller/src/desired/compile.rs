@@ -234,7 +234,7 @@ impl Compiled {
 
     /// Says whether nodes with the same labels hold the same version of the service.
     pub(crate) fn is_placed_by_labels(&self) -> bool {
-        true
+        self.staged.is_none()
     }
 
     /// Says whether every node holds the same version of the service as of another state of it: whoever changes it so
