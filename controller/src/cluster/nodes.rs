@@ -119,6 +119,10 @@ impl<S: Store> Owner<S> {
                     let refused = (refused, refused_count);
                     entry.progress.accepted(generation, refused, now);
                     learns_name = !entry.named;
+                } else if entry.feed.holds(generation) {
+                    // who comes back says again what it refuses of what it holds: this controller may not have heard it
+                    let refused = (refused, refused_count);
+                    entry.progress.accepted_before(generation, refused, now);
                 } else {
                     warn!(node = %name, %generation, "accepted what was not sent");
                 }

@@ -88,6 +88,11 @@ impl Feed {
         self.held
     }
 
+    /// Says whether the node holds a generation.
+    pub(crate) fn holds(&self, generation: Generation) -> bool {
+        self.held.is_some_and(|(held, _)| held == generation)
+    }
+
     /// Gives what was sent to the node last, or what it holds.
     pub(crate) fn sent(&self) -> Option<(Generation, Digest)> {
         self.in_flight.or(self.held)

@@ -290,6 +290,8 @@ pub(super) struct Census<'a> {
     services: &'a BTreeMap<ServiceName, Compiled>,
     /// The services that want something of a node that they do not want of others.
     naming: BTreeMap<&'a NodeName, BTreeSet<&'a ServiceName>>,
+    /// The services of which nodes with the same labels hold different versions: those that are rolled out.
+    divided: Vec<(&'a ServiceName, &'a Compiled)>,
     signatures: RefCell<BTreeMap<&'a Labels, Digest>>,
 }
 
@@ -301,9 +303,11 @@ impl<'a> Census<'a> {
                 naming.entry(node).or_default().insert(name);
             }
         }
+        let divided = services.iter().filter(|(_, it)| !it.is_placed_by_labels());
         Self {
             services,
             naming,
+            divided: divided.collect(),
             signatures: RefCell::default(),
         }
     }
@@ -317,23 +321,22 @@ impl<'a> Census<'a> {
             own.extend(service.own(&node.name, version).values().cloned());
         }
         let services = self.services;
-        let sum = |by_labels: bool| {
-            let asked = services
-                .iter()
-                .filter(|(_, it)| it.is_placed_by_labels() == by_labels);
-            asked.fold(Digest::default(), |sum, (name, service)| {
-                sum + sign(name, service.version_for(node))
-            })
+        let add = |sum: Digest, (name, service): (&ServiceName, &Compiled)| {
+            sum + sign(name, service.version_for(node))
+        };
+        let alike = || {
+            let alike = services.iter().filter(|(_, it)| it.is_placed_by_labels());
+            alike.fold(Digest::default(), add)
         };
         let mut signatures = self.signatures.borrow_mut();
-        let by_labels = *signatures.entry(&node.labels).or_insert_with(|| sum(true));
+        let by_labels = *signatures.entry(&node.labels).or_insert_with(alike);
         let common = move || {
             let services = services.values();
             let common = services.map(|service| service.common(service.version_for(node)));
             common.flat_map(Items::values).collect()
         };
         Joining {
-            signature: by_labels + sum(false),
+            signature: self.divided.iter().copied().fold(by_labels, add),
             common: Box::new(common),
             own,
         }

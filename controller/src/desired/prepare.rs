@@ -175,10 +175,15 @@ impl Desired {
     ) -> DrainBatch {
         let mut dropped = DrainBatch::new();
         let proposed = Proposed::new(&self.resources, writes);
-        let before = rollout.map(|rollout| Proposed::new(&self.resources, &rollout.before));
+        let before = rollout.map(|rollout| {
+            let before = Proposed::new(&self.resources, &rollout.before);
+            (rollout, before)
+        });
         let is_held = |service: &ServiceName, at: &Endpoint| {
-            let before = before.as_ref();
-            let before = before.and_then(|before| before.backend(service, at));
+            // of what is not rolled out there is one version
+            let staged = before.as_ref();
+            let staged = staged.filter(|(rollout, _)| rollout.services.contains(service));
+            let before = staged.and_then(|(_, before)| before.backend(service, at));
             before.is_some() || proposed.backend(service, at).is_some()
         };
         for service in &*touched {
@@ -196,6 +201,9 @@ impl Desired {
             let target = DrainTarget::Node(name.clone());
             if self.drains.get(&target).is_some() {
                 touched.extend(self.resources.services_on(&name));
+                // what was there before may have run there as well
+                let staged = rollout.into_iter();
+                touched.extend(staged.flat_map(|rollout| rollout.services.iter().cloned()));
                 dropped.insert(target, None);
             }
         }
@@ -211,7 +219,9 @@ impl Desired {
     ) -> BTreeMap<ServiceName, Option<Compiled>> {
         let proposed = Proposed::new(&self.resources, writes);
         let drains = ProposedDrains::new(&self.drains, drains);
-        let staging = rollout.map(|rollout| Staging::new(rollout, &self.resources));
+        // it costs as much as the rollout has nodes
+        let staging = rollout.filter(|rollout| !rollout.services.is_disjoint(&touched));
+        let staging = staging.map(|rollout| Staging::new(rollout, &self.resources));
         touched
             .into_iter()
             .map(|name| {

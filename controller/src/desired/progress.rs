@@ -216,6 +216,17 @@ impl NodeProgress {
     pub(crate) fn accepted(
         &mut self,
         generation: Generation,
+        refused: (Vec<ItemFailure>, u64),
+        now_unix_ms: u64,
+    ) {
+        self.rejection = None;
+        self.accepted_before(generation, refused, now_unix_ms);
+    }
+
+    /// Notes what the node does not take of a generation that it held before; what became of a later one stays as it is.
+    pub(crate) fn accepted_before(
+        &mut self,
+        generation: Generation,
         (mut refused, count): (Vec<ItemFailure>, u64),
         now_unix_ms: u64,
     ) {
@@ -223,7 +234,6 @@ impl NodeProgress {
         refused.truncate(MOST_FAILURES);
         self.refused = refused;
         self.refused_of = generation;
-        self.rejection = None;
         self.last_heard_unix_ms = now_unix_ms;
     }
 

@@ -55,8 +55,8 @@ struct Stream<R> {
     /// Whose certificate it came with, and until when that is valid.
     who: Identity,
     expires_unix_ms: Option<u64>,
-    /// When what was sent must be answered.
-    due: Option<Instant>,
+    /// Which generation was sent, and when it must be answered.
+    due: Option<(Generation, Instant)>,
 }
 
 type Answers = mpsc::Sender<Result<Frame, Status>>;
@@ -169,7 +169,7 @@ impl<R: Requests> Stream<R> {
                     Err(status) => Err(End::Lost(status)),
                 },
                 outgoing = outbox.recv() => self.tell(node, outgoing).await,
-                () = passes(self.due) => Err(self.stalled()),
+                () = passes(self.due.map(|(_, due)| due)) => Err(self.stalled()),
                 () = self.answers.closed() => Err(self.lost().await),
             };
             if let Err(end) = goes_on {
@@ -195,8 +195,11 @@ impl<R: Requests> Stream<R> {
                 return Err(End::Unreadable(status));
             }
         };
-        if matches!(said, Said::Accepted { .. } | Said::Rejected(_)) {
-            self.due = None;
+        if let Said::Accepted { generation, .. } | Said::Rejected(Rejected { generation, .. }) =
+            &said
+        {
+            // what it says again of what it held before answers nothing
+            self.due.take_if(|(sent, _)| sent == generation);
         }
         let said = self.cluster.said(node.clone(), session, said).await;
         said.map_err(|_| End::Dropped)
@@ -205,12 +208,13 @@ impl<R: Requests> Stream<R> {
     async fn tell(&mut self, node: &NodeName, outgoing: Option<Outgoing>) -> Result<(), End> {
         match outgoing {
             Some(Outgoing::Update { update, beside }) => {
+                let generation = update.generation;
                 let (chunks, encodings) = Chunks::new(*update, *beside);
                 self.cluster.metrics().encoded(encodings);
                 for chunk in chunks {
                     self.send(Frame::Update(chunk)).await?;
                 }
-                self.due = Some(Instant::now() + PATIENCE);
+                self.due = Some((generation, Instant::now() + PATIENCE));
                 Ok(())
             }
             Some(Outgoing::Release(Generation(generation))) => {

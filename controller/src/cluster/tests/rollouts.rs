@@ -498,3 +498,62 @@ async fn a_batch_that_changes_nothing_begins_nothing_and_a_dry_run_neither() {
         "there is no rollout"
     );
 }
+
+#[tokio::test]
+async fn what_a_node_says_again_that_it_refuses_halts_it_after_a_restart() {
+    let mut fleet = Fleet::new(3).await;
+    fleet
+        .roll_out(vec![web(2)], "1,100%")
+        .await
+        .expect("written");
+    fleet.read().await;
+    let first = fleet.sent();
+    let sent = fleet.nodes[&first[0]].sent.clone().expect("an update");
+    // it takes the update, and nobody hears of what it refuses of it
+    fleet.cluster = start(&fleet.store);
+    let held = Some((sent.generation, sent.digest));
+    let session = connect(&fleet.cluster, &first[0], held).await;
+    let again = Said::Accepted {
+        generation: sent.generation,
+        refused: vec![ItemFailure {
+            key: backend("10.1.0.1:80", "10.0.0.1:80", 1).key(),
+            errno: 0,
+            cause: "an unknown kind".to_owned(),
+            field: String::new(),
+        }],
+        refused_count: 1,
+    };
+    let name = node_name(&first[0]);
+    let converged = Said::Converged {
+        generation: sent.generation,
+        failures: Vec::new(),
+        failure_count: 0,
+    };
+    for said in [again, converged] {
+        let said = fleet.cluster.said(name.clone(), session.id, said).await;
+        assert_eq!(said, Ok(()));
+    }
+    assert_eq!(status(&fleet.cluster, &first[0]).await.failure_count, 1);
+    assert_eq!(fleet.stands().await, (RolloutPhase::Halted, 0, 0));
+}
+
+#[tokio::test]
+async fn the_drain_of_a_backend_that_goes_goes_with_it_whatever_is_rolled_out() {
+    let mut fleet = Fleet::new(2).await;
+    let cluster = fleet.cluster.clone();
+    let dns = |behind: &[&str]| Resource::Service(service("dns", &["10.1.0.2:53"], behind));
+    let both = dns(&["10.0.0.8:53", "10.0.0.9:53"]);
+    apply(&cluster, vec![both]).await.expect("written");
+    let at = DrainTarget::Backend(service_name("dns"), endpoint("10.0.0.9:53"));
+    let drained = cluster.drain(vec![at], DrainTerms::default(), Identity::Anonymous);
+    drained.await.expect("drained");
+    fleet.take_all().await;
+    fleet
+        .roll_out(vec![web(2)], "1,100%")
+        .await
+        .expect("written");
+    let one = dns(&["10.0.0.8:53"]);
+    apply(&cluster, vec![one]).await.expect("written");
+    let drains = cluster.drains().await.expect("drains").drains;
+    assert_eq!(drains, Vec::new());
+}

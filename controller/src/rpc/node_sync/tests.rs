@@ -104,6 +104,45 @@ async fn an_agent_that_reads_and_never_answers_is_cut_as_well() {
     );
 }
 
+/// An agent that takes a second for each thing it says.
+struct Slow(Script);
+
+impl Requests for Slow {
+    async fn next(&mut self) -> Result<Option<wire::SyncRequest>, Status> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.next().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_only_says_again_what_it_held_has_answered_nothing() {
+    let cluster = start();
+    apply(&cluster, 1).await;
+    let held = wire::SyncRequest {
+        message: Some(Message::Accepted(wire::Accepted {
+            generation: 7,
+            ..wire::Accepted::default()
+        })),
+    };
+    let (answers, mut frames) = mpsc::channel(CHUNKS);
+    let stream = Stream {
+        cluster: cluster.clone(),
+        requests: Slow(Script([hello("again"), held].into())),
+        answers,
+        who: Identity::Anonymous,
+        expires_unix_ms: None,
+        due: None,
+    };
+    let again = tokio::spawn(stream.run());
+    assert!(matches!(frames.recv().await, Some(Ok(Frame::Update(_)))));
+    let ended = timeout(PATIENCE * 2, again).await.expect("it ends");
+    let ended = ended.expect("no panic").expect_err("it is cut");
+    assert_eq!(
+        ended.message(),
+        "this agent did not answer an update for 30 s"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_has_nothing_to_answer_is_left_alone() {
     let cluster = start();
