@@ -70,7 +70,7 @@ impl Pki {
 
     fn issue(&self, who: &Identity) -> Result<Issued> {
         let names = match who {
-            Identity::Controller => vec![HostName::parse("127.0.0.1")],
+            Identity::Controller => vec![HostName::parse("127.0.0.1")?],
             _ => Vec::new(),
         };
         Ok(self.authority.issue(who, &names, self.validity)?)
