@@ -77,7 +77,7 @@ impl<S: Store> Owner<S> {
                     return Err(Refusal::NoRollout);
                 };
                 let options = WriteOptions {
-                    // whoever undoes it wants gone what it brought
+                    // whoever undoes it wants gone what it brought, of an admin or not
                     allow_mass_delete: true,
                     ..WriteOptions::by(who.clone())
                 };
