@@ -92,6 +92,15 @@ impl<S: Store> Owner<S> {
         confirmed
     }
 
+    /// Says whether a node has converged on all that it must hold: what the next change takes away there is of that alone.
+    pub(super) fn is_where_it_must(&self, name: &NodeName) -> bool {
+        let both = self.desired.view(name).zip(self.nodes.get(name));
+        both.is_some_and(|(view, entry)| {
+            let (_, converged) = entry.progress.at(&view, &entry.feed);
+            converged >= view.generation()
+        })
+    }
+
     /// Releases a node that says it holds back what is confirmed, once on each stream: it may not have heard of it.
     pub(super) fn pump_release(&mut self, name: &NodeName) {
         let Some(entry) = self.nodes.get_mut(name) else {

@@ -77,7 +77,7 @@ impl<S: Store> Owner<S> {
                     return Err(Refusal::NoRollout);
                 };
                 let options = WriteOptions {
-                    // whoever undoes it wants gone what it brought
+                    // whoever undoes it wants gone what it brought, of an admin or not
                     allow_mass_delete: true,
                     ..WriteOptions::by(who.clone())
                 };
@@ -98,6 +98,11 @@ impl<S: Store> Owner<S> {
     /// Does what the rollout does next, if it goes on now, and adds it to what becomes durable.
     pub(super) fn drive(&mut self) {
         self.wake_unix_ms = None;
+        if self.desired.under_way().is_some()
+            && let Some(rollout) = self.desired.rollout_mut()
+        {
+            rollout.set_back(now_unix_ms());
+        }
         // each turn reaches a node, or is the last
         while let Some(rollout) = self.desired.under_way() {
             let (number, now) = (rollout.revision, now_unix_ms());

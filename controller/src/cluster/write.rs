@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_proto::convert::Hello;
 use weir_proto::digest::Digest;
 use weir_proto::model::{
-    Capability, Generation, Identity, Kind, Node, NodeName, Resource, ResourceRef, Revision,
+    Capability, Generation, Identity, Kind, Node, NodeName, Resource, ResourceRef, Revision, Role,
 };
 use weir_proto::trace::traceparent;
 
@@ -186,11 +186,15 @@ impl<S: Store> Owner<S> {
         if options.dry_run {
             return written;
         }
-        let confirmed = if options.allow_mass_delete {
+        let mut confirmed = if options.allow_mass_delete {
             self.confirmed_by(&change)
         } else {
             BTreeMap::new()
         };
+        if matches!(what, What::Undo(_)) && !options.who.has(Role::Admin) {
+            // of what else a node holds back only an admin may say that it may go
+            confirmed.retain(|name, _| self.is_where_it_must(name));
+        }
         if change.writes.is_empty() && change.drains.is_empty() {
             // what is asked for again may still be held back
             if !confirmed.is_empty() {

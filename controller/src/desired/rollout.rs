@@ -132,6 +132,13 @@ impl Rollout {
         next.unwrap_or(Next::Finish)
     }
 
+    /// Begins to look at nodes anew whose look has yet to begin: the clock was set back.
+    pub(crate) fn set_back(&mut self, now_unix_ms: u64) {
+        for member in self.members.values_mut() {
+            member.holds_since = member.holds_since.map(|since| since.min(now_unix_ms));
+        }
+    }
+
     /// Notes that nodes got the batch by a step, each with the generation that carried it there.
     pub(crate) fn reach(
         &mut self,

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use weir_proto::model::{Item, ItemKey};
+use weir_proto::model::{Item, ItemKey, Role};
 
 use super::*;
 use crate::desired::reference;
@@ -556,4 +556,32 @@ async fn the_drain_of_a_backend_that_goes_goes_with_it_whatever_is_rolled_out() 
     apply(&cluster, vec![one]).await.expect("written");
     let drains = cluster.drains().await.expect("drains").drains;
     assert_eq!(drains, Vec::new());
+}
+
+#[tokio::test]
+async fn an_undo_by_who_is_no_admin_lets_nothing_go_that_a_node_held_back_before() {
+    for (role, expected) in [(Role::Operator, 1), (Role::Admin, 2)] {
+        let mut fleet = Fleet::new(2).await;
+        fleet
+            .roll_out(vec![web(2)], "1,100%")
+            .await
+            .expect("written");
+        fleet.read().await;
+        let first = fleet.sent();
+        fleet.take(&first).await;
+        assert_eq!(
+            fleet.sent().len(),
+            1,
+            "the other has yet to do as it is told"
+        );
+        let who = Identity::Operator {
+            name: node_name("alice"),
+            role,
+        };
+        let undone = fleet.cluster.steer(Steering::Undo, None, who).await;
+        assert_eq!(undone.expect("undone").targets.len(), 2);
+        let confirmed = fleet.store.saved().confirmed;
+        assert_eq!(confirmed.len(), expected, "{role}: {confirmed:?}");
+        assert!(confirmed.contains_key(&node_name(&first[0])));
+    }
 }

@@ -121,6 +121,49 @@ fn groups_that_become_equal_are_one_and_each_node_knows_the_way() {
 }
 
 #[test]
+fn three_groups_that_become_equal_at_once_are_one_and_each_node_knows_the_way() {
+    for sizes in [
+        [1, 2, 3],
+        [1, 3, 2],
+        [2, 1, 3],
+        [2, 3, 1],
+        [3, 1, 2],
+        [3, 2, 1],
+    ] {
+        let mut desired = Desired::default();
+        let mut all = vec![selected("all", 1, 1, &[])];
+        let mut names = Vec::new();
+        for (rack, size) in ["3", "4", "5"].into_iter().zip(sizes) {
+            for number in 0..size {
+                let name = format!("n{rack}{number}");
+                all.push(Resource::Node(node(&name, &[("rack", rack)])));
+                names.push(name);
+            }
+        }
+        all.push(selected("three", 3, 1, &[("rack", "3")]));
+        all.push(selected("four", 4, 1, &[("rack", "4")]));
+        write(&mut desired, batch(all));
+        for weight in 2..6 {
+            put(&mut desired, selected("three", 3, weight, &[("rack", "3")]));
+        }
+        put(&mut desired, selected("four", 4, 2, &[("rack", "4")]));
+        let held: Vec<NodeState> = names.iter().map(|name| state(&desired, name)).collect();
+        let gone = ["three", "four"].map(|name| {
+            let gone = Resource::Service(service(name, &[], &[])).reference();
+            (gone, None)
+        });
+        write(&mut desired, Batch::from(gone));
+        assert_eq!(desired.views().groups(), 1);
+        put(&mut desired, selected("all", 1, 9, &[]));
+        for (name, mut held) in names.iter().zip(held) {
+            let content = delta(&mut desired, name, held.digest());
+            apply(&mut held, content);
+            assert_eq!(held, state(&desired, name), "{name} of {sizes:?}");
+        }
+    }
+}
+
+#[test]
 fn a_group_of_which_some_change_is_divided_and_each_node_knows_the_way() {
     let mut desired = Desired::default();
     let nodes = [("a", "3"), ("b", "3"), ("c", "4")];

@@ -242,6 +242,18 @@ fn nodes_are_looked_at_for_a_while_where_connections_run() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_makes_nobody_wait_until_it_is_where_it_was() {
+    let mut rollout = rollout("1,100%", 2);
+    rollout.usual = count(0, 1);
+    let first = rollout.go(1_000_000);
+    rollout.converge(&first, 1_000_000);
+    rollout.set_back(500_000);
+    assert_eq!(rollout.next(500_000), Next::Wait(Some(512_000)));
+    rollout.counted(&first[0], count(9, 10), 5_000, 505_000);
+    assert!(matches!(rollout.next(505_000), Next::Halt(_)));
+}
+
+#[test]
 fn nodes_come_and_go() {
     let mut rollout = rollout("1,100%", 3);
     let first = rollout.go(1);

@@ -185,20 +185,20 @@ impl Groups {
     /// Makes one group of those that have the same signature now. Gives where the members of those that are no more went.
     fn merge(&mut self, moves: &mut Moves) -> BTreeMap<GroupId, GroupId> {
         let mut merged = BTreeMap::new();
-        let mut first: BTreeMap<Digest, GroupId> = BTreeMap::new();
-        let mut pairs = Vec::new();
+        let mut largest: BTreeMap<Digest, (usize, GroupId)> = BTreeMap::new();
         for (id, group) in &self.live {
-            let Some(known) = first.get_mut(&group.signature) else {
-                first.insert(group.signature, *id);
-                continue;
-            };
-            let size = |id: &GroupId| self.live.get(id).map_or(0, |group| group.members.len());
-            let (small, large) = match size(id) > size(known) {
-                true => (std::mem::replace(known, *id), *id),
-                false => (*id, *known),
-            };
-            pairs.push((small, large));
+            let size = group.members.len();
+            let known = largest.entry(group.signature).or_insert((size, *id));
+            if size > known.0 {
+                *known = (size, *id);
+            }
         }
+        // none goes by way of another: a node knows one way from where it was
+        let pairs = self.live.iter().filter_map(|(id, group)| {
+            let (_, large) = *largest.get(&group.signature)?;
+            (*id != large).then_some((*id, large))
+        });
+        let pairs: Vec<_> = pairs.collect();
         for (small, large) in pairs {
             let (Some(group), Some(into)) = (self.end(small), self.live.get_mut(&large)) else {
                 continue;
@@ -216,7 +216,10 @@ impl Groups {
             self.remember(small, group.common.into_history());
             merged.insert(small, large);
         }
-        self.by_signature = first;
+        let first = largest
+            .into_iter()
+            .map(|(signature, (_, id))| (signature, id));
+        self.by_signature = first.collect();
         merged
     }
 
