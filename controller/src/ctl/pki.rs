@@ -6,7 +6,7 @@ mod show;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use weir_proto::model::Identity;
 use weir_proto::tls::{Certificate, Files};
 
@@ -77,6 +77,14 @@ fn issue(args: &IssueArgs) -> Result<()> {
     let now = SystemTime::now();
     let issued = authority.issue(&who, &names, Validity::days(now, *days))?;
     let says = Certificate::from_pem(issued.certificate.as_bytes())?;
+    // it ends with the authority at the latest: what is there is not to give way to what nobody takes
+    let ended = super::now().checked_sub(says.expires_unix_ms);
+    if let Some(ago) = ended.map(Duration::from_millis) {
+        let (dir, ago) = (place.dir.display(), human(ago));
+        bail!(
+            "the authority in {dir} expired {ago} ago; weirctl pki init --force makes another, for everybody"
+        );
+    }
     // a certificate counts in whole seconds
     let expires = UNIX_EPOCH + Duration::from_millis(says.expires_unix_ms) + SECOND;
     let files = directory.keep(&who, &issued)?;

@@ -9,8 +9,8 @@ use clap::Parser as _;
 use tempfile::TempDir;
 use weir_controller::app::Running;
 use weir_controller::config::Config;
-use weir_controller::ctl::pki::{Directory, Validity};
-use weir_proto::model::{Identity, NodeName, Role};
+use weir_controller::ctl::pki::{Authority, Directory, Validity};
+use weir_proto::model::{Identity, NodeName, Role, TrustDomain};
 
 use crate::{Ran, command_line};
 
@@ -215,6 +215,30 @@ fn what_cannot_be_issued_says_why() {
             "{arguments:?}: {ran:?}"
         );
     }
+}
+
+#[test]
+fn an_authority_that_has_expired_issues_nothing_and_nothing_is_written_over() {
+    let dir = tempfile::tempdir().expect("dir");
+    let now = SystemTime::now();
+    let expired = Validity {
+        begins: now - 2 * HOUR,
+        ends: now - HOUR,
+    };
+    let domain = TrustDomain::new("weir").expect("a domain");
+    let (_, made) = Authority::make(&domain, expired).expect("an authority");
+    let directory = Directory::new(dir.path().join("weir-pki"), false);
+    directory.keep_authority(&made).expect("kept");
+    let refused = ran(dir.path(), &["pki", "issue", "node", "a", "--force"]);
+    assert_eq!(
+        (refused.status, refused.err.as_str()),
+        (
+            1,
+            "error: the authority in weir-pki expired 1h ago; weirctl pki init --force makes another, for everybody\n"
+        )
+    );
+    let files = directory.files(&Identity::Node(NodeName::new("a").expect("a name")));
+    assert!(!files.certificate.exists() && !files.key.exists());
 }
 
 #[test]
