@@ -8,7 +8,8 @@ use weir_proto::model::{BackendKey, Frontend, ItemKey, Scheduler};
 
 use super::{FailedContainers, Kernel, KernelError, Meter, StepError, Verdict};
 use crate::plan::{
-    Connections, Counted, Counters, Key, Object, Problem, Scope, Setting, Step, Table,
+    Connections, Counted, Counters, Key, Object, Problem, Scope, Setting, Step, Table, Unit,
+    backends_of,
 };
 
 const ENOENT: i32 = 2;
@@ -144,9 +145,9 @@ impl Kernel for Fake {
             let under = key.container();
             overlooked.contains(key) || under.is_some_and(|under| overlooked.contains(&under))
         };
-        let all = inside.table.iter();
-        let within = all.filter(|(key, _)| scope.has(**key) && !missed(key));
-        Ok(within.map(|(key, object)| (*key, object.clone())).collect())
+        let mut within = within(&inside.table, scope);
+        within.retain(|key, _| !missed(key));
+        Ok(within)
     }
 
     async fn apply(&mut self, steps: &[Step]) -> Vec<Verdict> {
@@ -380,4 +381,35 @@ pub(crate) fn base_table() -> Table {
         table.insert(Key::Lockdown(family), Object::Present);
     }
     table
+}
+/// Gives the part of a table that is within a scope. Costs what is in it, but for the base, whose keys lie here and there.
+fn within(table: &Table, scope: &Scope) -> Table {
+    let copied = |(key, object): (&Key, &Object)| (*key, object.clone());
+    let Scope::Units(units) = scope else {
+        return table.clone();
+    };
+    let mut within = Table::new();
+    for unit in units {
+        let one = |key: Key| table.get_key_value(&key).map(copied);
+        match *unit {
+            Unit::Base => {
+                let base = table.iter().filter(|(key, _)| key.unit() == Unit::Base);
+                within.extend(base.map(copied));
+            }
+            Unit::Entry(entry) => within.extend(one(Key::Item(ItemKey::LoopbackEntry(entry)))),
+            Unit::Guard(guard) => within.extend(one(Key::Guard(guard))),
+            Unit::Service(frontend) => {
+                within.extend(one(Key::Item(ItemKey::VirtualService(frontend))));
+                let (first, last) = backends_of(frontend).into_inner();
+                let backends = table.range(Key::Item(first)..=Key::Item(last));
+                within.extend(backends.map(copied));
+            }
+            Unit::Vip(address) => {
+                within.extend(one(Key::Item(ItemKey::Vip(address))));
+                within.extend(one(Key::Item(ItemKey::SilentVip(address))));
+            }
+            Unit::SyncDaemon(role) => within.extend(one(Key::Item(ItemKey::SyncDaemon(role)))),
+        }
+    }
+    within
 }
