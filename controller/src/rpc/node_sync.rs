@@ -297,7 +297,7 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("the agent closed the stream"),
+            Self::Closed => f.write_str("its stream ended"),
             Self::Lost(status) => write!(f, "the connection was lost: {}", status.message()),
             Self::Unreadable(status) => {
                 write!(f, "said what cannot be read: {}", status.message())

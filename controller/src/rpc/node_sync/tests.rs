@@ -153,7 +153,7 @@ async fn an_agent_that_has_nothing_to_answer_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_whose_answers_nobody_takes_has_closed_the_stream() {
+async fn the_stream_of_an_agent_whose_answers_nobody_takes_has_ended() {
     let cluster = start();
     let (frames, closing) = serve(&cluster, "closing");
     let mut connected = cluster.nodes_changed();
@@ -162,6 +162,6 @@ async fn an_agent_whose_answers_nobody_takes_has_closed_the_stream() {
     assert!(closing.await.expect("no panic").is_ok());
     assert_eq!(
         disconnection(&cluster, "closing").await,
-        "the agent closed the stream"
+        "its stream ended"
     );
 }
