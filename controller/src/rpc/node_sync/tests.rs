@@ -160,8 +160,5 @@ async fn the_stream_of_an_agent_whose_answers_nobody_takes_has_ended() {
     connected.changed().await.expect("it says hello");
     drop(frames);
     assert!(closing.await.expect("no panic").is_ok());
-    assert_eq!(
-        disconnection(&cluster, "closing").await,
-        "its stream ended"
-    );
+    assert_eq!(disconnection(&cluster, "closing").await, "its stream ended");
 }
