@@ -178,7 +178,7 @@ mod tests {
             "spiffe://weir/node/",
             "spiffe://weir/node/a/b",
             "spiffe://weir/node/A",
-            "spiffe://weir/root/a",
+            "spiffe://weir/chief/a",
             "spiffe://weir/controller/a",
             "spiffe://weir/anonymous",
             "https://weir/node/a",
