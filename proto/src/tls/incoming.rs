@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// far below what a process may open where `LimitNOFILE` is as the unit has it.
 const CONNECTIONS: usize = 16_384;
 /// Connections of those who have no certificate. No call of them is served: they are let in only to be told so.
-const STRANGERS: usize = 256;
+const STRANGERS: usize = 64;
 /// How long that may take.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection outlasts the certificate that opened it: within it each stream on it is told why it ends.
