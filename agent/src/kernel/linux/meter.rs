@@ -143,7 +143,6 @@ mod tests {
     use super::*;
 
     /// Services by how many packets passed, each with one backend.
-    #[derive(Default)]
     struct Kernel {
         services: BTreeMap<Frontend, Passed>,
         fails: bool,
@@ -189,8 +188,10 @@ mod tests {
     #[tokio::test]
     async fn a_look_that_fails_forgets_nothing_of_the_one_before() {
         let [moves, stays, goes] = [1, 2, 3].map(service);
-        let mut kernel = Kernel::default();
-        kernel.services = [moves, stays, goes].map(|it| (it, [5, 50, 40])).into();
+        let mut kernel = Kernel {
+            services: [moves, stays, goes].map(|it| (it, [5, 50, 40])).into(),
+            fails: false,
+        };
         let mut meter = Passage::default();
         let first = meter.look(&mut kernel).await.expect("read");
         let all = [moves, stays, goes].map(|it| (it, backend([5, 50, 40])));

@@ -243,6 +243,7 @@ mod tests {
 
     #[test]
     fn an_authority_that_is_cut_off_anywhere_is_never_one_half_of_another() {
+        use There::{Half, New, Old};
         let (_, old) = made();
         let (_, new) = made();
         let mut seen = Vec::new();
@@ -281,7 +282,6 @@ mod tests {
             left.sort();
             assert_eq!(left, ["ca.key", "ca.pem"], "{taken} steps");
         }
-        use There::{Half, New, Old};
         assert_eq!(
             seen,
             [Old, Old, Old, Half, Half, Half, Half, New, New],
