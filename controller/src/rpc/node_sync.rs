@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -15,12 +16,13 @@ use weir_proto::convert::{
     hold_from_wire, progress_from_wire, repair_from_wire,
 };
 use weir_proto::model::{Generation, Identity, ItemFailure, NodeName, Refused};
-use weir_proto::tls::{Peer, Proof};
+use weir_proto::tls::expiry;
 use weir_proto::wire;
 use weir_proto::wire::sync_request::Message;
 
 use super::caller::{caller, denied};
 use super::chunks::Chunks;
+use super::ending::{certificate, expired, last_word};
 use super::status::{invalid, refusal};
 use super::stopped;
 use super::sync_server::Frame;
@@ -74,6 +76,8 @@ enum End {
     Unreadable(Status),
     Unread,
     Unanswered,
+    /// The certificate that it came with, of whom that says.
+    Expired(Identity),
     Replaced(NodeName),
     Deleted(NodeName),
     /// The cluster no longer has it.
@@ -94,8 +98,8 @@ impl NodeSyncService {
         let (answers, responses) = mpsc::channel(CHUNKS);
         let stream = Stream {
             cluster: self.cluster.clone(),
-            who: caller(&request),
-            expires_unix_ms: expires_unix_ms(&request),
+            who: caller(&request)?,
+            expires_unix_ms: certificate(&request).map(|shown| shown.expires_unix_ms),
             requests: request.into_inner(),
             answers: answers.clone(),
             due: None,
@@ -107,8 +111,7 @@ impl NodeSyncService {
                 () = stopped(stopping) => Err(Status::unavailable("the controller is stopping")),
             };
             if let Err(status) = end {
-                // who reads nothing now hears of it when it does
-                let _ = answers.send(Err(status)).await;
+                last_word(&answers, status).await;
             }
         };
         tokio::spawn(serving.instrument(Span::current()));
@@ -161,6 +164,7 @@ impl<R: Requests> Stream<R> {
         session: SessionId,
         mut outbox: mpsc::Receiver<Outgoing>,
     ) -> End {
+        let mut expires = pin!(expires(self.expires_unix_ms));
         loop {
             let goes_on = tokio::select! {
                 request = self.requests.next() => match request {
@@ -171,6 +175,7 @@ impl<R: Requests> Stream<R> {
                 outgoing = outbox.recv() => self.tell(node, outgoing).await,
                 () = passes(self.due.map(|(_, due)| due)) => Err(self.stalled()),
                 () = self.answers.closed() => Err(self.lost().await),
+                () = &mut expires => Err(End::Expired(self.who.clone())),
             };
             if let Err(end) = goes_on {
                 return end;
@@ -271,6 +276,14 @@ async fn passes(due: Option<Instant>) {
     }
 }
 
+/// Waits until a certificate expires; for ever if there is none.
+async fn expires(unix_ms: Option<u64>) {
+    match unix_ms {
+        Some(unix_ms) => expiry(unix_ms).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl End {
     /// Gives what the agent is told; none: it ended the stream itself, or cannot be told.
     fn into_status(self) -> Option<Status> {
@@ -280,6 +293,7 @@ impl End {
             Self::Unread | Self::Unanswered => {
                 Some(Status::deadline_exceeded(format!("this agent {self}")))
             }
+            Self::Expired(who) => Some(expired(&who)),
             Self::Replaced(node) => Some(Status::aborted(format!(
                 "another stream of {node} took the place of this one"
             ))),
@@ -306,17 +320,11 @@ impl fmt::Display for End {
             Self::Unanswered => {
                 write!(f, "did not answer an update for {} s", PATIENCE.as_secs())
             }
+            Self::Expired(_) => f.write_str("its certificate expired"),
             Self::Replaced(_) => f.write_str("another stream of the node took its place"),
             Self::Deleted(_) => f.write_str("the node was deleted"),
             Self::Dropped => f.write_str("updates were accepted before they were read"),
         }
-    }
-}
-
-fn expires_unix_ms<T>(request: &Request<T>) -> Option<u64> {
-    match &request.extensions().get::<Peer>()?.proof {
-        Proof::Shown(certificate) => Some(certificate.expires_unix_ms),
-        Proof::Unasked | Proof::Missing => None,
     }
 }
 
