@@ -68,7 +68,10 @@ impl Feed {
         if !planted(Bug::GenerationReset) {
             view.raise(held.map_or(Generation(0), |(generation, _)| generation));
         }
-        Self::holding(held)
+        Self {
+            whole: held.is_some() && planted(Bug::StaleSnapshot),
+            ..Self::holding(held)
+        }
     }
 
     /// Tells the node which cluster this is, if `unnamed`, even where nothing else is to be told.
@@ -136,6 +139,10 @@ impl Feed {
         }
         let generation = view.look().generation();
         self.in_flight = Some((generation, digest));
+        let digest = match planted(Bug::StaleSnapshot) && base.is_none() {
+            true => content.digest(),
+            false => digest,
+        };
         Some(Update {
             generation,
             base,
