@@ -31,7 +31,7 @@ async fn a_node_that_takes_nothing_halts_it_each_time_it_is_asked() {
     for (reason, tries) in [
         (RejectedReason::Invalid, 1),
         (RejectedReason::Journal, 1),
-        (RejectedReason::Digest, 3),
+        (RejectedReason::Digest, 2),
     ] {
         let mut fleet = Fleet::new(3).await;
         let rolled = fleet.roll_out(vec![web(2)], "1,100%");
