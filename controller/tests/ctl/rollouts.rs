@@ -28,6 +28,7 @@ fn node(name: &str, step: u32, reached: bool, converged: bool) -> Node {
         converged,
         connections,
         failed_connections,
+        held: String::new(),
     }
 }
 
