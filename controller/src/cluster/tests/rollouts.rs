@@ -1,3 +1,5 @@
+mod halts;
+
 use std::collections::BTreeSet;
 
 use weir_proto::model::{Item, ItemKey, Role};
