@@ -15,7 +15,9 @@ impl Fleet {
             cause: "it cannot be".to_owned(),
             held: node.held,
         });
-        let said = self.cluster.said(node_name(name), node.session.id, said);
+        let said = self
+            .cluster
+            .said(node_name(name), node.session.id, vec![said]);
         assert_eq!(said.await, Ok(()));
         self.read().await;
     }
@@ -125,7 +127,7 @@ async fn a_later_step_confirms_nothing_that_others_wrote_since() {
     ] {
         let degraded = None;
         let said = Said::Condition { hold, degraded };
-        let said = cluster.said(node_name(&second), node.session.id, said);
+        let said = cluster.said(node_name(&second), node.session.id, vec![said]);
         assert_eq!(said.await, Ok(()));
         let rollout = fleet.rollout().await;
         assert_eq!(rollout.members[&node_name(&second)].held, told);
