@@ -113,9 +113,14 @@ impl Feed {
         self.in_flight.is_none() && view.is(self.held_digest())
     }
 
+    /// Says whether an update is under way, which the node has not answered.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// Gives the update to send now, if there is one; it is under way from here on.
     pub(crate) fn next(&mut self, view: &mut ViewMut<'_>) -> Option<Update> {
-        if self.in_flight.is_some() {
+        if self.is_under_way() {
             return None;
         }
         let digest = view.look().digest();

@@ -42,7 +42,7 @@ const AFTERMATH: Duration = Duration::from_millis(100);
 
 /// How many messages of an agent are passed on together: it mostly says with one breath that it has taken an update and that its
 /// kernel holds it.
-const MOST_AT_ONCE: usize = 4;
+const MOST_AT_ONCE: usize = 2;
 
 /// How many drains an agent names at most, as node.proto says.
 const MOST_DRAINS: usize = 1_000;
@@ -169,27 +169,29 @@ impl<R: Requests> Stream<R> {
         session: SessionId,
         mut outbox: mpsc::Receiver<Outgoing>,
     ) -> End {
-        let mut expires = pin!(expires(self.expires_unix_ms));
         // armed once in a while, not with each update: an answer never has less time than it must
         let mut look = pin!(sleep_until(Instant::now() + PATIENCE));
+        let mut expires = pin!(expires(self.expires_unix_ms));
         let answers = self.answers.clone();
         let mut closed = pin!(answers.closed());
         loop {
+            // in this order: asking whether the agent says something costs most, and who talks all the time still answers in time
             let goes_on = tokio::select! {
-                request = self.requests.next() => match request {
-                    Ok(Some(request)) => self.hear(node, session, request).await,
-                    Ok(None) => Err(End::Closed),
-                    Err(status) => Err(End::Lost(status)),
-                },
-                outgoing = outbox.recv() => self.tell(node, outgoing).await,
+                biased;
                 () = &mut look => {
                     let now = Instant::now();
                     let due = self.due.map_or(now + PATIENCE, |(_, due)| due);
                     look.as_mut().reset(due);
                     if due <= now { Err(self.stalled()) } else { Ok(()) }
                 }
-                () = &mut closed => Err(self.lost().await),
                 () = &mut expires => Err(End::Expired(self.who.clone())),
+                () = &mut closed => Err(self.lost().await),
+                outgoing = outbox.recv() => self.tell(node, outgoing).await,
+                request = self.requests.next() => match request {
+                    Ok(Some(request)) => self.hear(node, session, request).await,
+                    Ok(None) => Err(End::Closed),
+                    Err(status) => Err(End::Lost(status)),
+                },
             };
             if let Err(end) = goes_on {
                 return end;
