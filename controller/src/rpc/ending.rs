@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use weir_proto::model::Identity;
 use weir_proto::tls::{Certificate, Peer, Proof, expiry};
+use weir_proto::wire::ErrorReason;
 
+use super::status::{controller_stops, status};
 use super::stopped;
 
 /// How long whoever is told why a stream ends may read nothing; it is then told nothing.
@@ -47,7 +49,7 @@ impl Ending {
         };
         tokio::select! {
             status = expires => status,
-            () = stopped(stopping) => Status::unavailable("the controller is stopping"),
+            () = stopped(stopping) => controller_stops(),
         }
     }
 }
@@ -62,9 +64,10 @@ pub(super) fn certificate<T>(request: &Request<T>) -> Option<&Certificate> {
 
 /// Tells somebody why they are not served any more.
 pub(super) fn expired(who: &Identity) -> Status {
-    Status::unauthenticated(format!(
-        "the certificate of {who} expired while it was connected; come back with another"
-    ))
+    let message =
+        format!("the certificate of {who} expired while it was connected; come back with another");
+    let reason = ErrorReason::CertificateExpired;
+    status((Code::Unauthenticated, reason), message, [])
 }
 
 /// Tells why a stream ends, if that is read soon: nothing waits for ever for one that reads nothing.

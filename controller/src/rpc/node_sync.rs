@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tracing::{Instrument as _, Span, warn};
 use weir_proto::convert::{
     Hello, degraded_from_wire, digest_from_wire, failure_from_wire, hello_from_wire,
@@ -19,12 +19,13 @@ use weir_proto::convert::{
 use weir_proto::model::{Generation, Identity, ItemFailure, NodeName, Refused};
 use weir_proto::tls::expiry;
 use weir_proto::wire;
+use weir_proto::wire::ErrorReason;
 use weir_proto::wire::sync_request::Message;
 
 use super::caller::{caller, denied};
 use super::chunks::Chunks;
 use super::ending::{certificate, expired, last_word};
-use super::status::{invalid, refusal};
+use super::status::{controller_stops, invalid, refusal, status};
 use super::stopped;
 use super::sync_server::Frame;
 use crate::cluster::{Cluster, Outgoing, Said, SessionId};
@@ -113,7 +114,7 @@ impl NodeSyncService {
         let serving = async move {
             let end = tokio::select! {
                 end = stream.run() => end,
-                () = stopped(stopping) => Err(Status::unavailable("the controller is stopping")),
+                () = stopped(stopping) => Err(controller_stops()),
             };
             if let Err(status) = end {
                 last_word(&answers, status).await;
@@ -152,14 +153,12 @@ impl<R: Requests> Stream<R> {
 
     async fn hello(&mut self) -> Result<Hello, Status> {
         let first = timeout(HELLO_PATIENCE, self.requests.next()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??;
+        let first = first.map_err(|_| silent("no hello within 10 s"))??;
         match first.and_then(|request| request.message) {
             Some(Message::Hello(hello)) => {
                 hello_from_wire(hello).map_err(|errors| invalid(&errors))
             }
-            _ => Err(Status::invalid_argument(
-                "hello: missing, and it comes first",
-            )),
+            _ => Err(unreadable("hello: missing, and it comes first")),
         }
     }
 
@@ -327,18 +326,22 @@ impl End {
         match self {
             Self::Closed | Self::Lost(_) => None,
             Self::Unreadable(status) => Some(status),
-            Self::Unread | Self::Unanswered => {
-                Some(Status::deadline_exceeded(format!("this agent {self}")))
-            }
+            Self::Unread | Self::Unanswered => Some(silent(format!("this agent {self}"))),
             Self::Expired(who) => Some(expired(&who)),
-            Self::Replaced(node) => Some(Status::aborted(format!(
-                "another stream of {node} took the place of this one"
-            ))),
-            Self::Deleted(node) => Some(Status::aborted(format!(
-                "{node} was deleted; it registers again with its next hello"
-            ))),
-            Self::Dropped => Some(Status::aborted(
+            Self::Replaced(node) => Some(status(
+                (Code::Aborted, ErrorReason::StreamReplaced),
+                format!("another stream of {node} took the place of this one"),
+                [("node", node.to_string())],
+            )),
+            Self::Deleted(node) => Some(status(
+                (Code::Aborted, ErrorReason::NodeDeleted),
+                format!("{node} was deleted; it registers again with its next hello"),
+                [("node", node.to_string())],
+            )),
+            Self::Dropped => Some(status(
+                (Code::Aborted, ErrorReason::StreamDropped),
                 "updates were accepted before they were read, or the controller stops",
+                [],
             )),
         }
     }
@@ -365,6 +368,24 @@ impl fmt::Display for End {
     }
 }
 
+/// Says that an agent is not heard, or does not hear.
+fn silent(message: impl Into<String>) -> Status {
+    status(
+        (Code::DeadlineExceeded, ErrorReason::AgentSilent),
+        message,
+        [],
+    )
+}
+
+/// Says that what an agent says cannot be read.
+fn unreadable(message: impl Into<String>) -> Status {
+    status(
+        (Code::InvalidArgument, ErrorReason::MessageInvalid),
+        message,
+        [],
+    )
+}
+
 /// Refuses somebody who speaks for another node than their certificate names.
 pub(super) fn speaks_for(who: &Identity, node: &NodeName) -> Result<(), Status> {
     if who.is_node(node) {
@@ -387,7 +408,7 @@ fn said(request: wire::SyncRequest) -> Result<Option<Said>, Status> {
         },
         Some(Message::Drains(drains)) => read_drains(&drains),
         Some(Message::Repairs(repairs)) => read_repairs(repairs),
-        Some(Message::Hello(_)) => return Err(Status::invalid_argument("hello: it is said once")),
+        Some(Message::Hello(_)) => return Err(unreadable("hello: it is said once")),
         None => return Ok(None),
     };
     Ok(Some(said))
@@ -477,9 +498,7 @@ fn read_repairs(repairs: wire::Repairs) -> Said {
 
 fn read_rejected(rejected: wire::Rejected) -> Result<Rejected, Status> {
     use wire::rejected::Reason;
-    let bad = |path: &str, problem: Refused| {
-        Status::invalid_argument(format!("rejected.{path}: {problem}"))
-    };
+    let bad = |path: &str, problem: Refused| unreadable(format!("rejected.{path}: {problem}"));
     let number = rejected.reason;
     let reason = match Reason::try_from(number) {
         Ok(Reason::Stale) => RejectedReason::Stale,

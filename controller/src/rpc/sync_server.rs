@@ -13,12 +13,14 @@ use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{Body as HttpBody, BoxFuture, StdError};
 use tonic::server::{Grpc, NamedService};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tower::Service;
 use weir_proto::wire;
+use weir_proto::wire::ErrorReason;
 
 use super::chunks::Chunk;
 use super::node_sync::NodeSyncService;
+use super::status::status;
 
 /// The number of SyncResponse.update.
 const UPDATE: u32 = 1;
@@ -75,7 +77,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if request.uri().path() != "/weir.v1.NodeSync/Sync" {
-            return Box::pin(async { Ok(Status::unimplemented("").into_http()) });
+            let path = request.uri().path();
+            let message = format!("there is no {path}");
+            let unknown = status((Code::Unimplemented, ErrorReason::CallUnknown), message, []);
+            return Box::pin(async { Ok(unknown.into_http()) });
         }
         let service = Arc::clone(&self.service);
         let largest = self.largest;

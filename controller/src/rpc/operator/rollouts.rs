@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, RolloutState};
 use crate::rpc::caller::caller;
 use crate::rpc::encode;
 use crate::rpc::ending::{Ending, last_word};
-use crate::rpc::status::{invalid, refusal};
+use crate::rpc::status::{controller_stops, invalid, refusal};
 
 /// How often the rollout is told at most: a step of many nodes changes it at each of them.
 const AT_MOST_EVERY: Duration = Duration::from_millis(100);
@@ -113,7 +113,7 @@ impl Telling {
         loop {
             tokio::time::sleep(AT_MOST_EVERY).await;
             if self.bell.changed().await.is_err() {
-                return Some(Status::unavailable("the controller is stopping"));
+                return Some(controller_stops());
             }
             let now = match self.cluster.rollout().await {
                 Ok(now) => response(&now),

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
-use tonic::Status;
+use tonic::{Code, Status};
 use weir_proto::model::{Kind, NodeName, Revision};
 use weir_proto::wire;
+use weir_proto::wire::ErrorReason;
 
 use crate::cluster::{Cluster, Statuses, Watching};
 use crate::rpc::encode;
 use crate::rpc::ending::{Ending, last_word};
-use crate::rpc::status::refusal;
+use crate::rpc::status::{controller_stops, refusal, status};
 
 /// How often the states of nodes are told at most: a fleet that converges rings a thousand times, and people
 /// see ten times a second.
@@ -68,12 +69,14 @@ async fn tell_changes(
                 }
             }
             Err(RecvError::Lagged(missed)) => {
-                return Some(Status::out_of_range(format!(
+                let message = format!(
                     "{missed} revisions after {told} went by unread: list, and watch from there"
-                )));
+                );
+                let reason = ErrorReason::RevisionOutOfRange;
+                return Some(status((Code::OutOfRange, reason), message, []));
             }
             Err(RecvError::Closed) => {
-                return Some(Status::unavailable("the controller is stopping"));
+                return Some(controller_stops());
             }
         }
     }
@@ -115,7 +118,7 @@ impl NodeStatuses {
         loop {
             tokio::time::sleep(AT_MOST_EVERY).await;
             if self.bell.changed().await.is_err() {
-                return Some(Status::unavailable("the controller is stopping"));
+                return Some(controller_stops());
             }
             match self.cluster.statuses(self.names.clone()).await {
                 Ok(now) if now.nodes == told.nodes => {}
