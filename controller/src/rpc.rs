@@ -26,12 +26,11 @@ use tonic_reflection::server::Builder;
 use tracing::{Span, info_span};
 use weir_proto::trace::set_parent;
 use weir_proto::wire;
-use weir_proto::wire::node_reports_server::NodeReportsServer;
 use weir_proto::wire::operator_server::OperatorServer;
 
 use crate::cluster::Cluster;
 use limits::UnaryTimeout;
-use node_reports::NodeReportsService;
+use node_reports::{NodeReportsService, ReportServer};
 use node_sync::NodeSyncService;
 use operator::OperatorService;
 use roles::Roles;
@@ -51,7 +50,6 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(5);
 
 type Operators = OperatorServer<OperatorService>;
-type Reports = NodeReportsServer<NodeReportsService>;
 
 /// Serves operators and agents until the controller stops.
 pub(crate) async fn serve<I>(
@@ -65,7 +63,7 @@ where
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Operators>().await;
     health.set_serving::<SyncServer>().await;
-    health.set_serving::<Reports>().await;
+    health.set_serving::<ReportServer>().await;
 
     let operators = OperatorService::new(cluster.clone(), stopping.clone());
     let syncs = NodeSyncService::new(cluster.clone(), stopping.clone());
@@ -86,7 +84,7 @@ where
         .add_service(reflection().build_v1alpha()?)
         .add_service(OperatorServer::new(operators).max_decoding_message_size(LARGEST_APPLY))
         .add_service(SyncServer::new(syncs, LARGEST_FROM_AGENT))
-        .add_service(NodeReportsServer::new(reports).max_decoding_message_size(LARGEST_FROM_AGENT))
+        .add_service(ReportServer::new(reports, LARGEST_FROM_AGENT))
         .serve_with_incoming_shutdown(incoming, stop(stopping, health))
         .await?;
     Ok(())
@@ -112,7 +110,7 @@ async fn stop(stopping: watch::Receiver<bool>, health: HealthReporter) {
     stopped(stopping).await;
     health.set_not_serving::<Operators>().await;
     health.set_not_serving::<SyncServer>().await;
-    health.set_not_serving::<Reports>().await;
+    health.set_not_serving::<ReportServer>().await;
 }
 
 /// Waits until the controller stops.
