@@ -124,21 +124,22 @@ impl Requests for Streaming<wire::SyncRequest> {
 
 impl<R: Requests> Stream<R> {
     async fn run(mut self) -> Result<(), Status> {
-        let hello = self.hello().await?;
+        // what happens once or seldom is in a box: it takes no memory while an agent is only connected
+        let hello = Box::pin(self.hello()).await?;
         let node = hello.node.name.clone();
         // before anything of the node is looked at: nobody else learns that it is there
         speaks_for(&self.who, &node)?;
-        let session = self.cluster.hello(hello).await.map_err(refusal)?;
+        let session = Box::pin(self.cluster.hello(hello));
+        let session = session.await.map_err(refusal)?;
         let cluster = self.cluster.clone();
         if let Some(expires_unix_ms) = self.expires_unix_ms {
             let said = Said::Certificate { expires_unix_ms };
-            let _ = cluster.said(node.clone(), session.id, said).await;
+            let _ = Box::pin(cluster.said(node.clone(), session.id, said)).await;
         }
         let end = self.converse(&node, session.id, session.outbox).await;
         // an error says that the controller stops, and nobody keeps count any more
-        let _ = cluster
-            .said(node, session.id, Said::Gone(end.to_string()))
-            .await;
+        let gone = Said::Gone(end.to_string());
+        let _ = Box::pin(cluster.said(node, session.id, gone)).await;
         end.into_status().map_or(Ok(()), Err)
     }
 
@@ -164,13 +165,13 @@ impl<R: Requests> Stream<R> {
         loop {
             let goes_on = tokio::select! {
                 request = self.requests.next() => match request {
-                    Ok(Some(request)) => self.hear(node, session, request).await,
+                    Ok(Some(request)) => Box::pin(self.hear(node, session, request)).await,
                     Ok(None) => Err(End::Closed),
                     Err(status) => Err(End::Lost(status)),
                 },
-                outgoing = outbox.recv() => self.tell(node, outgoing).await,
+                outgoing = outbox.recv() => Box::pin(self.tell(node, outgoing)).await,
                 () = passes(self.due.map(|(_, due)| due)) => Err(self.stalled()),
-                () = self.answers.closed() => Err(self.lost().await),
+                () = self.answers.closed() => Err(Box::pin(self.lost()).await),
             };
             if let Err(end) = goes_on {
                 return end;

@@ -162,3 +162,19 @@ async fn the_stream_of_an_agent_whose_answers_nobody_takes_has_ended() {
     assert!(closing.await.expect("no panic").is_ok());
     assert_eq!(disconnection(&cluster, "closing").await, "its stream ended");
 }
+
+#[tokio::test]
+async fn a_stream_takes_little_while_nothing_is_said() {
+    let (answers, _frames) = mpsc::channel(CHUNKS);
+    let stream = Stream {
+        cluster: start(),
+        requests: Script([hello("node")].into()),
+        answers,
+        who: Identity::Anonymous,
+        expires_unix_ms: None,
+        due: None,
+    };
+    // each agent has one for as long as it is connected
+    let bytes = std::mem::size_of_val(&stream.run());
+    assert!(bytes <= 2_560, "{bytes} bytes");
+}
