@@ -133,21 +133,23 @@ impl Requests for Streaming<wire::SyncRequest> {
 
 impl<R: Requests> Stream<R> {
     async fn run(mut self) -> Result<(), Status> {
-        let hello = self.hello().await?;
+        // what happens once or seldom is in a box: it takes no memory while an agent is only connected
+        let hello = Box::pin(self.hello()).await?;
         let node = hello.node.name.clone();
         // before anything of the node is looked at: nobody else learns that it is there
         speaks_for(&self.who, &node)?;
-        let session = self.cluster.hello(hello).await.map_err(refusal)?;
+        let session = Box::pin(self.cluster.hello(hello));
+        let session = session.await.map_err(refusal)?;
         let cluster = self.cluster.clone();
         if let Some(expires_unix_ms) = self.expires_unix_ms {
             let said = Said::Certificate { expires_unix_ms };
-            let _ = cluster.said(node.clone(), session.id, vec![said]).await;
+            let said = cluster.said(node.clone(), session.id, vec![said]);
+            let _ = Box::pin(said).await;
         }
         let end = self.converse(&node, session.id, session.outbox).await;
         // an error says that the controller stops, and nobody keeps count any more
-        let _ = cluster
-            .said(node, session.id, vec![Said::Gone(end.to_string())])
-            .await;
+        let gone = cluster.said(node, session.id, vec![Said::Gone(end.to_string())]);
+        let _ = Box::pin(gone).await;
         end.into_status().map_or(Ok(()), Err)
     }
 
@@ -184,10 +186,10 @@ impl<R: Requests> Stream<R> {
                     if due <= now { Err(self.stalled()) } else { Ok(()) }
                 }
                 () = &mut expires => Err(End::Expired(self.who.clone())),
-                () = &mut closed => Err(self.lost().await),
-                outgoing = outbox.recv() => self.tell(node, outgoing).await,
+                () = &mut closed => Err(Box::pin(self.lost()).await),
+                outgoing = outbox.recv() => Box::pin(self.tell(node, outgoing)).await,
                 request = self.requests.next() => match request {
-                    Ok(Some(request)) => self.hear(node, session, request).await,
+                    Ok(Some(request)) => Box::pin(self.hear(node, session, request)).await,
                     Ok(None) => Err(End::Closed),
                     Err(status) => Err(End::Lost(status)),
                 },

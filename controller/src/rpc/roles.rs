@@ -16,7 +16,7 @@ use weir_proto::wire::ErrorReason;
 
 use super::caller::denied;
 use super::ending::expired;
-use super::status::status;
+use super::status::{status, unknown_call};
 
 /// What a call needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,10 +112,7 @@ where
 /// Gives who calls at `now`, in Unix milliseconds, or why they may not.
 fn judge(path: &str, proof: &Proof, now: u64) -> Result<Identity, Status> {
     // what has no line in the table is called by nobody, so that no call comes to be without one
-    let need = need(path).ok_or_else(|| {
-        let message = format!("there is no {path}");
-        status((Code::Unimplemented, ErrorReason::CallUnknown), message, [])
-    })?;
+    let need = need(path).ok_or_else(|| unknown_call(path))?;
     let who = match proof {
         Proof::Unasked => return Ok(Identity::Anonymous),
         Proof::Missing => {

@@ -29,6 +29,12 @@ pub(super) fn status<const N: usize>(
     Status::with_error_details(code, message, details)
 }
 
+/// Says that there is no such call.
+pub(super) fn unknown_call(path: &str) -> Status {
+    let reason = (Code::Unimplemented, ErrorReason::CallUnknown);
+    status(reason, format!("there is no {path}"), [])
+}
+
 /// Says that the controller stops.
 pub(super) fn controller_stops() -> Status {
     status(

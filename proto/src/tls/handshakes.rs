@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 /// Handshakes under way. One takes some 20 kB and a millisecond of a core.
@@ -40,20 +40,23 @@ impl Handshakes {
     /// Waits until there is room for one more. When there is none the oldest of the source that has the most gives way, once
     /// it had its time.
     pub(super) async fn room(&mut self) {
-        while let Some(ended) = self.under_way.try_join_next_with_id() {
-            self.forget(ended);
-        }
+        self.forget_all();
         while self.open.len() >= MOST {
             let Some(next) = gives_way(self.open.iter().map(|open| open.source)) else {
                 return;
             };
-            let due = self.open[next].began + ASSURED;
+            let Open { began, task, .. } = self.open[next];
+            let due = began + ASSURED;
             tokio::select! {
                 biased;
                 Some(ended) = self.under_way.join_next_with_id() => self.forget(ended),
                 () = sleep_until(due) => {
-                    if let Some(open) = self.open.remove(next) {
-                        open.abort.abort();
+                    // first all go on for whom something has come: where a core is short they wait for us, not for their
+                    // peers, and were each to give way for the next, none would ever end
+                    yield_now().await;
+                    self.forget_all();
+                    if self.open.len() >= MOST {
+                        self.end(task);
                     }
                 }
             }
@@ -73,6 +76,21 @@ impl Handshakes {
             task: abort.id(),
             abort,
         });
+    }
+
+    /// Ends one, if it is still there.
+    fn end(&mut self, task: Id) {
+        let place = self.open.iter().position(|open| open.task == task);
+        if let Some(open) = place.and_then(|place| self.open.remove(place)) {
+            open.abort.abort();
+        }
+    }
+
+    /// Forgets all that have ended.
+    fn forget_all(&mut self) {
+        while let Some(ended) = self.under_way.try_join_next_with_id() {
+            self.forget(ended);
+        }
     }
 
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -112,8 +130,10 @@ fn gives_way<S: Copy + Eq + Hash>(sources: impl Iterator<Item = S> + Clone) -> O
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::Semaphore;
+    use tokio::time::advance;
 
     use super::*;
 
@@ -171,6 +191,28 @@ mod tests {
         assert_eq!(honest.available_permits(), 0, "none of these gave way");
         let ended = greedy.acquire_many(1 + 8).await;
         ended.expect("as many of the other ended").forget();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_whole_fleet_of_one_source_comes_in_where_a_core_is_short() {
+        const FLEET: usize = 1_000;
+        // a round of all that are under way takes longer than each is assured of, and each needs several
+        let step = ASSURED * 2 / u32::try_from(MOST).expect("few");
+        let mut handshakes = Handshakes::default();
+        let shaken = Arc::new(AtomicUsize::new(0));
+        for _ in 0..FLEET {
+            handshakes.room().await;
+            let shaken = shaken.clone();
+            handshakes.begin(address("192.0.2.1"), async move {
+                for _ in 0..3 {
+                    advance(step).await;
+                }
+                shaken.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        while handshakes.under_way.join_next().await.is_some() {}
+        let shaken = shaken.load(Ordering::Relaxed);
+        assert!(shaken > FLEET * 9 / 10, "{shaken} of {FLEET}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -164,6 +164,22 @@ async fn the_stream_of_an_agent_whose_answers_nobody_takes_has_ended() {
 }
 
 #[tokio::test]
+async fn a_stream_takes_little_while_nothing_is_said() {
+    let (answers, _frames) = mpsc::channel(CHUNKS);
+    let stream = Stream {
+        cluster: start(),
+        requests: Script([hello("node")].into()),
+        answers,
+        who: Identity::Anonymous,
+        expires_unix_ms: None,
+        due: None,
+    };
+    // each agent has one for as long as it is connected
+    let bytes = std::mem::size_of_val(&stream.run());
+    assert!(bytes <= 2_560, "{bytes} bytes");
+}
+
+#[tokio::test]
 async fn an_agent_whose_certificate_expires_is_told_so_and_the_status_says_it() {
     let cluster = start();
     let (answers, _frames) = mpsc::channel(CHUNKS);
