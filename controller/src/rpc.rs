@@ -3,6 +3,7 @@
 mod caller;
 mod chunks;
 mod encode;
+mod ending;
 mod limits;
 mod node_reports;
 mod node_sync;
@@ -24,6 +25,7 @@ use tonic::transport::server::Connected;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 use tracing::{Span, info_span};
+use weir_proto::tls::Peer;
 use weir_proto::trace::set_parent;
 use weir_proto::wire;
 use weir_proto::wire::node_reports_server::NodeReportsServer;
@@ -60,7 +62,8 @@ pub(crate) async fn serve<I>(
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()>
 where
-    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    // a transport that cannot say who is there is none
+    I: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Operators>().await;

@@ -96,15 +96,33 @@ impl<S: Store> Owner<S> {
     }
 
     /// Takes note of what an agent says. What an earlier stream of the node still says no longer counts.
-    pub(super) async fn said(&mut self, name: &NodeName, session: SessionId, said: Said) {
-        let Some(entry) = self.nodes.get_mut(name) else {
+    pub(super) fn said(&mut self, name: &NodeName, session: SessionId, all: Vec<Said>) {
+        let Some(entry) = self.nodes.get(name) else {
             return;
         };
         if entry.session.as_ref().is_none_or(|open| open.id != session) {
             return;
         }
-        let now = now_unix_ms();
         let before = entry.progress.tally();
+        for said in all {
+            self.note(name, said);
+        }
+        let after = self.nodes.get(name).map(|entry| entry.progress.tally());
+        let after = after.unwrap_or_default();
+        if after != before {
+            self.tally = self.tally.without(before).with(after);
+            self.metrics.tally(self.tally);
+        }
+        self.hear(name);
+        self.pump(name);
+        self.ring();
+    }
+
+    fn note(&mut self, name: &NodeName, said: Said) {
+        let Some(entry) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let now = now_unix_ms();
         let mut learns_name = false;
         match said {
             Said::Accepted {
@@ -187,12 +205,6 @@ impl<S: Store> Owner<S> {
         if learns_name {
             self.name(name);
         }
-        let after = self.nodes.get(name).map(|entry| entry.progress.tally());
-        self.tally = self.tally.without(before).with(after.unwrap_or_default());
-        self.metrics.tally(self.tally);
-        self.hear(name);
-        self.pump(name);
-        self.ring();
     }
 
     /// Sends a node what it must have next, if it is connected and has taken what was sent before.

@@ -257,6 +257,7 @@ what it has taken durably, and what its kernel has been brought to. A node is co
 gone (its agent was last heard of HEARD), or unheard: not since the controller started.
 HELD: it holds back what would take away too much, until weirctl node release NAME.
 DEGRADED: it can make nothing durable; it goes on serving and takes no further generation.
+Over TLS, CERTIFICATE is what is left of that of its agent; below 14 days it is told apart.
 
 Exit status:
   0  every node is connected and has converged

@@ -2,6 +2,7 @@
 
 mod document;
 mod drains;
+mod expiry;
 mod failure;
 mod history;
 mod listing;
@@ -21,7 +22,7 @@ pub(crate) use failure::{
 };
 pub(crate) use history::{history, history_rows};
 pub(crate) use listing::Listing;
-pub(crate) use page::{is_well, status_page};
+pub(crate) use page::{Called, is_well, status_page};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
 pub(crate) use rows::{backend_rows, node_rows, service_rows, set_rows, status_rows};
 pub(crate) use span::{human, parse as parse_span, parse_seconds};

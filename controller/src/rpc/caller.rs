@@ -4,10 +4,10 @@ use tonic::{Request, Status};
 use tracing::warn;
 use weir_proto::model::{Identity, Role};
 
-/// Gives who a request is of.
-pub(super) fn caller<T>(request: &Request<T>) -> Identity {
-    let known = request.extensions().get::<Identity>();
-    known.cloned().unwrap_or(Identity::Anonymous)
+/// Gives who a request is of. One of which that is not known is of nobody, whatever the transport.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let known = request.extensions().get::<Identity>().cloned();
+    known.ok_or_else(|| Status::unauthenticated("nothing says who calls"))
 }
 
 /// Refuses what is in a request of somebody who may make the call, but not with that in it.

@@ -10,9 +10,9 @@ use weir_proto::wire;
 use weir_proto::wire::node_reports_server::NodeReports;
 
 use super::caller::caller;
+use super::ending::Ending;
 use super::node_sync::speaks_for;
 use super::status::{invalid, refusal};
-use super::stopped;
 use crate::cluster::Cluster;
 use crate::desired::Count;
 
@@ -64,12 +64,11 @@ impl NodeReports for NodeReportsService {
         &self,
         request: Request<Streaming<wire::ReportRequest>>,
     ) -> Result<Response<wire::ReportResponse>, Status> {
-        let who = caller(&request);
+        let who = caller(&request)?;
+        let ending = Ending::of(&self.stopping, &request);
         tokio::select! {
             read = self.read(who, request.into_inner()) => read?,
-            () = stopped(self.stopping.clone()) => {
-                return Err(Status::unavailable("the controller is stopping"));
-            }
+            status = ending.comes() => return Err(status),
         }
         Ok(Response::new(wire::ReportResponse {}))
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,12 +17,13 @@ use weir_proto::convert::{
     hold_from_wire, progress_from_wire, repair_from_wire,
 };
 use weir_proto::model::{Generation, Identity, ItemFailure, NodeName, Refused};
-use weir_proto::tls::{Peer, Proof};
+use weir_proto::tls::expiry;
 use weir_proto::wire;
 use weir_proto::wire::sync_request::Message;
 
 use super::caller::{caller, denied};
 use super::chunks::Chunks;
+use super::ending::{certificate, expired, last_word};
 use super::status::{invalid, refusal};
 use super::stopped;
 use super::sync_server::Frame;
@@ -36,6 +39,10 @@ const CHUNKS: usize = 1;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the end of a connection may take to be known by both of its halves.
 const AFTERMATH: Duration = Duration::from_millis(100);
+
+/// How many messages of an agent are passed on together: it mostly says with one breath that it has taken an update and that its
+/// kernel holds it.
+const MOST_AT_ONCE: usize = 4;
 
 /// How many drains an agent names at most, as node.proto says.
 const MOST_DRAINS: usize = 1_000;
@@ -74,6 +81,8 @@ enum End {
     Unreadable(Status),
     Unread,
     Unanswered,
+    /// The certificate that it came with, of whom that says.
+    Expired(Identity),
     Replaced(NodeName),
     Deleted(NodeName),
     /// The cluster no longer has it.
@@ -94,8 +103,8 @@ impl NodeSyncService {
         let (answers, responses) = mpsc::channel(CHUNKS);
         let stream = Stream {
             cluster: self.cluster.clone(),
-            who: caller(&request),
-            expires_unix_ms: expires_unix_ms(&request),
+            who: caller(&request)?,
+            expires_unix_ms: certificate(&request).map(|shown| shown.expires_unix_ms),
             requests: request.into_inner(),
             answers: answers.clone(),
             due: None,
@@ -107,8 +116,7 @@ impl NodeSyncService {
                 () = stopped(stopping) => Err(Status::unavailable("the controller is stopping")),
             };
             if let Err(status) = end {
-                // who reads nothing now hears of it when it does
-                let _ = answers.send(Err(status)).await;
+                last_word(&answers, status).await;
             }
         };
         tokio::spawn(serving.instrument(Span::current()));
@@ -132,12 +140,12 @@ impl<R: Requests> Stream<R> {
         let cluster = self.cluster.clone();
         if let Some(expires_unix_ms) = self.expires_unix_ms {
             let said = Said::Certificate { expires_unix_ms };
-            let _ = cluster.said(node.clone(), session.id, said).await;
+            let _ = cluster.said(node.clone(), session.id, vec![said]).await;
         }
         let end = self.converse(&node, session.id, session.outbox).await;
         // an error says that the controller stops, and nobody keeps count any more
         let _ = cluster
-            .said(node, session.id, Said::Gone(end.to_string()))
+            .said(node, session.id, vec![Said::Gone(end.to_string())])
             .await;
         end.into_status().map_or(Ok(()), Err)
     }
@@ -161,6 +169,11 @@ impl<R: Requests> Stream<R> {
         session: SessionId,
         mut outbox: mpsc::Receiver<Outgoing>,
     ) -> End {
+        let mut expires = pin!(expires(self.expires_unix_ms));
+        // armed once in a while, not with each update: an answer never has less time than it must
+        let mut look = pin!(sleep_until(Instant::now() + PATIENCE));
+        let answers = self.answers.clone();
+        let mut closed = pin!(answers.closed());
         loop {
             let goes_on = tokio::select! {
                 request = self.requests.next() => match request {
@@ -169,8 +182,14 @@ impl<R: Requests> Stream<R> {
                     Err(status) => Err(End::Lost(status)),
                 },
                 outgoing = outbox.recv() => self.tell(node, outgoing).await,
-                () = passes(self.due.map(|(_, due)| due)) => Err(self.stalled()),
-                () = self.answers.closed() => Err(self.lost().await),
+                () = &mut look => {
+                    let now = Instant::now();
+                    let due = self.due.map_or(now + PATIENCE, |(_, due)| due);
+                    look.as_mut().reset(due);
+                    if due <= now { Err(self.stalled()) } else { Ok(()) }
+                }
+                () = &mut closed => Err(self.lost().await),
+                () = &mut expires => Err(End::Expired(self.who.clone())),
             };
             if let Err(end) = goes_on {
                 return end;
@@ -178,31 +197,55 @@ impl<R: Requests> Stream<R> {
         }
     }
 
+    /// Passes on what an agent says, and what has come with it.
     async fn hear(
         &mut self,
         node: &NodeName,
         session: SessionId,
-        request: wire::SyncRequest,
+        first: wire::SyncRequest,
     ) -> Result<(), End> {
-        let said = match said(request) {
-            Ok(Some(said)) => said,
-            Ok(None) => {
-                warn!(%node, "an agent says what this version does not know");
-                return Ok(());
+        let mut all = Vec::with_capacity(MOST_AT_ONCE);
+        let mut next = Ok(Some(first));
+        while let Ok(Some(request)) = next {
+            match said(request) {
+                Ok(Some(said)) => all.push(said),
+                Ok(None) => warn!(%node, "an agent says what this version does not know"),
+                Err(status) => {
+                    warn!(%node, error = status.message(), "an agent says what cannot be read");
+                    next = Err(End::Unreadable(status));
+                    break;
+                }
             }
-            Err(status) => {
-                warn!(%node, error = status.message(), "an agent says what cannot be read");
-                return Err(End::Unreadable(status));
-            }
-        };
-        if let Said::Accepted { generation, .. } | Said::Rejected(Rejected { generation, .. }) =
-            &said
-        {
-            // what it says again of what it held before answers nothing
-            self.due.take_if(|(sent, _)| sent == generation);
+            next = if all.len() < MOST_AT_ONCE {
+                self.at_hand().await
+            } else {
+                Ok(None)
+            };
         }
-        let said = self.cluster.said(node.clone(), session, said).await;
-        said.map_err(|_| End::Dropped)
+        for said in &all {
+            if let Said::Accepted { generation, .. } | Said::Rejected(Rejected { generation, .. }) =
+                said
+            {
+                // what it says again of what it held before answers nothing
+                self.due.take_if(|(sent, _)| sent == generation);
+            }
+        }
+        let said = self.cluster.said(node.clone(), session, all).await;
+        said.map_err(|_| End::Dropped)?;
+        next.map(drop)
+    }
+
+    /// Gives what an agent says if it is there already.
+    async fn at_hand(&mut self) -> Result<Option<wire::SyncRequest>, End> {
+        tokio::select! {
+            biased;
+            request = self.requests.next() => match request {
+                Ok(Some(request)) => Ok(Some(request)),
+                Ok(None) => Err(End::Closed),
+                Err(status) => Err(End::Lost(status)),
+            },
+            () = std::future::ready(()) => Ok(None),
+        }
     }
 
     async fn tell(&mut self, node: &NodeName, outgoing: Option<Outgoing>) -> Result<(), End> {
@@ -229,8 +272,13 @@ impl<R: Requests> Stream<R> {
 
     /// Sends something once there is room for it.
     async fn send(&mut self, frame: Frame) -> Result<(), End> {
-        let sent = timeout(PATIENCE, self.answers.send(Ok(frame))).await;
-        match sent {
+        // mostly there is room, and then there is nothing to wait for
+        let (answers, frame) = match self.answers.try_send(Ok(frame)) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(self.lost().await),
+            Err(TrySendError::Full(frame)) => (&self.answers, frame),
+        };
+        match timeout(PATIENCE, answers.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.lost().await),
             Err(_) => Err(End::Unread),
@@ -263,10 +311,10 @@ impl<R: Requests> Stream<R> {
     }
 }
 
-/// Waits until a time; for ever if there is none.
-async fn passes(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
+/// Waits until a certificate expires; for ever if there is none.
+async fn expires(unix_ms: Option<u64>) {
+    match unix_ms {
+        Some(unix_ms) => expiry(unix_ms).await,
         None => std::future::pending().await,
     }
 }
@@ -280,6 +328,7 @@ impl End {
             Self::Unread | Self::Unanswered => {
                 Some(Status::deadline_exceeded(format!("this agent {self}")))
             }
+            Self::Expired(who) => Some(expired(&who)),
             Self::Replaced(node) => Some(Status::aborted(format!(
                 "another stream of {node} took the place of this one"
             ))),
@@ -306,17 +355,11 @@ impl fmt::Display for End {
             Self::Unanswered => {
                 write!(f, "did not answer an update for {} s", PATIENCE.as_secs())
             }
+            Self::Expired(_) => f.write_str("its certificate expired"),
             Self::Replaced(_) => f.write_str("another stream of the node took its place"),
             Self::Deleted(_) => f.write_str("the node was deleted"),
             Self::Dropped => f.write_str("updates were accepted before they were read"),
         }
-    }
-}
-
-fn expires_unix_ms<T>(request: &Request<T>) -> Option<u64> {
-    match &request.extensions().get::<Peer>()?.proof {
-        Proof::Shown(certificate) => Some(certificate.expires_unix_ms),
-        Proof::Unasked | Proof::Missing => None,
     }
 }
 

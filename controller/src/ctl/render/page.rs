@@ -3,13 +3,38 @@
 use weir_proto::wire;
 
 use super::failure::degraded;
-use super::{absence, held, lag, node_troubles, status_rows, table};
+use super::{absence, expiry, held, lag, node_troubles, status_rows, table};
+
+/// The controller that was called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Called<'a> {
+    pub(crate) url: &'a str,
+    /// None: it was called without TLS.
+    pub(crate) certificate_expires_unix_ms: Option<u64>,
+}
 
 /// Sets the whole of a status. `now` is in Unix milliseconds.
-pub(crate) fn status_page(url: &str, status: &wire::NodeStatusResponse, now: u64) -> String {
-    let head = format!("controller {url}, revision {}\n\n", status.revision);
+pub(crate) fn status_page(
+    called: &Called<'_>,
+    status: &wire::NodeStatusResponse,
+    now: u64,
+) -> String {
+    let Called {
+        url,
+        certificate_expires_unix_ms: expires,
+    } = *called;
+    let certificate = expires.map(|expires| format!(", {}", expiry::phrase(expires, now)));
+    let head = format!(
+        "controller {url}, revision {}{}\n\n",
+        status.revision,
+        certificate.unwrap_or_default()
+    );
+    let soon = expires.and_then(|expires| expiry::of_controller(expires, now));
+    let soon = soon.map(|soon| format!("controller: {soon}\n"));
+    let soon = soon.unwrap_or_default();
     if status.nodes.is_empty() {
-        return head + "No nodes: none has registered, and none was applied.\n";
+        let gap = if soon.is_empty() { "" } else { "\n" };
+        return head + "No nodes: none has registered, and none was applied.\n" + gap + &soon;
     }
     let mut text = head + &table(&status_rows(&status.nodes, now));
     let troubles: String = status
@@ -22,11 +47,13 @@ pub(crate) fn status_page(url: &str, status: &wire::NodeStatusResponse, now: u64
             let behind = absence(node, now).or_else(lag).into_iter();
             let condition = held.iter().cloned().chain(degraded(node, now));
             let reasons = behind.chain(condition).chain(node_troubles(node));
+            let reasons = reasons.chain(expiry::of_node(node, now));
             let reasons: Vec<String> = reasons.collect();
             let reasons = reasons.into_iter();
             reasons.map(|reason| format!("{}: {reason}\n", node.name))
         })
         .collect();
+    let troubles = soon + &troubles;
     if !troubles.is_empty() {
         text = text + "\n" + &troubles;
     }

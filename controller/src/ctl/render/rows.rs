@@ -10,7 +10,7 @@ use weir_proto::wire;
 
 use super::document::word;
 use super::listing::Listing;
-use super::{Table, human, is_unheard, missing_capabilities, silence};
+use super::{Table, expiry, human, is_unheard, missing_capabilities, silence};
 use crate::ctl::manifest::{BINDINGS, FAMILIES, FORWARDINGS, ON_DEADLINES, PROTOCOLS};
 
 /// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
@@ -171,14 +171,15 @@ pub(crate) fn node_rows(
     }
 }
 
-/// Gives one row a node's state. `now` is in Unix milliseconds.
+/// Gives one row a node's state. `now` is in Unix milliseconds. What is left of certificates is shown where there are any.
 pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
+    let certified = states.iter().any(|state| expiry::known(state).is_some());
     let rows = states.iter().map(|state| {
         let heard = match silence(state, now) {
             Some(silence) => format!("{} ago", human(silence)),
             None => UNKNOWN.to_owned(),
         };
-        vec![
+        let mut row = vec![
             state.name.clone(),
             state_word(state).to_owned(),
             state.wanted_generation.to_string(),
@@ -189,21 +190,30 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
             state.drain_count.to_string(),
             state.repair_counts.values().sum::<u64>().to_string(),
             heard,
-        ]
+        ];
+        if certified {
+            let left = expiry::known(state).map(|expires| expiry::left(expires, now));
+            row.push(left.unwrap_or_else(|| UNKNOWN.to_owned()));
+        }
+        row
     });
+    let mut header = vec![
+        "NODE",
+        "STATE",
+        "WANTED",
+        "ACCEPTED",
+        "CONVERGED",
+        "ITEMS",
+        "FAILED",
+        "DRAINS",
+        "REPAIRS",
+        "HEARD",
+    ];
+    if certified {
+        header.push("CERTIFICATE");
+    }
     Table {
-        header: vec![
-            "NODE",
-            "STATE",
-            "WANTED",
-            "ACCEPTED",
-            "CONVERGED",
-            "ITEMS",
-            "FAILED",
-            "DRAINS",
-            "REPAIRS",
-            "HEARD",
-        ],
+        header,
         rows: rows.collect(),
     }
 }
