@@ -16,8 +16,9 @@ const EXPORT_AFTER: u64 = 1024 * 1024;
 const GROWTH: u64 = 9;
 /// Below this nothing is shrunk: it is 6 segments, the least that sled does with.
 const SHRUNK_ABOVE: u64 = 6 * database::SEGMENT as u64;
-/// A commit of more records than these, and than are kept, goes into a new database that takes the place of the old one, which
-/// costs no more: sled keeps all that a batch replaces until the batch is over, some 5 kB for each record in it.
+/// A commit of more records than these, and than half of those that are kept, goes into a new database that takes the place of
+/// the old one, which costs about as much: sled keeps all that a batch replaces until the batch is over, some 5 kB for each
+/// record in it.
 const LARGE: u64 = 1024;
 /// Committed bytes between two looks at the files; for more content, an eighth of that.
 const MEASURED_AFTER: u64 = 64 * 1024;
@@ -122,7 +123,7 @@ impl Live {
             written,
             ..
         } = changes;
-        if count > LARGE.max(self.mark.records) {
+        if count > LARGE.max(self.mark.records / 2) {
             let mark_record = mark.to_record(schema, None);
             database::copy_changed(directory, db, &changes, mark_record)?;
             drop(changes);
