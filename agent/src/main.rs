@@ -1,8 +1,6 @@
 //! Parses, starts telling what it does, and calls the app.
 
-use std::env;
-use std::os::unix::process::CommandExt as _;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use weir_agent::app;
@@ -12,40 +10,9 @@ use weir_agent::config::{Cli, Command, LogFormat};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Lets mimalloc take from the machine and give back each piece by itself (mimalloc v3, src/options.c, `disallow_arena_alloc`).
-/// Of a region of its own it gives nothing back for a second, and writes zeros where the machine has them already: sled
-/// asks for 6 MiB of those with each opening and uses next to nothing of them.
-const ALLOCATES: (&str, &str) = ("MIMALLOC_DISALLOW_ARENA_ALLOC", "1");
-
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if cli.command.is_none() && cli.run.is_some() {
-        set_allocator();
-    }
-    act(cli)
-}
-
-/// Begins this program again with the setting of the allocator, which reads it from the environment alone, and before
-/// `main`. Where that cannot be done it goes on, with more memory.
-fn set_allocator() {
-    let (name, value) = ALLOCATES;
-    if env::var_os(name).is_some() {
-        return;
-    }
-    let mut args = env::args_os();
-    let Ok(program) = env::current_exe() else {
-        return;
-    };
-    let mut again = process::Command::new(program);
-    if let Some(called) = args.next() {
-        again.arg0(called);
-    }
-    // it only returns where it failed
-    let _ = again.args(args).env(name, value).exec();
-}
-
 #[tokio::main]
-async fn act(cli: Cli) -> ExitCode {
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
     let done = match (cli.command, cli.run) {
         (Some(command), _) => once(command).await,
         (None, Some(config)) => run(config).await,
