@@ -6,10 +6,6 @@ use clap::{CommandFactory, Parser};
 use weir_agent::app;
 use weir_agent::config::{Cli, Command, LogFormat};
 
-/// What is free goes back to the machine: glibc keeps what the largest commit took.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
