@@ -415,15 +415,11 @@ impl Made<'_> {
                 );
                 continue;
             }
+            let mut anywhere = false;
             let port = match port(real, fronts, bare.session_affinity.is_some()) {
                 Ok(Reached::At(port)) => port,
                 Ok(Reached::Anywhere(port)) => {
-                    self.note(
-                        real.at,
-                        format!(
-                            "{named}: port {port} stands for none: the kernel keeps the one that the client asked for"
-                        ),
-                    );
+                    anywhere = true;
                     port
                 }
                 Err(why) => {
@@ -450,6 +446,14 @@ impl Made<'_> {
             let refused = refusals(&with);
             if refused.is_empty() {
                 backends.push(backend);
+                if anywhere {
+                    self.note(
+                        real.at,
+                        format!(
+                            "{named}: port {port} stands for none: the kernel keeps the one that the client asked for"
+                        ),
+                    );
+                }
             }
             for why in refused {
                 self.note(real.at, format!("{named} left out: {why}"));

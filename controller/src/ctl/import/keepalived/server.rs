@@ -306,19 +306,33 @@ impl Says {
             lower: 0,
         };
         for inside in statement.inside() {
-            match inside.keyword() {
-                "weight" => real.weight = number(inside, 65_535)?,
-                "lvs_method" | "lb_kind" => real.method = method(inside)?,
-                "uthreshold" => real.upper = number(inside, u32::MAX)?,
-                "lthreshold" => real.lower = number(inside, u32::MAX)?,
-                check if check.ends_with("_CHECK") || check.ends_with("_GET") => read.note(
-                    inside.at,
-                    format!("{check}: weir does not check servers; who does drains them (weirctl drain) or applies their weight"),
-                ),
-                _ => self.other(inside, read),
+            if let Err(why) = self.keyword_of_real(inside, &mut real, read) {
+                read.fault(inside.at, why);
             }
         }
         Ok(real)
+    }
+
+    fn keyword_of_real(
+        &mut self,
+        statement: &Statement,
+        real: &mut Real,
+        read: &mut Read,
+    ) -> Result<(), String> {
+        match statement.keyword() {
+            "weight" => real.weight = number(statement, 65_535)?,
+            "lvs_method" | "lb_kind" => real.method = method(statement)?,
+            "uthreshold" => real.upper = number(statement, u32::MAX)?,
+            "lthreshold" => real.lower = number(statement, u32::MAX)?,
+            check if check.ends_with("_CHECK") || check.ends_with("_GET") => read.note(
+                statement.at,
+                format!(
+                    "{check}: weir does not check servers; who does drains them (weirctl drain) or applies their weight"
+                ),
+            ),
+            _ => self.other(statement, read),
+        }
+        Ok(())
     }
 
     /// Gives the family of a mark that names none, as `vs_end_handler` finds it: that of the servers which are not
