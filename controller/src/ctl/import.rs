@@ -8,6 +8,7 @@ mod files;
 mod ipvsadm;
 mod keepalived;
 mod live;
+mod services;
 
 #[cfg(test)]
 mod tests;
@@ -63,7 +64,7 @@ fn conclude(mut read: Read) -> Result<Made, Trouble> {
         return Err(Trouble::Detailed { details, summary });
     }
     let mut notes = std::mem::take(&mut read.notes);
-    let resources = draft::resources(&read.servers, &mut notes);
+    let resources = services::resources(&read.servers, &mut notes);
     let lost = notes.len();
     let mut lines = read.lines(notes);
     if resources.is_empty() {
