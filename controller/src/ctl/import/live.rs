@@ -4,7 +4,6 @@
 //! module where there is none: so it is not run there.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +32,7 @@ pub(super) struct Machine {
 impl Machine {
     /// Gives the one that this process runs on.
     pub(super) fn this() -> Self {
-        let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+        let path = std::env::var_os("PATH").unwrap_or_default();
         let mut programs: Vec<PathBuf> = std::env::split_paths(&path).collect();
         // Where both are, and who is not root often has no PATH to.
         programs.extend(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
