@@ -2,6 +2,7 @@
 
 mod drain;
 mod history;
+mod import;
 mod pki;
 mod rollout;
 
@@ -15,6 +16,7 @@ use weir_proto::model::Canary;
 use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
+pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 
@@ -105,6 +107,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Make certificates, for those who have no authority that does
     Pki(PkiArgs),
+    /// Turn what keepalived, ipvsadm or kube-proxy has into resources
+    Import(ImportArgs),
     /// Show the version of weirctl
     Version,
 }
@@ -179,6 +183,11 @@ Backends are shown by service, whether it lists them itself or a backend set doe
 that were asked for, and those of backends that were taken out. Repairs are what nodes put right
 that somebody else had changed, the last 100 of each node; names are those of nodes.
 
+-o ipvsadm writes services as ipvsadm -Sn would on a node that holds them: backends of backend sets
+are among them, drained ones have weight 0, and ipvsadm tells of no thresholds. The order is
+ipvsadm's own. Where addresses lie more than half of all apart, that order hangs on the kernel's:
+compare such tables sorted.
+
 Examples:
   # All services
   weirctl get services
@@ -193,12 +202,15 @@ Examples:
   weirctl get service/web -o yaml > web.yaml
 
   # What was repaired on a node
-  weirctl get repairs node-a")]
+  weirctl get repairs node-a
+
+  # What ipvsadm should show on a node that holds every service, beside what it shows
+  weirctl get services -o ipvsadm | diff - <(ssh node-a ipvsadm -Sn)")]
 pub(crate) struct GetArgs {
     /// A kind and names of it (none: all), or KIND/NAME
     #[arg(value_name = "KIND", required = true)]
     pub(crate) what: Vec<String>,
-    /// How to write it: table, wide, json, yaml or name
+    /// How to write it: table, wide, json, yaml, name or ipvsadm
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Table)]
     #[arg(hide_possible_values = true)]
     pub(crate) output: Form,
@@ -217,6 +229,8 @@ pub(crate) enum Form {
     Yaml,
     /// KIND/NAME
     Name,
+    /// As `ipvsadm -Sn` would
+    Ipvsadm,
 }
 
 #[derive(Debug, Args)]

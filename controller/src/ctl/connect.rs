@@ -155,6 +155,13 @@ impl Controller {
         states.map_err(|error| self.refusal(&error))
     }
 
+    /// Gives every drain.
+    pub(crate) async fn drains(&self) -> Result<Vec<wire::DrainState>> {
+        let mut client = self.client.clone();
+        let listed = client.list_drains(wire::ListDrainsRequest {});
+        Ok(self.answer(listed).await?.drains)
+    }
+
     /// As [`Self::node_states`], for callers that have words of their own for some refusals.
     pub(crate) async fn attempt_node_states(
         &self,

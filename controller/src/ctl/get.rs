@@ -48,6 +48,14 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
         }
         Form::Json => render::json(&resources, names.len() == 1)?,
         Form::Yaml => render::yaml(&resources, names.len() == 1)?,
+        Form::Ipvsadm => {
+            let listing = with_sets(&controller, listing(&resources)).await?;
+            let drains = match listing.services.is_empty() {
+                true => Vec::new(),
+                false => controller.drains().await?,
+            };
+            render::ipvsadm(&listing, &drains)?
+        }
         Form::Name => resources
             .iter()
             .filter_map(|resource| Some(named(resource)? + "\n"))
@@ -67,6 +75,10 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
 fn unshown(view: View, names: &[String], form: Form) -> Option<String> {
     let table = matches!(form, Form::Table | Form::Wide);
     match view {
+        view if form == Form::Ipvsadm && view != View::Services => Some(format!(
+            "{} are not shown so: get services in this form, which has their backends",
+            view.plural()
+        )),
         View::Backends if form == Form::Name => Some(
             "a backend has no name of its own: get services or backendsets in this form".to_owned(),
         ),
@@ -103,12 +115,7 @@ async fn rows(
 ) -> Result<Table> {
     let listing = listing(resources);
     match view {
-        View::Drains => {
-            let mut client = controller.client.clone();
-            let listed = client.list_drains(wire::ListDrainsRequest {});
-            let listed = controller.answer(listed).await?;
-            Ok(drain_rows(&listed.drains, now()))
-        }
+        View::Drains => Ok(drain_rows(&controller.drains().await?, now())),
         View::Repairs => {
             let states = controller.node_states(names.to_vec()).await?;
             Ok(repair_rows(&states, now()))

@@ -5,6 +5,7 @@ mod drains;
 mod expiry;
 mod failure;
 mod history;
+mod ipvsadm;
 mod listing;
 mod page;
 mod rollout;
@@ -21,6 +22,7 @@ pub(crate) use failure::{
     rejection, silence,
 };
 pub(crate) use history::{history, history_rows};
+pub(crate) use ipvsadm::ipvsadm;
 pub(crate) use listing::Listing;
 pub(crate) use page::{Called, is_well, status_page};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
