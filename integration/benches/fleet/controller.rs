@@ -17,8 +17,10 @@ use weir_proto::wire;
 use weir_proto::wire::operator_client::OperatorClient;
 
 use crate::pki::{self, Pki};
+use crate::process;
 use crate::wire::{Line, Meter};
 
+const UNIT: &str = include_str!("../../../deploy/systemd/weir-controller.service");
 /// Where others are at work, a start takes a while.
 const START: Duration = Duration::from_secs(30);
 const PAGE_PATIENCE: Duration = Duration::from_secs(10);
@@ -59,6 +61,7 @@ impl Controller {
             .arg("--data-dir")
             .arg(dir.path().join("data"))
             .args(flags(&files))
+            .envs(process::allocator(UNIT))
             .env("WEIR_LOG", "warn");
         let mut daemon = Daemon::start("weir-controller", command, dir.path())?;
         let ready = || Ok(client::page(admin, "/readyz", PAGE_PATIENCE).map(drop)?);

@@ -19,6 +19,15 @@ pub(crate) struct Cores {
     agents: usize,
 }
 
+/// Gives what a unit of systemd says to the allocator: programs are measured as they are shipped.
+pub(crate) fn allocator(unit: &str) -> impl Iterator<Item = (&str, &str)> {
+    let said = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    said.filter(|said| said.starts_with("MALLOC_"))
+        .filter_map(|said| said.split_once('='))
+}
+
 impl Cores {
     /// Takes the first and the last one, and puts the calling thread and what it starts from now on the first: the operator
     /// and the controller.

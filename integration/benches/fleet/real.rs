@@ -18,6 +18,7 @@ use crate::pki;
 use crate::process::{self, Cores};
 use crate::row::{Row, Rows};
 
+const UNIT: &str = include_str!("../../../deploy/systemd/weir-agent.service");
 const ONE: Size = Size {
     services: 100,
     backends: 10,
@@ -81,6 +82,7 @@ fn memory(rows: &mut Rows) -> Result<()> {
         .arg("--data-dir")
         .arg(dir.path().join("data"))
         .args(flags(&files))
+        .envs(process::allocator(UNIT))
         .env("WEIR_LOG", "warn");
     let agent = Daemon::start("weir-agent", command, dir.path())?;
     let held = runtime.block_on(operator.all_hold(1));
