@@ -22,8 +22,8 @@ enum Takes {
     Maybe,
 }
 
-/// The options of `-A` and `-a`, and the commands.
-const OPTIONS: [(char, &str, Takes); 37] = [
+/// The commands. Those that are not read are known by name, to say so.
+const COMMANDS: [(char, &str, Takes); 15] = [
     ('A', "add-service", Takes::Nothing),
     ('E', "edit-service", Takes::Nothing),
     ('D', "delete-service", Takes::Nothing),
@@ -39,6 +39,10 @@ const OPTIONS: [(char, &str, Takes); 37] = [
     ('\0', "set", Takes::Nothing),
     ('\0', "start-daemon", Takes::Value),
     ('\0', "stop-daemon", Takes::Value),
+];
+
+/// The options of `-A` and `-a`.
+const OPTIONS: [(char, &str, Takes); 22] = [
     ('t', "tcp-service", Takes::Value),
     ('u', "udp-service", Takes::Value),
     ('\0', "sctp-service", Takes::Value),
@@ -69,6 +73,11 @@ const CHECKSUMS: [(&str, wire::TunnelChecksum); 3] = [
     ("tun-csum", wire::TunnelChecksum::Full),
     ("tun-remcsum", wire::TunnelChecksum::Remote),
 ];
+
+/// Gives every word that ipvsadm knows with a dash.
+fn all() -> impl Iterator<Item = &'static (char, &'static str, Takes)> {
+    COMMANDS.iter().chain(&OPTIONS)
+}
 
 /// Reads the text of one file.
 pub(crate) fn read(name: &str, text: &str) -> Read {
@@ -123,7 +132,7 @@ impl<'a> Line<'a> {
                     None => (long, None),
                 };
                 let sum = CHECKSUMS.iter().find(|(known, _)| *known == name);
-                let known = OPTIONS.iter().find(|(_, known, _)| *known == name);
+                let known = all().find(|(_, known, _)| *known == name);
                 let (name, takes) = match (sum, known) {
                     (Some((name, _)), _) => (*name, Takes::Nothing),
                     (None, Some((_, name, takes))) => (*name, *takes),
@@ -137,9 +146,7 @@ impl<'a> Line<'a> {
                 return Err(format!("{word:?} belongs to no option"));
             };
             for (place, letter) in letters.char_indices() {
-                let known = OPTIONS
-                    .iter()
-                    .find(|(short, _, _)| *short == letter && letter != '\0');
+                let known = all().find(|(short, _, _)| *short == letter && letter != '\0');
                 let Some((_, name, takes)) = known else {
                     return Err(format!("unknown option \"-{letter}\""));
                 };
@@ -175,7 +182,7 @@ impl<'a> Line<'a> {
     }
 
     fn act(&self, at: Place, read: &mut Read) -> Result<(), String> {
-        let commands = OPTIONS.iter().take(15).map(|(_, name, _)| *name);
+        let commands = COMMANDS.iter().map(|(_, name, _)| *name);
         let commands: BTreeSet<&str> = commands.filter(|name| self.has(name)).collect();
         match commands.iter().copied().collect::<Vec<_>>().as_slice() {
             ["add-service"] => self.server(at, read),
