@@ -16,8 +16,8 @@ use crate::cluster::Cluster;
 use crate::rpc;
 use crate::store::DiskStore;
 
-/// Serves operators and agents on connections as they come, each with who is at its other end, out of the store in `data_dir`, until the store takes no write
-/// or no more connections come. Cut off at any point it has lost nothing that it acknowledged.
+/// Serves operators and agents on connections as they come, each with who is at its other end, out of the store in
+/// `data_dir`, until the store takes no write or no more connections come. Cut off at any point it has lost nothing that it acknowledged.
 pub async fn serve<I>(
     incoming: impl Stream<Item = io::Result<I>>,
     data_dir: PathBuf,
