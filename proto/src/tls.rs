@@ -22,7 +22,7 @@ pub use call::{BadFlag, Call, Flags};
 pub use certificate::{AuthorityCertificate, Certificate, CertificateError};
 pub use connection::{Connection, Peer, Proof};
 pub use connector::{CallError, Connector};
-pub use expiry::{expiry, now_unix_ms};
+pub use expiry::expiry;
 pub use files::{Files, Tls, TlsError};
 pub use incoming::Incoming;
 pub use loaded::Part;

@@ -10,8 +10,9 @@ use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::warn;
+use weir_proto::machine::now_unix_ms;
 use weir_proto::model::{Identity, Role};
-use weir_proto::tls::{Peer, Proof, now_unix_ms};
+use weir_proto::tls::{Peer, Proof};
 use weir_proto::wire::ErrorReason;
 
 use super::caller::denied;

@@ -16,9 +16,9 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use super::certificate::Certificate;
-use super::expiry::now_unix_ms;
 use super::files::{Tls, TlsError};
 use super::words;
+use crate::machine::now_unix_ms;
 
 /// The port of https.
 const HTTPS: u16 = 443;

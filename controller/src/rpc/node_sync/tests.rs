@@ -188,7 +188,7 @@ async fn an_agent_whose_certificate_expires_is_told_so_and_the_status_says_it() 
         requests: Script([hello("old")].into()),
         answers,
         who: Identity::Node(node_name("old")),
-        expires_unix_ms: Some(weir_proto::tls::now_unix_ms() + 100),
+        expires_unix_ms: Some(weir_proto::machine::now_unix_ms() + 100),
         due: None,
     };
     let ended = timeout(PATIENCE, stream.run()).await.expect("it ends");
