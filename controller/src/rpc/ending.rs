@@ -38,17 +38,10 @@ impl Ending {
             stopping,
             certificate,
         } = self;
-        let expires = async {
-            match certificate {
-                Some(certificate) => {
-                    expiry(certificate.expires_unix_ms).await;
-                    expired(&certificate.identity)
-                }
-                None => std::future::pending().await,
-            }
-        };
+        let until = certificate.as_ref().map(|shown| shown.expires_unix_ms);
+        let who = certificate.map_or(Identity::Anonymous, |shown| shown.identity);
         tokio::select! {
-            status = expires => status,
+            () = expires(until) => expired(&who),
             () = stopped(stopping) => controller_stops(),
         }
     }
@@ -59,6 +52,14 @@ pub(super) fn certificate<T>(request: &Request<T>) -> Option<&Certificate> {
     match &request.extensions().get::<Peer>()?.proof {
         Proof::Shown(certificate) => Some(certificate),
         Proof::Unasked | Proof::Missing => None,
+    }
+}
+
+/// Waits until a certificate expires; for ever if there is none.
+pub(super) async fn expires(unix_ms: Option<u64>) {
+    match unix_ms {
+        Some(unix_ms) => expiry(unix_ms).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -17,14 +17,13 @@ use weir_proto::convert::{
     hold_from_wire, progress_from_wire, repair_from_wire,
 };
 use weir_proto::model::{Generation, Identity, ItemFailure, NodeName, Refused};
-use weir_proto::tls::expiry;
 use weir_proto::wire;
 use weir_proto::wire::ErrorReason;
 use weir_proto::wire::sync_request::Message;
 
 use super::caller::{caller, denied};
 use super::chunks::Chunks;
-use super::ending::{certificate, expired, last_word};
+use super::ending::{certificate, expired, expires, last_word};
 use super::status::{controller_stops, invalid, refusal, status};
 use super::stopped;
 use super::sync_server::Frame;
@@ -209,7 +208,9 @@ impl<R: Requests> Stream<R> {
     ) -> Result<(), End> {
         let mut all = Vec::with_capacity(MOST_AT_ONCE);
         let mut next = Ok(Some(first));
+        let mut heard = 0;
         while let Ok(Some(request)) = next {
+            heard += 1;
             match said(request) {
                 Ok(Some(said)) => all.push(said),
                 Ok(None) => warn!(%node, "an agent says what this version does not know"),
@@ -219,7 +220,7 @@ impl<R: Requests> Stream<R> {
                     break;
                 }
             }
-            next = if all.len() < MOST_AT_ONCE {
+            next = if heard < MOST_AT_ONCE {
                 self.at_hand().await
             } else {
                 Ok(None)
@@ -233,8 +234,10 @@ impl<R: Requests> Stream<R> {
                 self.due.take_if(|(sent, _)| sent == generation);
             }
         }
-        let said = self.cluster.said(node.clone(), session, all).await;
-        said.map_err(|_| End::Dropped)?;
+        if !all.is_empty() {
+            let said = self.cluster.said(node.clone(), session, all).await;
+            said.map_err(|_| End::Dropped)?;
+        }
         next.map(drop)
     }
 
@@ -311,14 +314,6 @@ impl<R: Requests> Stream<R> {
             Ok(Some(status)) => End::Lost(status),
             Ok(None) | Err(_) => End::Closed,
         }
-    }
-}
-
-/// Waits until a certificate expires; for ever if there is none.
-async fn expires(unix_ms: Option<u64>) {
-    match unix_ms {
-        Some(unix_ms) => expiry(unix_ms).await,
-        None => std::future::pending().await,
     }
 }
 
