@@ -43,7 +43,7 @@ fn node(number: usize) -> wire::Resource {
             name: format!("n{number}"),
             ..wire::Node::default()
         })),
-        revision: 0,
+        ..wire::Resource::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The store in a directory of this machine.
 //!
-//! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision included;
+//! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision and age included;
 //! `meta/revision` is the cluster's revision (8 bytes, big-endian); `meta/served` is there once there was a
 //! service; `node/<name>` is the generation and digest of a node's state (8 and 16 bytes, big-endian);
 //! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else; `meta/cluster` is the
@@ -25,8 +25,6 @@ use weir_proto::wire;
 use super::past::{read_past, read_resource, written_past, written_resource};
 use super::rollout::{read_rollout, written_rollout};
 use super::{Saved, Store, StoreError, Write};
-use crate::desired::Stored;
-
 /// Grows when a record's meaning changes, with a migration beside it.
 const SCHEMA: u8 = 1;
 const REVISION: &[u8] = b"meta/revision";
@@ -189,8 +187,7 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
     } else if key.as_bytes() == SERVED {
         saved.served = true;
     } else if key.starts_with(RESOURCE) {
-        let Stored { resource, revision } = read_resource(payload)?;
-        saved.resources.push((resource, revision));
+        saved.resources.push(read_resource(payload)?);
     } else if let Some(name) = key.strip_prefix(NODE) {
         let (generation, digest) = payload.split_at_checked(8).ok_or("it is too short")?;
         let generation = Generation(u64::from_be_bytes(generation.try_into()?));

@@ -99,7 +99,7 @@ pub(super) fn read(root: &Node) -> Read {
     let kind = fields.root(root).and_then(|root| body(&root, &mut fields));
     let resource = kind.map(|kind| wire::Resource {
         kind: Some(kind),
-        revision: 0,
+        ..wire::Resource::default()
     });
     if let Some(resource) = &resource
         && let Err(errors) = convert::resource_from_wire(resource.clone())

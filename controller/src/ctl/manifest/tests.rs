@@ -87,7 +87,7 @@ fn a_service_is_read_with_every_field() {
         read(WEB).resources(),
         [wire::Resource {
             kind: Some(wire::resource::Kind::Service(service)),
-            revision: 0,
+            ..wire::Resource::default()
         }]
     );
 }

@@ -299,6 +299,7 @@ fn yaml_is_what_people_write() {
     let resource = wire::Resource {
         kind: Some(wire::resource::Kind::Service(web())),
         revision: 12,
+        ..wire::Resource::default()
     };
     assert_eq!(
         yaml(&[resource], true).expect("it can be written"),
@@ -341,7 +342,7 @@ fn json_of_several_is_a_list() {
     };
     let resource = wire::Resource {
         kind: Some(wire::resource::Kind::Node(node)),
-        revision: 0,
+        ..wire::Resource::default()
     };
     assert_eq!(
         json(&[resource], false).expect("it can be written"),
