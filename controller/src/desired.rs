@@ -276,10 +276,11 @@ impl Desired {
             let stored = match resource {
                 Some(resource) => {
                     let before = self.resources.get(&reference);
+                    let created_unix_ms = before.map_or(made_unix_ms, |it| it.created_unix_ms);
                     Some(self.resources.put(Stored {
-                        created_unix_ms: before.map_or(made_unix_ms, |it| it.created_unix_ms),
                         resource,
                         revision,
+                        created_unix_ms,
                     }))
                 }
                 None => {

@@ -7,11 +7,21 @@ use weir_proto::wire;
 use super::args::{StatusArgs, To};
 use super::connect::Controller;
 use super::now;
-use super::outcome::{Trouble, print};
+use super::outcome::{Trouble, interrupted, print, style};
 use super::render::{is_well, status_page};
 
 /// Shows how far each node is, once or at each change.
 pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
+    if !args.watch {
+        return show(to, args).await;
+    }
+    tokio::select! {
+        ended = show(to, args) => ended,
+        pressed = interrupted() => pressed,
+    }
+}
+
+async fn show(to: &To, args: &StatusArgs) -> Result<()> {
     let controller = Controller::connect(to).await?;
     let mut client = controller.client.clone();
     let request = wire::NodeStatusRequest {
@@ -36,7 +46,7 @@ pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
             Err(status) => return Err(controller.refusal(&status)),
         };
         let gap = if first { "" } else { "\n" };
-        let text = status_page(&to.controller, &status, now());
+        let text = status_page(&to.controller, &status, now(), style());
         print(&format!("{gap}{text}"))?;
         if !args.watch {
             return match status.nodes.iter().all(is_well) {

@@ -6,8 +6,8 @@ use weir_proto::digest::Digest;
 use weir_proto::model::{
     Backend, BackendKey, BackendSet, BackendSetName, Capability, Drain, Endpoint, Forwarding,
     Frontend, Generation, Item, Labels, Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port,
-    Protocol, Resource, Revision, Scheduler, Service, ServiceName, Sources, Thresholds, Vip, VipBinding,
-    VirtualService, Weight,
+    Protocol, Resource, Revision, Scheduler, Service, ServiceName, Sources, Thresholds, Vip,
+    VipBinding, VirtualService, Weight,
 };
 
 use super::compile::Part;

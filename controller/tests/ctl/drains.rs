@@ -242,8 +242,8 @@ fn drains_and_repairs_are_shown_as_tables() {
         fake.run(&["get", "drains"]),
         fine(
             "\
-KIND      TARGET               NODE     CONNECTIONS   LEFT   ON-DEADLINE   STATE      AGE
-backend   web/10.0.0.11:8080   node-a   3             10h    KEEP          draining   5d2h
+NAME                 KIND      NODE     CONNECTIONS   LEFT   ON-DEADLINE   STATE      AGE
+web/10.0.0.11:8080   backend   node-a   3             10h    KEEP          draining   5d2h
 "
         )
     );
@@ -265,8 +265,8 @@ backend   web/10.0.0.11:8080   node-a   3             10h    KEEP          drain
         },
     ];
     let table = "\
-WHEN      NODE     KIND   OBJECT               FOUND    EXPECTED
-10h ago   node-a   vip    vip 10.100.100.100   <none>   bound
+NODE     KIND   OBJECT               FOUND    EXPECTED   AGE
+node-a   vip    vip 10.100.100.100   <none>   bound      10h
 ";
     assert_eq!(fake.run(&["get", "repairs"]), fine(table));
     assert_eq!(fake.run(&["get", "repairs", "node-a"]), fine(table));

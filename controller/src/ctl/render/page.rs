@@ -3,15 +3,20 @@
 use weir_proto::wire;
 
 use super::failure::degraded;
-use super::{absence, held, lag, node_troubles, status_rows, table};
+use super::{Style, absence, held, lag, node_troubles, status_rows, styled};
 
 /// Sets the whole of a status. `now` is in Unix milliseconds.
-pub(crate) fn status_page(url: &str, status: &wire::NodeStatusResponse, now: u64) -> String {
+pub(crate) fn status_page(
+    url: &str,
+    status: &wire::NodeStatusResponse,
+    now: u64,
+    style: Style,
+) -> String {
     let head = format!("controller {url}, revision {}\n\n", status.revision);
     if status.nodes.is_empty() {
         return head + "No nodes: none has registered, and none was applied.\n";
     }
-    let mut text = head + &table(&status_rows(&status.nodes, now));
+    let mut text = head + &styled(&status_rows(&status.nodes, now), style);
     let troubles: String = status
         .nodes
         .iter()

@@ -49,7 +49,8 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         status_page(
             URL,
             &response(vec![fine.clone(), behind, away.clone(), unheard.clone()]),
-            1_000_000
+            1_000_000,
+            Style::PLAIN
         ),
         "\
 controller http://127.0.0.1:7420, revision 12
@@ -72,7 +73,7 @@ node-d: not heard from since the controller started; generation 24 waits for it
 #[test]
 fn a_cluster_without_nodes_says_so() {
     assert_eq!(
-        status_page(URL, &response(vec![]), 0),
+        status_page(URL, &response(vec![]), 0, Style::PLAIN),
         "controller http://127.0.0.1:7420, revision 12\n\n\
          No nodes: none has registered, and none was applied.\n"
     );
@@ -144,7 +145,7 @@ fn a_page_says_what_is_held_back_and_why_a_node_is_degraded() {
         ..held.clone()
     };
     assert_eq!(
-        status_page(URL, &response(vec![held, degraded]), 1_000_000),
+        status_page(URL, &response(vec![held, degraded]), 1_000_000, Style::PLAIN),
         "\
 controller http://127.0.0.1:7420, revision 12
 
