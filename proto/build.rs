@@ -1,8 +1,10 @@
 //! Compiles the .proto files with a compiler written in Rust: no protoc is needed.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use prost::Message;
+use tonic_prost_build::FileDescriptorSet;
 
 const FILES: [&str; 3] = [
     "weir/v1/types.proto",
@@ -10,14 +12,56 @@ const FILES: [&str; 3] = [
     "weir/v1/node.proto",
 ];
 
+/// Items are read one by one, from the bytes in which they came: on the wire a message within another is its bytes.
+const AS_BYTES: (&str, &str) = ("Update", "upserted");
+/// google.protobuf.FieldDescriptorProto.Type.TYPE_BYTES
+const TYPE_BYTES: i32 = 12;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=wire");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let files = protox::compile(FILES, ["wire"])?;
+    let mut files = protox::compile(FILES, ["wire"])?;
     std::fs::write(out.join("weir.descriptor.bin"), files.encode_to_vec())?;
+    std::fs::write(out.join("fields.rs"), fields_of(&files)?)?;
+    let messages = files
+        .file
+        .iter_mut()
+        .flat_map(|file| &mut file.message_type);
+    for message in messages.filter(|message| message.name() == AS_BYTES.0) {
+        let fields = message.field.iter_mut();
+        for field in fields.filter(|field| field.name() == AS_BYTES.1) {
+            field.r#type = Some(TYPE_BYTES);
+            field.type_name = None;
+        }
+    }
     // ordered maps: the same message is always the same bytes
     tonic_prost_build::configure()
         .btree_map(".")
+        // parts of the message that came, not copies
+        .bytes(format!(".weir.v1.{}.{}", AS_BYTES.0, AS_BYTES.1))
         .compile_fds(files)?;
     Ok(())
+}
+
+/// Writes which fields each message has: number, name, and the type where that is a message or an enumeration.
+fn fields_of(files: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
+    let mut table = "&[".to_owned();
+    for file in &files.file {
+        let package = format!(".{}", file.package());
+        let messages = file.message_type.iter();
+        let mut messages: Vec<_> = messages.map(|it| (package.clone(), it)).collect();
+        while let Some((within, message)) = messages.pop() {
+            let name = format!("{within}.{}", message.name());
+            write!(table, "({name:?}, &[")?;
+            for field in &message.field {
+                let (number, field, of) = (field.number(), field.name(), field.type_name());
+                write!(table, "({number}, {field:?}, {of:?}), ")?;
+            }
+            table.push_str("]),\n");
+            let nested = message.nested_type.iter();
+            messages.extend(nested.map(|nested| (name.clone(), nested)));
+        }
+    }
+    table.push(']');
+    Ok(table)
 }

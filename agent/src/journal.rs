@@ -75,6 +75,7 @@ impl Remembered {
         for (key, payload) in records {
             record::remember(key, payload, &mut remembered)?;
         }
+        remembered.keeping.accepted.state.pack();
         Ok(remembered)
     }
 

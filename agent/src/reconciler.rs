@@ -441,6 +441,8 @@ impl<K: Kernel> Reconciler<K> {
             gone: self.ledger.vanished(scope, &actual, &wanted),
             ..LedgerChange::default()
         };
+        // the plan has what it needs of it, and what follows is when most is in memory
+        drop(wanted);
         faults::reach(Point::LedgerBefore)
             .await
             .map_err(|_| JournalError::Abandoned)?;

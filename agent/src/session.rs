@@ -6,6 +6,7 @@ mod backoff;
 mod connect;
 mod contact;
 mod messages;
+mod outgoing;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use self::backoff::{Backoff, Ended};
 pub use self::connect::Connect;
 pub use self::contact::Contact;
 use self::messages::{accepted, converged, drains, request};
+use self::outgoing::Outgoing;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::plan::{Keeping, Refusal, Repairs, Taking, VERSION, begun, shortened};
@@ -237,6 +239,7 @@ impl<C: Connect> Session<C> {
             return fault.into();
         }
         let mut assembly = Assembly::default();
+        let mut outgoing = Outgoing::new(outgoing);
         let mut repairs = self.repairs.subscribe();
         repairs.mark_changed();
         let mut mending = interval(MEND_EVERY);
@@ -257,6 +260,7 @@ impl<C: Connect> Session<C> {
                         return fault.into();
                     }
                     let before = self.condition();
+                    let held = self.keeping.accepted.generation;
                     let answer = match update {
                         Some(wire::sync_response::Message::Update(update)) => {
                             self.update(update, &mut assembly).await
@@ -271,17 +275,24 @@ impl<C: Connect> Session<C> {
                     // that the journal fails or works again is told by its own watch
                     let after = self.condition();
                     let news = after.hold != before.hold;
+                    let taken = self.keeping.accepted.generation > held;
                     let condition = news.then(|| request(Message::Condition(after)));
                     if let Err(fault) = faults::reach(Point::StreamAccept).await {
                         return fault.into();
                     }
-                    for message in answer.into_iter().chain(condition) {
-                        if outgoing.send(message).await.is_err() {
-                            return StreamEnd::Closed;
-                        }
+                    let all = answer.into_iter().chain(condition);
+                    if taken {
+                        outgoing.soon(all);
+                    } else if !outgoing.now(all).await {
+                        return StreamEnd::Closed;
                     }
                     if let Err(fault) = faults::reach(Point::StreamAccepted).await {
                         return fault.into();
+                    }
+                }
+                () = outgoing.due() => {
+                    if !outgoing.now([]).await {
+                        return StreamEnd::Closed;
                     }
                 }
                 changed = self.status.changed() => {
@@ -293,7 +304,7 @@ impl<C: Connect> Session<C> {
                         return fault.into();
                     }
                     if converged.generation > 0
-                        && outgoing.send(request(Message::Converged(converged))).await.is_err()
+                        && !outgoing.now([request(Message::Converged(converged))]).await
                     {
                         return StreamEnd::Closed;
                     }
@@ -305,14 +316,14 @@ impl<C: Connect> Session<C> {
                 }
                 Ok(()) = degraded.changed() => {
                     let condition = request(Message::Condition(self.condition()));
-                    if outgoing.send(condition).await.is_err() {
+                    if !outgoing.now([condition]).await {
                         return StreamEnd::Closed;
                     }
                 }
                 Ok(()) = repairs.changed() => {
                     let told = self.untold();
                     if !told.repairs.is_empty()
-                        && outgoing.send(request(Message::Repairs(told))).await.is_err()
+                        && !outgoing.now([request(Message::Repairs(told))]).await
                     {
                         return StreamEnd::Closed;
                     }
@@ -322,7 +333,7 @@ impl<C: Connect> Session<C> {
                         return StreamEnd::Stopped;
                     }
                     let drains = drains(&self.drains.borrow_and_update());
-                    if outgoing.send(request(Message::Drains(drains))).await.is_err() {
+                    if !outgoing.now([request(Message::Drains(drains))]).await {
                         return StreamEnd::Closed;
                     }
                 }

@@ -341,7 +341,7 @@ enum Command {
     Said {
         node: NodeName,
         session: SessionId,
-        said: Said,
+        said: Vec<Said>,
     },
 }
 
@@ -556,12 +556,12 @@ impl Cluster {
         self.ask(|answer| Command::Hello { hello, answer }).await
     }
 
-    /// Passes on what an agent says.
+    /// Passes on what an agent says, in order.
     pub(crate) async fn said(
         &self,
         node: NodeName,
         session: SessionId,
-        said: Said,
+        said: Vec<Said>,
     ) -> Result<(), Stopped> {
         let command = Command::Said {
             node,

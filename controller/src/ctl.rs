@@ -13,6 +13,7 @@ mod drain;
 mod files;
 mod get;
 mod history;
+mod import;
 mod manifest;
 mod names;
 mod node;
@@ -88,6 +89,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Rollout(args) => rollout::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
         Command::Pki(args) => pki::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Version => print(&format!(
             "weirctl {} ({})\n",
             env!("CARGO_PKG_VERSION"),

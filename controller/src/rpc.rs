@@ -3,6 +3,7 @@
 mod caller;
 mod chunks;
 mod encode;
+mod ending;
 mod limits;
 mod node_reports;
 mod node_sync;
@@ -24,14 +25,14 @@ use tonic::transport::server::Connected;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 use tracing::{Span, info_span};
+use weir_proto::tls::Peer;
 use weir_proto::trace::set_parent;
 use weir_proto::wire;
-use weir_proto::wire::node_reports_server::NodeReportsServer;
 use weir_proto::wire::operator_server::OperatorServer;
 
 use crate::cluster::Cluster;
 use limits::UnaryTimeout;
-use node_reports::NodeReportsService;
+use node_reports::{NodeReportsService, ReportServer};
 use node_sync::NodeSyncService;
 use operator::OperatorService;
 use roles::Roles;
@@ -51,7 +52,6 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(5);
 
 type Operators = OperatorServer<OperatorService>;
-type Reports = NodeReportsServer<NodeReportsService>;
 
 /// Serves operators and agents until the controller stops.
 pub(crate) async fn serve<I>(
@@ -60,12 +60,13 @@ pub(crate) async fn serve<I>(
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()>
 where
-    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    // a transport that cannot say who is there is none
+    I: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<Operators>().await;
     health.set_serving::<SyncServer>().await;
-    health.set_serving::<Reports>().await;
+    health.set_serving::<ReportServer>().await;
 
     let operators = OperatorService::new(cluster.clone(), stopping.clone());
     let syncs = NodeSyncService::new(cluster.clone(), stopping.clone());
@@ -86,7 +87,7 @@ where
         .add_service(reflection().build_v1alpha()?)
         .add_service(OperatorServer::new(operators).max_decoding_message_size(LARGEST_APPLY))
         .add_service(SyncServer::new(syncs, LARGEST_FROM_AGENT))
-        .add_service(NodeReportsServer::new(reports).max_decoding_message_size(LARGEST_FROM_AGENT))
+        .add_service(ReportServer::new(reports, LARGEST_FROM_AGENT))
         .serve_with_incoming_shutdown(incoming, stop(stopping, health))
         .await?;
     Ok(())
@@ -96,6 +97,8 @@ fn reflection() -> Builder<'static> {
     Builder::configure()
         .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // what is in the details of an error
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Opens the span of a call, in the trace of its caller if it names one.
@@ -112,7 +115,7 @@ async fn stop(stopping: watch::Receiver<bool>, health: HealthReporter) {
     stopped(stopping).await;
     health.set_not_serving::<Operators>().await;
     health.set_not_serving::<SyncServer>().await;
-    health.set_not_serving::<Reports>().await;
+    health.set_not_serving::<ReportServer>().await;
 }
 
 /// Waits until the controller stops.

@@ -28,7 +28,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Where the cluster is kept.
 pub(crate) trait Store: Send + Sync + 'static {
     /// Makes a write durable: when this returns, all of it survives a power cut.
-    fn commit(&self, write: Write) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn commit(&mut self, write: Write) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// One write of the cluster, or several in one.

@@ -101,6 +101,18 @@ async fn every_write_is_a_line_of_the_audit_and_what_changes_nothing_is_none() {
         ..wire::DeleteRequest::default()
     };
     operator.delete(delete).await.expect("deleted");
+    let labelled = wire::ApplyRequest {
+        resources: vec![wire::Resource {
+            kind: Some(Kind::Node(wire::Node {
+                name: "n12".to_owned(),
+                labels: [("pool".to_owned(), "edge".to_owned())].into(),
+                ..wire::Node::default()
+            })),
+            revision: 0,
+        }],
+        ..wire::ApplyRequest::default()
+    };
+    operator.apply(labelled).await.expect("written");
     let back = wire::RollbackRequest {
         revision: 3,
         ..wire::RollbackRequest::default()
@@ -120,7 +132,9 @@ async fn every_write_is_a_line_of_the_audit_and_what_changes_nothing_is_none() {
             line("apply", 2, &named, 4),
             line("drain", 3, &one("n10"), 0),
             line("delete", 4, &one("n11"), 0),
-            line("rollback to 3", 5, &one("n11"), 0),
+            line("apply", 5, &one("n12"), 0),
+            // which nodes there are is left alone
+            line("rollback to 3", 6, &one("n12"), 0),
         ]
     );
 }

@@ -9,6 +9,9 @@ pub const SCHEMA: u8 = 1;
 /// Items that come, change and go.
 const ITEMS: u64 = 7;
 
+/// Those of which there are many: more than one batch of sled's takes.
+const MANY: u64 = 1_100;
+
 /// How large the items are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
@@ -16,6 +19,8 @@ pub enum Size {
     Small,
     /// Some are kept in pieces.
     Large,
+    /// As large, and in each second generation as many come, and as many go, as are committed in a new database.
+    Many,
 }
 
 /// Gives what generation `number` changes; the first is 1.
@@ -25,13 +30,20 @@ pub fn batch(number: u64, size: Size) -> Batch {
     let key = |item: u64| format!("i{item}").into_bytes();
     let len = match size {
         Size::Small => 20 + number % 30,
-        Size::Large if number.is_multiple_of(4) => 5_000 + number,
-        Size::Large => 100 + number * 7 % 300,
+        Size::Large | Size::Many if number.is_multiple_of(4) => 5_000 + number,
+        Size::Large | Size::Many => 100 + number * 7 % 300,
     };
     let letters = (0..len).map(|place| b'a' + ((place + number) % 26) as u8);
     batch.put(key(number % ITEMS), letters.collect());
     if number.is_multiple_of(3) {
         batch.delete(key((number + 2) % ITEMS));
+    }
+    if size == Size::Many && number.is_multiple_of(2) {
+        let key = |number: u64, place: u64| format!("m{number}.{place}").into_bytes();
+        for place in 0..MANY {
+            batch.put(key(number, place), place.to_be_bytes().to_vec());
+            batch.delete(key(number - 2, place));
+        }
     }
     batch
 }

@@ -116,6 +116,50 @@ fn it_is_told_what_is_not_there() -> Result<()> {
     let error = Controller::start()?
         .grpcurl(&["-d", &question], &["weir.v1.Operator/Get"])
         .expect_err("there is no such service");
-    ensure!(error.to_string().contains("NotFound"), "{error}");
+    let error = error.to_string();
+    ensure!(error.contains("NotFound"), "{error}");
+    ensure!(error.contains("google.rpc.ErrorInfo"), "{error}");
+    ensure!(error.contains("RESOURCE_NOT_FOUND"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn it_is_told_every_bad_field_and_describes_the_reasons() -> Result<()> {
+    let controller = Controller::start()?;
+    let service = json!({"name": "web", "frontends": [{"address": "10.0.0.1", "port": 0}]});
+    let request = json!({"resources": [{"service": service}]}).to_string();
+    let error = controller
+        .grpcurl(&["-d", &request], &["weir.v1.Operator/Apply"])
+        .expect_err("it has a bad port and no protocol");
+    let error = error.to_string();
+    for said in [
+        "InvalidArgument",
+        "FIELDS_INVALID",
+        "google.rpc.BadRequest",
+        "services[web].frontends[0].port",
+        "services[web].frontends[0].protocol",
+    ] {
+        ensure!(error.contains(said), "{said}: {error}");
+    }
+    let reasons = controller.grpcurl(&[], &["describe", "weir.v1.ErrorReason"])?;
+    ensure!(reasons.contains("FIELDS_INVALID"), "{reasons}");
+    Ok(())
+}
+
+#[test]
+fn it_watches_what_is_written() -> Result<()> {
+    let controller = Controller::start()?;
+    weirctl(controller.address, &["apply", "-f", "-"], WEB)?;
+    // it goes on for ever, so that it is given some seconds
+    let request = json!({"kinds": ["KIND_SERVICE"]}).to_string();
+    let cut = controller
+        .grpcurl(
+            &["-max-time", "10", "-d", &request],
+            &["weir.v1.Operator/Watch"],
+        )
+        .expect_err("a watch ends by its time");
+    let told = cut.to_string();
+    ensure!(told.contains("OUTCOME_CREATED"), "{told}");
+    ensure!(told.contains("DeadlineExceeded"), "{told}");
     Ok(())
 }

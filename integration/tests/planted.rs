@@ -108,7 +108,8 @@ fn catches(bug: Bug) -> Test {
         | Bug::AckOtherGeneration
         | Bug::GenerationReset
         | Bug::HelloIgnored
-        | Bug::WrongBase => SIMULATION,
+        | Bug::WrongBase
+        | Bug::StaleSnapshot => SIMULATION,
     }
 }
 

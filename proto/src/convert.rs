@@ -6,6 +6,7 @@ mod increment;
 mod item;
 mod operator;
 mod rollout;
+mod sent;
 mod settings;
 mod sync;
 
@@ -30,9 +31,10 @@ pub use operator::{
 pub use rollout::{
     canary_from_wire, canary_to_wire, phase_from_wire, phase_to_wire, steering_from_wire,
 };
+pub use sent::{RefusedSent, item_from_sent};
 pub use sync::{
-    Hello, capability_from_wire, capability_to_wire, digest_from_wire, digest_of_sent,
-    failure_from_wire, failure_to_wire, hello_from_wire, hello_to_wire,
+    Hello, capability_from_wire, capability_to_wire, digest_from_wire, failure_from_wire,
+    failure_to_wire, hello_from_wire, hello_to_wire,
 };
 
 use crate::model::{Frontend, Labels, Listener, Mark, Port, Protocol, Refused};

@@ -99,7 +99,12 @@ impl Batch {
 
     /// Takes in a batch that comes after this one.
     pub fn extend(&mut self, later: Self) {
-        self.0.extend(later.0);
+        if self.is_empty() {
+            // most often: as it is, not one by one beside it
+            *self = later;
+        } else {
+            self.0.extend(later.0);
+        }
     }
 }
 

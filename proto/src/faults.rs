@@ -133,6 +133,8 @@ pub enum Bug {
     HelloIgnored,
     /// A delta to what a node may never have got is taken on whatever it holds.
     WrongBase,
+    /// A node that comes back is sent a snapshot that is older than what it holds.
+    StaleSnapshot,
 }
 
 /// A fault that was asked for.
@@ -207,7 +209,7 @@ impl Action {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::LostDelete,
         Self::AckBeforeJournal,
         Self::PruneOnPartialDump,
@@ -236,6 +238,7 @@ impl Bug {
         Self::GenerationReset,
         Self::HelloIgnored,
         Self::WrongBase,
+        Self::StaleSnapshot,
     ];
 
     /// Gives the name it is planted by.
@@ -269,6 +272,7 @@ impl Bug {
             Self::GenerationReset => "generation-reset",
             Self::HelloIgnored => "hello-ignored",
             Self::WrongBase => "wrong-base",
+            Self::StaleSnapshot => "stale-snapshot",
         }
     }
 }

@@ -26,7 +26,7 @@ pub use drain::{
 };
 pub use identity::{Identity, Role, TrustDomain};
 pub use increment::Increment;
-pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, VirtualService};
+pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, UnreadKey, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{
     Endpoint, Family, Forwarding, Frontend, Listener, Mark, Port, Protocol, Weight, unicast,

@@ -1,6 +1,7 @@
 //! What one node must hold, as a set of items with its digest kept in step.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use crate::digest::Digest;
 use crate::model::{Item, ItemKey};
@@ -26,6 +27,12 @@ impl NodeState {
         let old = self.items.remove(key)?;
         self.digest.remove(&old);
         Some(old)
+    }
+
+    /// Takes no more memory than the items need: the nodes of a map that grew item by item are half empty, those of one
+    /// that is made of all of them are full.
+    pub fn pack(&mut self) {
+        self.items = mem::take(&mut self.items).into_iter().collect();
     }
 
     /// Gives the item with a key.

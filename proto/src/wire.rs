@@ -5,5 +5,11 @@
 
 tonic::include_proto!("weir.v1");
 
+/// A field: its number, its name, and its type where that is a message or an enumeration.
+pub type Field = (u32, &'static str, &'static str);
+
+/// The fields of each message, by the message's whole name.
+pub const FIELDS: &[(&str, &[Field])] = include!(concat!(env!("OUT_DIR"), "/fields.rs"));
+
 /// The `google.protobuf.FileDescriptorSet` of the language, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/weir.descriptor.bin"));

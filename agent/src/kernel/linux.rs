@@ -275,7 +275,8 @@ fn part(key: Key) -> Part {
             ItemKey::StrictArp
             | ItemKey::ConnectionTimeouts
             | ItemKey::TunnelEnd(_)
-            | ItemKey::NodeDrain,
+            | ItemKey::NodeDrain
+            | ItemKey::Unread(_),
         ) => Part::Settings,
     }
 }

@@ -222,11 +222,16 @@ impl Held {
             upserted,
             removed,
         } = change;
+        // costs no more than the change does
+        let packs = upserted.len() > self.state.items().len();
         for key in &removed {
             self.state.remove(key);
         }
         for item in upserted {
             self.state.insert(item);
+        }
+        if packs {
+            self.state.pack();
         }
         self.generation = generation;
     }

@@ -164,7 +164,8 @@ impl Key {
                 ItemKey::StrictArp
                 | ItemKey::ConnectionTimeouts
                 | ItemKey::TunnelEnd(_)
-                | ItemKey::NodeDrain,
+                | ItemKey::NodeDrain
+                | ItemKey::Unread(_),
             ) => Unit::Base,
             Self::Item(ItemKey::LoopbackEntry(entry)) => Unit::Entry(entry),
             Self::Item(ItemKey::VirtualService(frontend)) => Unit::Service(frontend),
@@ -193,7 +194,8 @@ impl Key {
                 ItemKey::StrictArp
                 | ItemKey::ConnectionTimeouts
                 | ItemKey::TunnelEnd(_)
-                | ItemKey::NodeDrain,
+                | ItemKey::NodeDrain
+                | ItemKey::Unread(_),
             ) => "setting",
         }
     }

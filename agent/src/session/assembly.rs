@@ -1,10 +1,10 @@
 //! Puts the chunks of an update together. They count only when the last one is in.
 
 use weir_proto::convert::{
-    FieldError, FieldErrors, Problems, digest_from_wire, digest_of_sent, item_from_wire,
-    item_key_from_wire, key_of_item_from_wire,
+    FieldError, FieldErrors, Problems, RefusedSent, digest_from_wire, item_from_sent,
+    item_key_from_wire,
 };
-use weir_proto::model::{Generation, Item};
+use weir_proto::model::{Generation, ItemKey};
 use weir_proto::wire;
 
 use crate::plan::{RefusedItem, Update, VERSION, shortened};
@@ -108,24 +108,19 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
     } = update;
     let mut problems = Problems::default();
     let mut items = Vec::with_capacity(upserted.len());
-    let mut refused = Vec::new();
+    let (mut refused, mut written) = (Vec::new(), Vec::new());
     for (place, item) in upserted.iter().enumerate() {
         let path = format!("upserted[{place}]");
-        match item_from_wire(item, &path) {
+        match item_from_sent(item, &path, &mut written) {
             Ok(item) => items.push(item),
-            Err(why) => match key_of_item_from_wire(item, &path) {
-                Ok(key) => refused.push((key, refuse(item, &why, &path))),
-                // what nobody can name can be neither told of nor removed later
-                Err(_) => {
-                    problems.absorb::<Item>(Err(why));
-                }
-            },
+            Err(why) => refused.push(refuse(*why, &path)),
         }
     }
-    let mut keys = Vec::with_capacity(removed.len());
-    for (place, key) in removed.iter().enumerate() {
-        keys.extend(problems.absorb(item_key_from_wire(key, &format!("removed[{place}]"))));
-    }
+    // a key of another version is of an item that was refused under no key of its own: which one it was, the digest says no
+    // more, and a snapshot is asked for
+    let keys = removed.iter();
+    let keys = keys.filter_map(|key| item_key_from_wire(key, "removed").ok());
+    let keys: Vec<ItemKey> = keys.collect();
     let digest = problems.take("digest", digest_from_wire(&digest));
     let digest = problems.finish(digest)?;
     Ok(Assembled {
@@ -144,8 +139,12 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
 }
 
 /// Says why an item is not taken.
-fn refuse(item: &wire::Item, why: &FieldErrors, path: &str) -> RefusedItem {
-    let FieldErrors(errors) = why;
+fn refuse(item: RefusedSent, path: &str) -> (ItemKey, RefusedItem) {
+    let RefusedSent {
+        key,
+        digest,
+        why: FieldErrors(errors),
+    } = item;
     // the path begins with the place in the message and the kind of item, and people know both
     let field = |error: &FieldError| {
         let within = error.path.strip_prefix(path).unwrap_or(&error.path);
@@ -161,18 +160,22 @@ fn refuse(item: &wire::Item, why: &FieldErrors, path: &str) -> RefusedItem {
         field => format!("{field}: {}", error.problem),
     };
     let causes: Vec<String> = errors.iter().enumerate().map(cause).collect();
-    RefusedItem {
-        digest: digest_of_sent(item),
+    let item = RefusedItem {
+        digest,
         cause: shortened(&causes.join("; "), LONGEST_CAUSE),
         field: errors.first().map(field).unwrap_or_default(),
         version: VERSION.to_owned(),
-    }
+    };
+    (key, item)
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+    use prost::bytes::Bytes;
     use weir_proto::convert::item_to_wire;
     use weir_proto::digest::Digest;
+    use weir_proto::model::Item;
 
     use super::*;
 
@@ -180,12 +183,16 @@ mod tests {
         Item::Vip(weir_proto::model::Vip::new([10, 1, 0, last].into()))
     }
 
+    fn sent(item: &Item) -> Bytes {
+        item_to_wire(item).encode_to_vec().into()
+    }
+
     fn chunk(generation: u64, number: u32, last: bool, items: &[Item]) -> wire::Update {
         wire::Update {
             generation,
             chunk: number,
             last,
-            upserted: items.iter().map(item_to_wire).collect(),
+            upserted: items.iter().map(sent).collect(),
             digest: if last { vec![0; 16] } else { Vec::new() },
             ..wire::Update::default()
         }
@@ -267,7 +274,8 @@ mod tests {
         let item = wire::Item {
             kind: Some(Kind::Backend(backend)),
         };
-        update.upserted.push(item.clone());
+        let item = item.encode_to_vec();
+        update.upserted.push(item.clone().into());
         let assembled = Assembly::default().take(update).expect("read");
         let update = assembled.expect("whole").update;
         assert_eq!(update.upserted, [vip(1)]);
@@ -278,7 +286,7 @@ mod tests {
         assert_eq!(
             *refused,
             RefusedItem {
-                digest: digest_of_sent(&item),
+                digest: Digest::of_encoded(&item),
                 cause: "70000 is not a weight (0-65535); forwarding: 9 is not a forwarding"
                     .to_owned(),
                 field: "weight".to_owned(),
@@ -288,16 +296,14 @@ mod tests {
     }
 
     #[test]
-    fn every_item_that_cannot_be_read_is_named() {
+    fn an_update_without_a_digest_is_refused() {
         let mut update = chunk(7, 0, true, &[vip(1)]);
-        update.upserted.push(wire::Item::default());
-        update.removed.push(wire::ItemKey::default());
         update.digest.clear();
         let error = Assembly::default().take(update).expect_err("refused");
         let AssemblyError::Fields(FieldErrors(errors)) = error else {
             panic!("{error}");
         };
         let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
-        assert_eq!(paths, ["upserted[1]", "removed[0]", "digest"]);
+        assert_eq!(paths, ["digest"]);
     }
 }

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+use prost::Message as _;
+use prost::bytes::Bytes;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -171,10 +173,14 @@ fn digest(items: &[Item]) -> Digest {
     items.iter().cloned().collect::<NodeState>().digest()
 }
 
+fn encoded(item: &Item) -> Bytes {
+    item_to_wire(item).encode_to_vec().into()
+}
+
 fn snapshot(generation: u64, items: &[Item]) -> wire::Update {
     wire::Update {
         generation,
-        upserted: items.iter().map(item_to_wire).collect(),
+        upserted: items.iter().map(encoded).collect(),
         digest: digest(items).to_bytes().to_vec(),
         last: true,
         ..wire::Update::default()
@@ -300,8 +306,8 @@ async fn an_update_that_does_not_fit_is_refused_with_what_is_held() {
         ),
         (
             wire::Update {
-                upserted: vec![wire::Item::default()],
-                ..snapshot(6, &[])
+                digest: vec![0; 3],
+                ..snapshot(6, &[vip(1)])
             },
             wire::rejected::Reason::Invalid,
         ),

@@ -9,20 +9,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
+use weir_proto::tls::Peer;
 
 use crate::admin::Metrics;
 use crate::cluster::Cluster;
 use crate::rpc;
 use crate::store::DiskStore;
 
-/// Serves operators and agents on connections as they come, out of the store in `data_dir`, until the store takes no write
+/// Serves operators and agents on connections as they come, each with who is at its other end, out of the store in `data_dir`, until the store takes no write
 /// or no more connections come. Cut off at any point it has lost nothing that it acknowledged.
 pub async fn serve<I>(
     incoming: impl Stream<Item = io::Result<I>>,
     data_dir: PathBuf,
 ) -> anyhow::Result<()>
 where
-    I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     let metrics = Metrics::register(&mut Registry::default());
     let (store, saved) = DiskStore::open(data_dir).await?;

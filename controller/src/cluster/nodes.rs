@@ -10,6 +10,7 @@ use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
 use super::owner::{Owner, now_unix_ms};
 use super::{Beside, Outgoing, Refusal, Said, Session, SessionId};
+use crate::admin::Metrics;
 use crate::desired::{Feed, NodeProgress, Rejected};
 use crate::store::Store;
 
@@ -50,6 +51,86 @@ impl Open {
     pub(super) fn end(self, why: Outgoing) {
         // who reads nothing more needs no reason: it sees the end
         let _ = self.outbox.try_send(why);
+    }
+}
+
+impl NodeEntry {
+    /// Takes note of what the agent says on its stream. Says whether the node knows the cluster's name by that for the first time.
+    fn note(&mut self, name: &NodeName, said: Said, metrics: &Metrics) -> bool {
+        let now = now_unix_ms();
+        match said {
+            Said::Accepted {
+                generation,
+                refused,
+                refused_count,
+            } => {
+                if self.feed.accepted(generation) {
+                    if refused_count > 0 {
+                        warn!(node = %name, %generation, refused_count, "node refuses items");
+                    }
+                    let refused = (refused, refused_count);
+                    self.progress.accepted(generation, refused, now);
+                    return !self.named;
+                } else if self.feed.holds(generation) {
+                    // who comes back says again what it refuses of what it holds: this controller may not have heard it
+                    let refused = (refused, refused_count);
+                    self.progress.accepted_before(generation, refused, now);
+                } else {
+                    warn!(node = %name, %generation, "accepted what was not sent");
+                }
+            }
+            Said::Converged {
+                generation,
+                failures,
+                failure_count,
+            } => {
+                debug!(node = %name, %generation, failure_count, "node converged");
+                let progress = &mut self.progress;
+                progress.converged(generation, failures, failure_count, now);
+            }
+            Said::Rejected(rejected) => {
+                let Rejected {
+                    generation,
+                    reason,
+                    cause,
+                    held: _,
+                } = &rejected;
+                let reason = reason.as_str();
+                warn!(node = %name, %generation, reason, cause, "node took no update");
+                if self.feed.rejected(&rejected) {
+                    self.progress.rejected(&rejected, now);
+                }
+                metrics.rejected(reason);
+            }
+            Said::Certificate { expires_unix_ms } => {
+                self.progress.certificate(expires_unix_ms);
+            }
+            Said::Condition { hold, degraded } => {
+                if let Some(hold) = &hold {
+                    let Hold {
+                        generation,
+                        dropped,
+                        served,
+                        since_unix_ms: _,
+                        cause,
+                    } = hold;
+                    warn!(node = %name, %generation, dropped, served, cause, "node holds back");
+                }
+                if let Some(Degraded { reason, .. }) = &degraded {
+                    warn!(node = %name, reason, "node is degraded");
+                }
+                self.progress.condition(hold, degraded, now);
+            }
+            Said::Drains { drains, count } => self.progress.drains(drains, count, now),
+            Said::Repairs { repairs, counts } => {
+                info!(node = %name, ?counts, "node repaired");
+                self.progress.repaired(repairs, &counts, now);
+                metrics.repaired(&counts);
+            }
+            // the end of the stream is the owner's
+            Said::Gone(_) => {}
+        }
+        false
     }
 }
 
@@ -96,100 +177,40 @@ impl<S: Store> Owner<S> {
     }
 
     /// Takes note of what an agent says. What an earlier stream of the node still says no longer counts.
-    pub(super) async fn said(&mut self, name: &NodeName, session: SessionId, said: Said) {
+    pub(super) fn said(&mut self, name: &NodeName, session: SessionId, all: Vec<Said>) {
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
         if entry.session.as_ref().is_none_or(|open| open.id != session) {
             return;
         }
-        let now = now_unix_ms();
         let before = entry.progress.tally();
-        let mut learns_name = false;
-        match said {
-            Said::Accepted {
-                generation,
-                refused,
-                refused_count,
-            } => {
-                if entry.feed.accepted(generation) {
-                    if refused_count > 0 {
-                        warn!(node = %name, %generation, refused_count, "node refuses items");
+        let (mut learns_name, mut gone) = (false, false);
+        for said in all {
+            match said {
+                Said::Gone(why) => {
+                    info!(node = %name, why, "node disconnected");
+                    entry.session = None;
+                    if let Some(view) = self.desired.view(name) {
+                        let at = (&view, &entry.feed);
+                        entry.progress.disconnected(at, why, now_unix_ms());
                     }
-                    let refused = (refused, refused_count);
-                    entry.progress.accepted(generation, refused, now);
-                    learns_name = !entry.named;
-                } else if entry.feed.holds(generation) {
-                    // who comes back says again what it refuses of what it holds: this controller may not have heard it
-                    let refused = (refused, refused_count);
-                    entry.progress.accepted_before(generation, refused, now);
-                } else {
-                    warn!(node = %name, %generation, "accepted what was not sent");
+                    gone = true;
                 }
+                said => learns_name |= entry.note(name, said, &self.metrics),
             }
-            Said::Converged {
-                generation,
-                failures,
-                failure_count,
-            } => {
-                debug!(node = %name, %generation, failure_count, "node converged");
-                let progress = &mut entry.progress;
-                progress.converged(generation, failures, failure_count, now);
-            }
-            Said::Rejected(rejected) => {
-                let Rejected {
-                    generation,
-                    reason,
-                    cause,
-                    held: _,
-                } = &rejected;
-                let reason = reason.as_str();
-                warn!(node = %name, %generation, reason, cause, "node took no update");
-                if entry.feed.rejected(&rejected) {
-                    entry.progress.rejected(&rejected, now);
-                }
-                self.metrics.rejected(reason);
-            }
-            Said::Certificate { expires_unix_ms } => {
-                entry.progress.certificate(expires_unix_ms);
-            }
-            Said::Condition { hold, degraded } => {
-                if let Some(hold) = &hold {
-                    let Hold {
-                        generation,
-                        dropped,
-                        served,
-                        since_unix_ms: _,
-                        cause,
-                    } = hold;
-                    warn!(node = %name, %generation, dropped, served, cause, "node holds back");
-                }
-                if let Some(Degraded { reason, .. }) = &degraded {
-                    warn!(node = %name, reason, "node is degraded");
-                }
-                entry.progress.condition(hold, degraded, now);
-            }
-            Said::Drains { drains, count } => entry.progress.drains(drains, count, now),
-            Said::Repairs { repairs, counts } => {
-                info!(node = %name, ?counts, "node repaired");
-                entry.progress.repaired(repairs, &counts, now);
-                self.metrics.repaired(&counts);
-            }
-            Said::Gone(why) => {
-                info!(node = %name, why, "node disconnected");
-                entry.session = None;
-                if let Some(view) = self.desired.view(name) {
-                    entry.progress.disconnected((&view, &entry.feed), why, now);
-                }
-                self.measure();
-            }
+        }
+        let after = entry.progress.tally();
+        if after != before {
+            self.tally = self.tally.without(before).with(after);
+            self.metrics.tally(self.tally);
         }
         if learns_name {
             self.name(name);
         }
-        let after = self.nodes.get(name).map(|entry| entry.progress.tally());
-        self.tally = self.tally.without(before).with(after.unwrap_or_default());
-        self.metrics.tally(self.tally);
+        if gone {
+            self.measure();
+        }
         self.hear(name);
         self.pump(name);
         self.ring();
@@ -197,13 +218,13 @@ impl<S: Store> Owner<S> {
 
     /// Sends a node what it must have next, if it is connected and has taken what was sent before.
     pub(super) fn pump(&mut self, name: &NodeName) {
-        self.pump_release(name);
-        if !self.served {
-            return;
-        }
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
+        entry.pump_release();
+        if !self.served || entry.feed.is_under_way() {
+            return;
+        }
         let (Some(session), Some(mut view)) = (&entry.session, self.desired.view_mut(name)) else {
             return;
         };

@@ -203,7 +203,7 @@ impl<S: Store> Owner<S> {
                 node,
                 session,
                 said,
-            } => self.said(&node, session, said).await,
+            } => self.said(&node, session, said),
         }
     }
 

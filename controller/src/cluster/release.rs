@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use tracing::info;
 use weir_proto::model::{Generation, Identity, Kind, NodeName};
 
+use super::nodes::NodeEntry;
 use super::owner::Owner;
 use super::{Outgoing, Refusal};
 use crate::desired::{Change, Outcome, reference};
@@ -100,22 +101,20 @@ impl<S: Store> Owner<S> {
             converged >= view.generation()
         })
     }
+}
 
-    /// Releases a node that says it holds back what is confirmed, once on each stream: it may not have heard of it.
-    pub(super) fn pump_release(&mut self, name: &NodeName) {
-        let Some(entry) = self.nodes.get_mut(name) else {
+impl NodeEntry {
+    /// Releases the node if it says that it holds back what is confirmed, once on each stream: it may not have heard of it.
+    pub(super) fn pump_release(&mut self) {
+        let (Some(session), Some(hold)) = (&self.session, self.progress.held_back()) else {
             return;
         };
-        let (Some(session), Some(hold)) = (&entry.session, entry.progress.held_back()) else {
-            return;
-        };
-        let confirmed = entry.confirmed;
-        if hold.generation > confirmed || hold.generation <= entry.released {
+        if hold.generation > self.confirmed || hold.generation <= self.released {
             return;
         }
         // one that reads nothing now is told when it says something next
-        if session.send(Outgoing::Release(confirmed)) {
-            entry.released = confirmed;
+        if session.send(Outgoing::Release(self.confirmed)) {
+            self.released = self.confirmed;
         }
     }
 }

@@ -67,8 +67,13 @@ impl<S: Store> Owner<S> {
         match steering {
             Steering::Pause => self.set_phase(RolloutPhase::Paused, String::new(), now),
             Steering::Resume => {
-                if let Some(rollout) = self.desired.rollout_mut() {
-                    rollout.resume(now);
+                let rollout = self.desired.rollout_mut();
+                let again = rollout.map(|rollout| rollout.resume(now));
+                for name in again.into_iter().flatten() {
+                    if let Some(entry) = self.nodes.get_mut(&name) {
+                        entry.feed.ask_again();
+                    }
+                    self.group.touch(name, None);
                 }
                 self.keep();
             }
@@ -122,9 +127,17 @@ impl<S: Store> Owner<S> {
                     };
                     self.bring(change, false);
                 }
-                Next::Reach(step, nodes) => {
-                    info!(rollout = %number, step, nodes = nodes.len(), "rollout goes on");
+                Next::Reach(step, mut nodes) => {
                     let confirmed = rollout.allow_mass_delete;
+                    if confirmed && self.revision != number {
+                        // what others wrote since was not confirmed with it, and cannot be told apart in one update: a node
+                        // does that first, or holds it back until it is released
+                        nodes.retain(|name| self.is_where_it_must(name));
+                        if nodes.is_empty() {
+                            return;
+                        }
+                    }
+                    info!(rollout = %number, step, nodes = nodes.len(), "rollout goes on");
                     let Some(change) = self.desired.prepare_reach((step, &nodes), now) else {
                         return;
                     };
@@ -170,10 +183,20 @@ impl<S: Store> Owner<S> {
             cause => format!("{}: {cause}", failure.key),
         });
         drop(ours);
-        let whole = refusals.update.filter(|(at, _)| counted(*at));
+        // also what it refused of an earlier rollout of the same, and is not sent again
+        let given_up = entry.feed.given_up().filter(|_| by.is_some());
+        let whole = refusals.update.filter(|(at, _)| {
+            given_up.is_some_and(|digest| counted(*at) || digest == view.digest())
+        });
+        let held = entry.progress.held_back().map(|hold| {
+            let (generation, cause) = (hold.generation, &hold.cause);
+            format!("holds back generation {generation}: {cause}")
+        });
         let heard = Heard {
             converged,
-            refuses: item.or_else(|| whole.map(|(_, cause)| cause.to_owned())),
+            refuses: item,
+            rejects: whole.map(|(_, cause)| cause.to_owned()),
+            held,
         };
         if let Some(rollout) = self.desired.rollout_mut() {
             rollout.heard(name, heard, now_unix_ms());

@@ -51,7 +51,7 @@ async fn accept(cluster: &Cluster, name: &str, session: &Session, generation: Ge
         refused: Vec::new(),
         refused_count: 0,
     };
-    let said = cluster.said(node_name(name), session.id, said).await;
+    let said = cluster.said(node_name(name), session.id, vec![said]).await;
     assert_eq!(said, Ok(()));
 }
 
@@ -271,7 +271,11 @@ async fn a_second_stream_of_a_node_takes_the_place_of_the_first() {
     // what the first one still says no longer counts
     accept(&cluster, "a", &first, sent.generation).await;
     let gone = cluster
-        .said(node_name("a"), first.id, Said::Gone("closed".to_owned()))
+        .said(
+            node_name("a"),
+            first.id,
+            vec![Said::Gone("closed".to_owned())],
+        )
         .await;
     assert_eq!(gone, Ok(()));
     let status = status(&cluster, "a").await;
@@ -317,7 +321,9 @@ async fn a_rejection_is_told_in_the_status_and_not_sent_for_ever() {
             cause: "it adds up to something else".to_owned(),
             held: None,
         });
-        let said = cluster.said(node_name("a"), session.id, rejected).await;
+        let said = cluster
+            .said(node_name("a"), session.id, vec![rejected])
+            .await;
         assert_eq!(said, Ok(()));
     }
     nothing_is_sent(&cluster, &mut session).await;
@@ -508,7 +514,9 @@ async fn leave_is_for_the_nodes_of_the_batch_and_not_for_what_others_hold_back()
         hold,
         degraded: None,
     };
-    let said = cluster.said(node_name("a"), session.id, condition).await;
+    let said = cluster
+        .said(node_name("a"), session.id, vec![condition])
+        .await;
     assert_eq!(said, Ok(()));
     let with_leave = WriteOptions {
         allow_mass_delete: true,

@@ -231,13 +231,31 @@ impl<S: Store> Owner<S> {
         let mut change = change;
         change.made_unix_ms = now_unix_ms();
         let events = self.desired.take(change, revision);
+        self.revision = revision;
+        if served && !self.served {
+            self.group.is_first();
+        }
+        self.served = served;
+        self.take_confirmed(confirmed);
+        let trace = Arc::from(traceparent());
+        for (name, node) in &nodes {
+            match node {
+                None => self.forget(name),
+                Some(_) => {
+                    self.nodes.entry(name.clone()).or_default();
+                    self.group.touch(name.clone(), Some(&trace));
+                }
+            }
+        }
+        for name in confirmed.keys() {
+            self.group.touch(name.clone(), None);
+        }
         self.group.write(Write {
             revision,
             resources: events
                 .iter()
                 .map(|(reference, _, stored)| (reference.clone(), stored.clone()))
                 .collect(),
-            nodes: nodes.clone(),
             served,
             capabilities: gone(&nodes).map(|name| (name, Vec::new())).collect(),
             drains,
@@ -246,28 +264,10 @@ impl<S: Store> Owner<S> {
                 .chain(release::written(confirmed))
                 .collect(),
             named: gone(&nodes).map(|name| (name, false)).collect(),
+            nodes,
             history,
             rollout,
         });
-        self.revision = revision;
-        if served && !self.served {
-            self.group.is_first();
-        }
-        self.served = served;
-        self.take_confirmed(confirmed);
-        let trace = Arc::from(traceparent());
-        for (name, node) in nodes {
-            match node {
-                None => self.forget(&name),
-                Some(_) => {
-                    self.nodes.entry(name.clone()).or_default();
-                    self.group.touch(name, Some(&trace));
-                }
-            }
-        }
-        for name in confirmed.keys() {
-            self.group.touch(name.clone(), None);
-        }
         let events = events.into_iter();
         let events = events.map(|(reference, outcome, resource)| Event {
             reference,

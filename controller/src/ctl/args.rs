@@ -3,6 +3,7 @@
 mod drain;
 mod get;
 mod history;
+mod import;
 mod pki;
 mod rollout;
 
@@ -17,6 +18,7 @@ use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 pub(crate) use get::{DescribeArgs, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
+pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Make certificates, for those who have no authority that does
     Pki(PkiArgs),
+    /// Turn what keepalived, ipvsadm or kube-proxy has into resources
+    Import(ImportArgs),
     /// Show the version of weirctl
     Version,
 }
@@ -184,6 +188,8 @@ pub(crate) enum Form {
     Yaml,
     /// KIND/NAME
     Name,
+    /// As `ipvsadm -Sn` would
+    Ipvsadm,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +231,7 @@ gone (its agent was last heard of HEARD), or unheard: not since the controller s
 HELD: it holds back what would take away too much, until weirctl node release NAME.
 DEGRADED: it can make nothing durable; it goes on serving and takes no further generation.
 REJECTED: it refuses the generation that it was sent, for the reason that is told.
+Over TLS, CERTIFICATE is what is left of that of its agent; below 14 days it is told apart.
 
 Exit status:
   0  every node is connected and has converged

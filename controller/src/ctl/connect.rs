@@ -23,6 +23,8 @@ const PAGE: u32 = 1000;
 /// A controller that can be called.
 pub(crate) struct Controller {
     pub(crate) client: OperatorClient<Channel>,
+    /// Unix milliseconds when its certificate expires; none: it is called without TLS.
+    pub(crate) certificate_expires_unix_ms: Option<u64>,
     url: String,
     timeout: Duration,
 }
@@ -69,6 +71,7 @@ impl Controller {
         };
         Ok(Self {
             client: OperatorClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),
+            certificate_expires_unix_ms: connector.theirs().map(|shown| shown.expires_unix_ms),
             url: url.clone(),
             timeout: *timeout,
         })

@@ -49,6 +49,15 @@ fn unshown(view: View, names: &[String], args: &GetArgs) -> Option<String> {
     let watched = args.watch || args.watch_only;
     let plural = view.plural();
     match (view, args.output) {
+        (View::Services, Form::Ipvsadm) if watched => {
+            return Some("services are not watched in this form".to_owned());
+        }
+        (View::Services, Form::Ipvsadm) => {}
+        (_, Form::Ipvsadm) => {
+            return Some(format!(
+                "{plural} are not shown so: get services in this form, which has their backends"
+            ));
+        }
         (View::Repairs, Form::Name) => {
             return Some(
                 "a repair has no name: repairs are shown as table, json or yaml".to_owned(),
@@ -96,8 +105,30 @@ async fn resources(controller: &Controller, scope: &Scope, args: &GetArgs) -> Re
             let shown = shown.collect();
             (set(scope, rows, args), shown)
         }
+        Form::Ipvsadm => ipvsadm(controller, scope, listing, &owners).await?,
     };
     finish(scope, listing, (&text, &shown), args)
+}
+
+/// Writes services as ipvsadm does, and gives the names of those that are written.
+async fn ipvsadm(
+    controller: &Controller,
+    scope: &Scope,
+    listing: &Listing,
+    owners: &[String],
+) -> Result<(String, BTreeSet<String>)> {
+    let services = owners.iter().filter_map(|name| listing.services.get(name));
+    let services = services.map(|known| &known.it);
+    let services: Vec<&wire::Service> = services
+        .filter(|service| scope.selector.selects(&service.labels))
+        .collect();
+    let drains = match services.is_empty() {
+        true => Vec::new(),
+        false => controller.drains().await?,
+    };
+    let text = render::ipvsadm(listing, &services, &drains)?;
+    let names = services.iter().map(|service| service.name.clone());
+    Ok((text, names.collect()))
 }
 
 /// Prints what is there, and says what is not.
@@ -108,7 +139,7 @@ fn finish(
     args: &GetArgs,
 ) -> Result<()> {
     let missing = scope.missing(listing, shown);
-    let for_people = !matches!(args.output, Form::Json | Form::Yaml);
+    let for_people = !matches!(args.output, Form::Json | Form::Yaml | Form::Ipvsadm);
     if shown.is_empty() && missing.is_empty() && for_people {
         tell(&format!("No {} found.", scope.view.plural()));
     }
@@ -195,7 +226,8 @@ async fn gather(controller: &Controller, scope: &Scope, form: Form) -> Result<Wo
     let sets = async {
         // services do not carry them
         let counted = match scope.view {
-            View::Services | View::Frontends => table,
+            View::Services => table || form == Form::Ipvsadm,
+            View::Frontends => table,
             View::Backends => true,
             _ => false,
         };
@@ -228,7 +260,7 @@ async fn drains(controller: &Controller, scope: &Scope, args: &GetArgs) -> Resul
             derived("DrainList", &items, args.output == Form::Yaml)?
         }
         Form::Name => shown.iter().map(|name| format!("drain/{name}\n")).collect(),
-        Form::Table | Form::Wide => tabled(drain_rows(&drains, now()), args),
+        Form::Table | Form::Wide | Form::Ipvsadm => tabled(drain_rows(&drains, now()), args),
     };
     finish(scope, &Listing::default(), (&text, &shown), args)
 }
@@ -251,7 +283,7 @@ async fn repairs(controller: &Controller, scope: &Scope, args: &GetArgs) -> Resu
             let items: Vec<Derived> = states.iter().flat_map(derived_repairs).collect();
             derived("RepairList", &items, args.output == Form::Yaml)?
         }
-        Form::Table | Form::Wide | Form::Name => {
+        Form::Table | Form::Wide | Form::Name | Form::Ipvsadm => {
             let table = repair_rows(&states, now());
             if table.rows.is_empty() {
                 tell("No repairs found.");

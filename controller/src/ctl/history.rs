@@ -13,7 +13,7 @@ use super::wait::{About, Wait};
 
 /// Shows the last writes, the newest first.
 pub(super) async fn run(to: &To, args: &HistoryArgs) -> Result<()> {
-    if args.output == Form::Name {
+    if matches!(args.output, Form::Name | Form::Ipvsadm) {
         let text = "a write has no name: history is shown as table, wide, json or yaml";
         return Err(Trouble::Usage(text.to_owned()).into());
     }
@@ -24,11 +24,11 @@ pub(super) async fn run(to: &To, args: &HistoryArgs) -> Result<()> {
     let text = match args.output {
         Form::Json => render::history(&entries, false)?,
         Form::Yaml => render::history(&entries, true)?,
-        Form::Table | Form::Wide | Form::Name if entries.is_empty() => {
+        _ if entries.is_empty() => {
             tell("No writes found.");
             String::new()
         }
-        Form::Table | Form::Wide | Form::Name => {
+        Form::Table | Form::Wide | Form::Name | Form::Ipvsadm => {
             let wide = args.output == Form::Wide;
             render::table(&render::history_rows(&entries, now(), wide))
         }

@@ -4,9 +4,11 @@ mod derived;
 mod describe;
 mod document;
 mod drains;
+mod expiry;
 mod failure;
 mod grid;
 mod history;
+mod ipvsadm;
 mod listing;
 mod page;
 mod rollout;
@@ -29,8 +31,9 @@ pub(crate) use failure::{
 };
 pub(crate) use grid::{Grid, styled, table};
 pub(crate) use history::{history, history_rows};
+pub(crate) use ipvsadm::ipvsadm;
 pub(crate) use listing::{Listing, reference as reference_of, vips};
-pub(crate) use page::{is_well, status_page};
+pub(crate) use page::{Called, is_well, status_page};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
 pub(crate) use rows::{
     Detail, backend_header, backend_rows, frontend_header, frontend_rows, node_header, node_row,

@@ -8,7 +8,7 @@ use super::args::{StatusArgs, To};
 use super::connect::Controller;
 use super::now;
 use super::outcome::{Trouble, interrupted, print, style};
-use super::render::{is_well, status_page};
+use super::render::{Called, is_well, status_page};
 
 /// Shows how far each node is, once or at each change.
 pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
@@ -46,7 +46,11 @@ async fn show(to: &To, args: &StatusArgs) -> Result<()> {
             Err(status) => return Err(controller.refusal(&status)),
         };
         let gap = if first { "" } else { "\n" };
-        let text = status_page(&to.controller, &status, now(), style());
+        let who = Called {
+            url: &to.controller,
+            certificate_expires_unix_ms: controller.certificate_expires_unix_ms,
+        };
+        let text = status_page(&who, &status, now(), style());
         print(&format!("{gap}{text}"))?;
         if !args.watch {
             return match status.nodes.iter().all(is_well) {

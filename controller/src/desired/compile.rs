@@ -10,7 +10,7 @@ use weir_proto::digest::Digest;
 use weir_proto::model::{
     Backend, BackendKey, BackendSet, Drain, Endpoint, Family, Forwarding, Frontend, Item, ItemKey,
     Labels, LoopbackEntry, Node, NodeBackend, NodeName, Service, ServiceName, Tunnel, TunnelEnd,
-    Vip, VirtualService,
+    UnreadKey, Vip, VirtualService,
 };
 
 use super::drains::DrainsOf;
@@ -220,7 +220,14 @@ impl Compiled {
 
     /// Says whether a node must have an item for any version of the service.
     pub(crate) fn wants(&self, name: &NodeName, key: &ItemKey) -> bool {
-        let has = |items: &Items| items.contains_key(key);
+        let has = |items: &Items| match key {
+            // the node could not read which it is
+            ItemKey::Unread(UnreadKey { digest, .. }) => {
+                let mut items = items.values();
+                items.any(|item| Digest::of(item).to_bytes() == *digest)
+            }
+            key => items.contains_key(key),
+        };
         let own = |all: &BTreeMap<NodeName, Items>| all.get(name).is_some_and(has);
         let versions = [Some(self), self.before()].into_iter().flatten();
         versions.into_iter().any(|service| {

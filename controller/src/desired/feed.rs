@@ -68,7 +68,10 @@ impl Feed {
         if !planted(Bug::GenerationReset) {
             view.raise(held.map_or(Generation(0), |(generation, _)| generation));
         }
-        Self::holding(held)
+        Self {
+            whole: held.is_some() && planted(Bug::StaleSnapshot),
+            ..Self::holding(held)
+        }
     }
 
     /// Tells the node which cluster this is, if `unnamed`, even where nothing else is to be told.
@@ -110,14 +113,18 @@ impl Feed {
         self.in_flight.is_none() && view.is(self.held_digest())
     }
 
+    /// Says whether an update is under way, which the node has not answered.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// Gives the update to send now, if there is one; it is under way from here on.
     pub(crate) fn next(&mut self, view: &mut ViewMut<'_>) -> Option<Update> {
-        if self.in_flight.is_some() {
+        if self.is_under_way() {
             return None;
         }
         let digest = view.look().digest();
-        let spent = |(refused, times): (Digest, u32)| refused == digest && times >= MOST_TRIES;
-        if self.refused.is_some_and(spent) {
+        if self.given_up() == Some(digest) {
             return None;
         }
         let catch_up = match view.catch_up(self.held_digest()) {
@@ -137,12 +144,28 @@ impl Feed {
         }
         let generation = view.look().generation();
         self.in_flight = Some((generation, digest));
+        let digest = match planted(Bug::StaleSnapshot) && base.is_none() {
+            true => content.digest(),
+            false => digest,
+        };
         Some(Update {
             generation,
             base,
             content,
             digest,
         })
+    }
+
+    /// Gives the content that the node does not take and is not sent again; none: there is no such, or something else is under
+    /// way.
+    pub(crate) fn given_up(&self) -> Option<Digest> {
+        let (digest, _) = self.refused.filter(|(_, times)| *times >= MOST_TRIES)?;
+        self.in_flight.is_none().then_some(digest)
+    }
+
+    /// Has the node asked once more for what it did not take.
+    pub(crate) fn ask_again(&mut self) {
+        self.refused = None;
     }
 
     /// Says whether an operator has confirmed all that an update brings the node: what the node holds is older than what

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use weir_proto::model::{DrainTarget, Kind, Node, NodeName, Resource, ResourceRef, Revision};
+use weir_proto::model::{DrainTarget, Kind, Node, Resource, ResourceRef, Revision};
 
 use super::Outcome;
 use super::resources::{Batch, Resources};
@@ -193,9 +193,10 @@ impl History {
     }
 }
 
-/// Makes a batch of what resources are to be again. Of a node the labels and settings go back: its addresses its agent knows
-/// best, and one that came since stays. One that was deleted since comes back; also one that its agent registered since, for
-/// registrations are no part of the history.
+/// Makes a batch of what resources are to be again. Which nodes there are is left alone: their agents register them, which is
+/// no part of the history, so one that was deleted may have come after that revision, too. One that came since stays, and one
+/// that was deleted stays away until its agent registers it or somebody applies it. Of those that are there the labels and
+/// settings go back; their addresses their agents know best.
 pub(crate) fn going_back(
     now: &Resources,
     before: impl IntoIterator<Item = (ResourceRef, Option<Resource>)>,
@@ -203,7 +204,7 @@ pub(crate) fn going_back(
     let again = |(reference, before): (ResourceRef, Option<Resource>)| {
         let there = now.get(&reference).is_some();
         let resource = match before {
-            Some(Resource::Node(node)) => Some(Resource::Node(where_it_is(now, node))),
+            Some(Resource::Node(node)) => Some(Resource::Node(where_it_is(now, node)?)),
             Some(resource @ (Resource::Service(_) | Resource::BackendSet(_))) => Some(resource),
             None if there && reference.kind != Kind::Node => None,
             None => return None,
@@ -213,12 +214,13 @@ pub(crate) fn going_back(
     before.into_iter().filter_map(again).collect()
 }
 
-fn where_it_is(now: &Resources, before: Node) -> Node {
-    let addresses = |name: &NodeName| Some(now.node(name)?.addresses.clone());
-    Node {
-        addresses: addresses(&before.name).unwrap_or(before.addresses),
+/// Gives a node as it was, where it is now; none: it is not there.
+fn where_it_is(now: &Resources, before: Node) -> Option<Node> {
+    let addresses = now.node(&before.name)?.addresses.clone();
+    Some(Node {
+        addresses,
         ..before
-    }
+    })
 }
 
 #[cfg(test)]

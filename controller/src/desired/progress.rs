@@ -8,7 +8,7 @@ use weir_proto::model::{
     Capability, Degraded, DrainProgress, Generation, Hold, ItemFailure, NodeName, Repair,
 };
 
-use super::feed::{Feed, Rejected, RejectedReason};
+use super::feed::{Feed, Rejected};
 use super::view::View;
 
 /// How many failures of a node are kept to be read: more is for a report, not for an answer.
@@ -30,8 +30,8 @@ pub(crate) struct NodeProgress {
     refused_count: u64,
     refused_of: Generation,
     rejection: Option<String>,
-    /// The generation that it did not take because of what it says.
-    invalid: Generation,
+    /// The generation that it did not take.
+    rejected: Generation,
     /// Why its last stream ended; empty while it has one.
     disconnection: String,
     last_heard_unix_ms: u64,
@@ -96,7 +96,7 @@ pub(crate) struct Refusals<'a> {
     pub(crate) items: std::slice::Iter<'a, ItemFailure>,
     /// Items of what it has converged on, which its kernel does not take.
     pub(crate) failures: std::slice::Iter<'a, ItemFailure>,
-    /// A whole generation, where what is in it is at fault; otherwise 0.
+    /// A whole generation, and why.
     pub(crate) update: Option<(Generation, &'a str)>,
 }
 
@@ -265,15 +265,7 @@ impl NodeProgress {
             "generation {generation}: {}: {cause}",
             reason.as_str()
         ));
-        self.invalid = match reason {
-            RejectedReason::Invalid => *generation,
-            // these are answered by another update, or of the node's disk
-            RejectedReason::Stale
-            | RejectedReason::Conflict
-            | RejectedReason::Base
-            | RejectedReason::Digest
-            | RejectedReason::Journal => Generation(0),
-        };
+        self.rejected = *generation;
         self.last_heard_unix_ms = now_unix_ms;
     }
 
@@ -301,7 +293,7 @@ impl NodeProgress {
         Refusals {
             items: self.refused.iter(),
             failures: self.failures.iter(),
-            update: update.map(|cause| (self.invalid, cause)),
+            update: update.map(|cause| (self.rejected, cause)),
         }
     }
 

@@ -4,8 +4,9 @@
 //! - The order is that of a hash of the node's name and the revision: it is the same whoever works it out, and not always the
 //!   same node comes first. A node that comes meanwhile takes its place among those not reached.
 //! - A node that is not connected is waited for, however long it takes.
-//! - It halts when a node refuses something of the batch, or when connections fail more often than before; and goes on, then
-//!   without regard to what made it halt, when it is told to.
+//! - It halts when a node refuses something of the batch, takes nothing of what it is sent, or when connections fail more
+//!   often than before; and goes on, then without regard to what made it halt, when it is told to. Only a node that takes
+//!   nothing makes it halt again: it can never have the batch, and would be waited for without an end.
 //!
 //! Somebody makes durable what is next, and only then it is so.
 
@@ -69,6 +70,10 @@ pub(crate) struct Member {
     converged: Generation,
     /// What of the batch it refuses.
     refuses: Option<String>,
+    /// The generation that it does not take as a whole and is not sent again, and why.
+    rejects: Option<String>,
+    /// What keeps it from doing as it is told: it is held back until somebody releases it.
+    pub(crate) held: Option<String>,
     /// Since when it holds the batch.
     holds_since: Option<u64>,
 }
@@ -80,6 +85,10 @@ pub(crate) struct Heard {
     pub(crate) converged: Generation,
     /// What of the batch it refuses, and why.
     pub(crate) refuses: Option<String>,
+    /// What it does not take as a whole and is not sent again, and why.
+    pub(crate) rejects: Option<String>,
+    /// What it holds back until somebody releases it.
+    pub(crate) held: Option<String>,
 }
 
 /// What is to be done.
@@ -187,14 +196,19 @@ impl Rollout {
         })
     }
 
-    /// Lets it go on; what made it halt counts no more.
-    pub(crate) fn resume(&mut self, now_unix_ms: u64) {
-        for member in self.members.values_mut() {
+    /// Lets it go on; what made it halt counts no more. Gives the nodes that are to be asked again, since they took nothing.
+    pub(crate) fn resume(&mut self, now_unix_ms: u64) -> Vec<NodeName> {
+        let mut again = Vec::new();
+        for (name, member) in &mut self.members {
             member.charged = Count::default();
             member.excused |= member.refuses.take().is_some();
+            if member.rejects.take().is_some() {
+                again.push(name.clone());
+            }
             member.settle(now_unix_ms);
         }
         self.set_phase(RolloutPhase::Running, String::new(), now_unix_ms);
+        again
     }
 
     /// Notes what a node says. Says whether that changes anything.
@@ -203,8 +217,16 @@ impl Rollout {
             return false;
         };
         let before = member.clone();
-        member.converged = heard.converged;
-        member.refuses = heard.refuses.filter(|_| !member.excused);
+        let Heard {
+            converged,
+            refuses,
+            rejects,
+            held,
+        } = heard;
+        member.converged = converged;
+        member.refuses = refuses.filter(|_| !member.excused);
+        member.rejects = rejects;
+        member.held = held;
         member.settle(now_unix_ms);
         *member != before
     }
@@ -326,7 +348,7 @@ impl Rollout {
     fn trouble(&self) -> Option<String> {
         let mut charged = Count::default();
         for (name, member) in &self.members {
-            if let Some(refused) = &member.refuses {
+            if let Some(refused) = member.refuses.as_ref().or(member.rejects.as_ref()) {
                 return Some(format!("node {name} refuses {refused}"));
             }
             charged.add(member.charged);
@@ -352,8 +374,9 @@ impl Member {
 
     fn settle(&mut self, now_unix_ms: u64) {
         let brought = self.reached.is_some_and(|(_, by)| self.converged >= by);
+        let refuses = self.refuses.is_some() || self.rejects.is_some();
         self.holds_since = match self.holds_since {
-            _ if !brought || self.refuses.is_some() => None,
+            _ if !brought || refuses => None,
             Some(since) => Some(since),
             None => Some(now_unix_ms),
         };

@@ -83,6 +83,17 @@ impl Content {
         let common = common.map_or(0, |common| common.upserted().len() + common.removed().len());
         common + self.upserted.len() + self.removed.len()
     }
+
+    /// Gives the digest of the items that come. Walks over them.
+    pub(super) fn digest(&self) -> Digest {
+        let common = self.common.iter();
+        let items = common.flat_map(|common| common.upserted());
+        let mut digest = Digest::default();
+        for item in items.chain(&self.upserted) {
+            digest.add(item);
+        }
+        digest
+    }
 }
 
 impl View<'_> {

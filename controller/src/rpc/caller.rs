@@ -1,13 +1,23 @@
 //! Who calls: [`roles`](super::roles) puts it beside each request.
 
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tracing::warn;
 use weir_proto::model::{Identity, Role};
+use weir_proto::wire::ErrorReason;
 
-/// Gives who a request is of.
-pub(super) fn caller<T>(request: &Request<T>) -> Identity {
-    let known = request.extensions().get::<Identity>();
-    known.cloned().unwrap_or(Identity::Anonymous)
+use super::status::status;
+
+/// Gives who a request is of. One of which that is not known is of nobody, whatever the transport.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let known = request.extensions().get::<Identity>().cloned();
+    known.ok_or_else(|| {
+        let reason = ErrorReason::CertificateMissing;
+        status(
+            (Code::Unauthenticated, reason),
+            "nothing says who calls",
+            [],
+        )
+    })
 }
 
 /// Refuses what is in a request of somebody who may make the call, but not with that in it.
@@ -21,7 +31,10 @@ pub(super) fn may(who: &Identity, needed: Role, what: &str) -> Result<(), Status
 
 /// Says that somebody may not do something.
 pub(super) fn denied(what: &str, needed: &str, who: &Identity) -> Status {
-    Status::permission_denied(format!(
-        "{what} needs {needed}; the certificate is that of {who}"
-    ))
+    let message = format!("{what} needs {needed}; the certificate is that of {who}");
+    status(
+        (Code::PermissionDenied, ErrorReason::PermissionMissing),
+        message,
+        [("caller", who.to_string()), ("needed", needed.to_owned())],
+    )
 }

@@ -138,7 +138,7 @@ impl Iterator for Chunks {
                 break;
             }
             match part {
-                Part::Upserted(item) => update.upserted.push(item),
+                Part::Upserted(item) => update.upserted.push(item.encode_to_vec().into()),
                 Part::Removed(key) => update.removed.push(key),
             }
             self.next = self.part();

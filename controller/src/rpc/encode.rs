@@ -56,6 +56,7 @@ pub(super) fn rollout(rollout: &Rollout) -> wire::Rollout {
             converged: member.holds(),
             connections,
             failed_connections: failed,
+            held: member.held.clone().unwrap_or_default(),
         }
     });
     wire::Rollout {

@@ -6,9 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tonic::Status;
+use tonic::Code;
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
+use weir_proto::wire::ErrorReason;
+
+use super::status::status;
 
 /// A write waits for one commit, some milliseconds; a disk that hangs for longer than this is better reported
 /// than waited for.
@@ -58,7 +61,8 @@ where
                 Err(_) => {
                     let seconds = PATIENCE.as_secs();
                     let problem = format!("no answer within {seconds} s; it may still be done");
-                    Ok(Status::deadline_exceeded(problem).into_http())
+                    let reason = (Code::DeadlineExceeded, ErrorReason::CallTimedOut);
+                    Ok(status(reason, problem, []).into_http())
                 }
             }
         })
@@ -68,6 +72,8 @@ where
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+
+    use tonic::Status;
 
     use super::*;
 

@@ -1,32 +1,129 @@
-//! The streams of reports: read, checked, and passed on as sums of each frontend.
+//! The streams of reports: read, checked, and passed on as sums of each frontend. Served as tonic would generate it, but with
+//! small buffers: each agent that counts has such a stream while it is connected.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codec::{BufferSettings, Codec};
+use tonic::codegen::{Body as HttpBody, BoxFuture, StdError, http};
+use tonic::server::{Grpc, NamedService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::{ProstDecoder, ProstEncoder};
+use tower::Service;
 use weir_proto::convert::{Problems, increment_from_wire};
 use weir_proto::model::{Frontend, Identity, NodeName, Refused};
 use weir_proto::wire;
-use weir_proto::wire::node_reports_server::NodeReports;
 
 use super::caller::caller;
+use super::ending::Ending;
 use super::node_sync::speaks_for;
-use super::status::{invalid, refusal};
-use super::stopped;
+use super::status::{invalid, refusal, unknown_call};
 use crate::cluster::Cluster;
 use crate::desired::Count;
 
-/// Serves the reports of agents.
+/// Most reports take some hundred bytes; the buffer grows for larger ones.
+const BUFFER: usize = 1 << 10;
+
+/// Serves NodeReports.
+#[derive(Debug, Clone)]
+pub(super) struct ReportServer {
+    service: Arc<NodeReportsService>,
+    largest: usize,
+}
+
+/// Reads reports and writes the answer to all of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct ReportCodec;
+
+/// Takes the reports of agents.
 #[derive(Debug)]
 pub(super) struct NodeReportsService {
     cluster: Cluster,
     stopping: watch::Receiver<bool>,
 }
 
+impl ReportServer {
+    /// Serves agents that send messages of at most `largest` bytes.
+    pub(super) fn new(service: NodeReportsService, largest: usize) -> Self {
+        Self {
+            service: Arc::new(service),
+            largest,
+        }
+    }
+}
+
+impl NamedService for ReportServer {
+    const NAME: &'static str = wire::node_reports_server::SERVICE_NAME;
+}
+
+impl<B> Service<http::Request<B>> for ReportServer
+where
+    B: HttpBody + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if request.uri().path() != "/weir.v1.NodeReports/Report" {
+            let unknown = unknown_call(request.uri().path());
+            return Box::pin(async { Ok(unknown.into_http()) });
+        }
+        let service = Arc::clone(&self.service);
+        let largest = self.largest;
+        Box::pin(async move {
+            let report = tower::service_fn(move |request| {
+                let service = Arc::clone(&service);
+                async move { service.report(request).await }
+            });
+            let grpc = Grpc::new(ReportCodec);
+            let mut grpc = grpc.apply_max_message_size_config(Some(largest), None);
+            Ok(grpc.client_streaming(report, request).await)
+        })
+    }
+}
+
+impl Codec for ReportCodec {
+    type Encode = wire::ReportResponse;
+    type Decode = wire::ReportRequest;
+    type Encoder = ProstEncoder<wire::ReportResponse>;
+    type Decoder = ProstDecoder<wire::ReportRequest>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::new(BufferSettings::new(BUFFER, BUFFER))
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::new(BUFFER, BUFFER))
+    }
+}
+
 impl NodeReportsService {
     /// Reads reports until the controller stops.
     pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
         Self { cluster, stopping }
+    }
+
+    async fn report(
+        &self,
+        request: Request<Streaming<wire::ReportRequest>>,
+    ) -> Result<Response<wire::ReportResponse>, Status> {
+        let who = caller(&request)?;
+        let ending = Ending::of(&self.stopping, &request);
+        tokio::select! {
+            read = self.read(who, request.into_inner()) => read?,
+            status = ending.comes() => return Err(status),
+        }
+        Ok(Response::new(wire::ReportResponse {}))
     }
 
     async fn read(
@@ -56,23 +153,6 @@ struct Report {
     interval_ms: u64,
     /// At each frontend to which connections were opened.
     counts: BTreeMap<Frontend, Count>,
-}
-
-#[tonic::async_trait]
-impl NodeReports for NodeReportsService {
-    async fn report(
-        &self,
-        request: Request<Streaming<wire::ReportRequest>>,
-    ) -> Result<Response<wire::ReportResponse>, Status> {
-        let who = caller(&request);
-        tokio::select! {
-            read = self.read(who, request.into_inner()) => read?,
-            () = stopped(self.stopping.clone()) => {
-                return Err(Status::unavailable("the controller is stopping"));
-            }
-        }
-        Ok(Response::new(wire::ReportResponse {}))
-    }
 }
 
 /// Gives the node a report is of.

@@ -3,25 +3,29 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use tracing::{Instrument as _, Span, warn};
 use weir_proto::convert::{
     Hello, degraded_from_wire, digest_from_wire, failure_from_wire, hello_from_wire,
     hold_from_wire, progress_from_wire, repair_from_wire,
 };
 use weir_proto::model::{Generation, Identity, ItemFailure, NodeName, Refused};
-use weir_proto::tls::{Peer, Proof};
+use weir_proto::tls::expiry;
 use weir_proto::wire;
+use weir_proto::wire::ErrorReason;
 use weir_proto::wire::sync_request::Message;
 
 use super::caller::{caller, denied};
 use super::chunks::Chunks;
-use super::status::{invalid, refusal};
+use super::ending::{certificate, expired, last_word};
+use super::status::{controller_stops, invalid, refusal, status};
 use super::stopped;
 use super::sync_server::Frame;
 use crate::cluster::{Cluster, Outgoing, Said, SessionId};
@@ -36,6 +40,10 @@ const CHUNKS: usize = 1;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the end of a connection may take to be known by both of its halves.
 const AFTERMATH: Duration = Duration::from_millis(100);
+
+/// How many messages of an agent are passed on together: it mostly says with one breath that it has taken an update and that its
+/// kernel holds it.
+const MOST_AT_ONCE: usize = 2;
 
 /// How many drains an agent names at most, as node.proto says.
 const MOST_DRAINS: usize = 1_000;
@@ -74,6 +82,8 @@ enum End {
     Unreadable(Status),
     Unread,
     Unanswered,
+    /// The certificate that it came with, of whom that says.
+    Expired(Identity),
     Replaced(NodeName),
     Deleted(NodeName),
     /// The cluster no longer has it.
@@ -94,8 +104,8 @@ impl NodeSyncService {
         let (answers, responses) = mpsc::channel(CHUNKS);
         let stream = Stream {
             cluster: self.cluster.clone(),
-            who: caller(&request),
-            expires_unix_ms: expires_unix_ms(&request),
+            who: caller(&request)?,
+            expires_unix_ms: certificate(&request).map(|shown| shown.expires_unix_ms),
             requests: request.into_inner(),
             answers: answers.clone(),
             due: None,
@@ -104,11 +114,10 @@ impl NodeSyncService {
         let serving = async move {
             let end = tokio::select! {
                 end = stream.run() => end,
-                () = stopped(stopping) => Err(Status::unavailable("the controller is stopping")),
+                () = stopped(stopping) => Err(controller_stops()),
             };
             if let Err(status) = end {
-                // who reads nothing now hears of it when it does
-                let _ = answers.send(Err(status)).await;
+                last_word(&answers, status).await;
             }
         };
         tokio::spawn(serving.instrument(Span::current()));
@@ -124,34 +133,34 @@ impl Requests for Streaming<wire::SyncRequest> {
 
 impl<R: Requests> Stream<R> {
     async fn run(mut self) -> Result<(), Status> {
-        let hello = self.hello().await?;
+        // what happens once or seldom is in a box: it takes no memory while an agent is only connected
+        let hello = Box::pin(self.hello()).await?;
         let node = hello.node.name.clone();
         // before anything of the node is looked at: nobody else learns that it is there
         speaks_for(&self.who, &node)?;
-        let session = self.cluster.hello(hello).await.map_err(refusal)?;
+        let session = Box::pin(self.cluster.hello(hello));
+        let session = session.await.map_err(refusal)?;
         let cluster = self.cluster.clone();
         if let Some(expires_unix_ms) = self.expires_unix_ms {
             let said = Said::Certificate { expires_unix_ms };
-            let _ = cluster.said(node.clone(), session.id, said).await;
+            let said = cluster.said(node.clone(), session.id, vec![said]);
+            let _ = Box::pin(said).await;
         }
         let end = self.converse(&node, session.id, session.outbox).await;
         // an error says that the controller stops, and nobody keeps count any more
-        let _ = cluster
-            .said(node, session.id, Said::Gone(end.to_string()))
-            .await;
+        let gone = cluster.said(node, session.id, vec![Said::Gone(end.to_string())]);
+        let _ = Box::pin(gone).await;
         end.into_status().map_or(Ok(()), Err)
     }
 
     async fn hello(&mut self) -> Result<Hello, Status> {
         let first = timeout(HELLO_PATIENCE, self.requests.next()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("no hello within 10 s"))??;
+        let first = first.map_err(|_| silent("no hello within 10 s"))??;
         match first.and_then(|request| request.message) {
             Some(Message::Hello(hello)) => {
                 hello_from_wire(hello).map_err(|errors| invalid(&errors))
             }
-            _ => Err(Status::invalid_argument(
-                "hello: missing, and it comes first",
-            )),
+            _ => Err(unreadable("hello: missing, and it comes first")),
         }
     }
 
@@ -161,16 +170,29 @@ impl<R: Requests> Stream<R> {
         session: SessionId,
         mut outbox: mpsc::Receiver<Outgoing>,
     ) -> End {
+        // armed once in a while, not with each update: an answer never has less time than it must
+        let mut look = pin!(sleep_until(Instant::now() + PATIENCE));
+        let mut expires = pin!(expires(self.expires_unix_ms));
+        let answers = self.answers.clone();
+        let mut closed = pin!(answers.closed());
         loop {
+            // in this order: asking whether the agent says something costs most, and who talks all the time still answers in time
             let goes_on = tokio::select! {
+                biased;
+                () = &mut look => {
+                    let now = Instant::now();
+                    let due = self.due.map_or(now + PATIENCE, |(_, due)| due);
+                    look.as_mut().reset(due);
+                    if due <= now { Err(self.stalled()) } else { Ok(()) }
+                }
+                () = &mut expires => Err(End::Expired(self.who.clone())),
+                () = &mut closed => Err(Box::pin(self.lost()).await),
+                outgoing = outbox.recv() => Box::pin(self.tell(node, outgoing)).await,
                 request = self.requests.next() => match request {
-                    Ok(Some(request)) => self.hear(node, session, request).await,
+                    Ok(Some(request)) => Box::pin(self.hear(node, session, request)).await,
                     Ok(None) => Err(End::Closed),
                     Err(status) => Err(End::Lost(status)),
                 },
-                outgoing = outbox.recv() => self.tell(node, outgoing).await,
-                () = passes(self.due.map(|(_, due)| due)) => Err(self.stalled()),
-                () = self.answers.closed() => Err(self.lost().await),
             };
             if let Err(end) = goes_on {
                 return end;
@@ -178,31 +200,55 @@ impl<R: Requests> Stream<R> {
         }
     }
 
+    /// Passes on what an agent says, and what has come with it.
     async fn hear(
         &mut self,
         node: &NodeName,
         session: SessionId,
-        request: wire::SyncRequest,
+        first: wire::SyncRequest,
     ) -> Result<(), End> {
-        let said = match said(request) {
-            Ok(Some(said)) => said,
-            Ok(None) => {
-                warn!(%node, "an agent says what this version does not know");
-                return Ok(());
+        let mut all = Vec::with_capacity(MOST_AT_ONCE);
+        let mut next = Ok(Some(first));
+        while let Ok(Some(request)) = next {
+            match said(request) {
+                Ok(Some(said)) => all.push(said),
+                Ok(None) => warn!(%node, "an agent says what this version does not know"),
+                Err(status) => {
+                    warn!(%node, error = status.message(), "an agent says what cannot be read");
+                    next = Err(End::Unreadable(status));
+                    break;
+                }
             }
-            Err(status) => {
-                warn!(%node, error = status.message(), "an agent says what cannot be read");
-                return Err(End::Unreadable(status));
-            }
-        };
-        if let Said::Accepted { generation, .. } | Said::Rejected(Rejected { generation, .. }) =
-            &said
-        {
-            // what it says again of what it held before answers nothing
-            self.due.take_if(|(sent, _)| sent == generation);
+            next = if all.len() < MOST_AT_ONCE {
+                self.at_hand().await
+            } else {
+                Ok(None)
+            };
         }
-        let said = self.cluster.said(node.clone(), session, said).await;
-        said.map_err(|_| End::Dropped)
+        for said in &all {
+            if let Said::Accepted { generation, .. } | Said::Rejected(Rejected { generation, .. }) =
+                said
+            {
+                // what it says again of what it held before answers nothing
+                self.due.take_if(|(sent, _)| sent == generation);
+            }
+        }
+        let said = self.cluster.said(node.clone(), session, all).await;
+        said.map_err(|_| End::Dropped)?;
+        next.map(drop)
+    }
+
+    /// Gives what an agent says if it is there already.
+    async fn at_hand(&mut self) -> Result<Option<wire::SyncRequest>, End> {
+        tokio::select! {
+            biased;
+            request = self.requests.next() => match request {
+                Ok(Some(request)) => Ok(Some(request)),
+                Ok(None) => Err(End::Closed),
+                Err(status) => Err(End::Lost(status)),
+            },
+            () = std::future::ready(()) => Ok(None),
+        }
     }
 
     async fn tell(&mut self, node: &NodeName, outgoing: Option<Outgoing>) -> Result<(), End> {
@@ -229,8 +275,13 @@ impl<R: Requests> Stream<R> {
 
     /// Sends something once there is room for it.
     async fn send(&mut self, frame: Frame) -> Result<(), End> {
-        let sent = timeout(PATIENCE, self.answers.send(Ok(frame))).await;
-        match sent {
+        // mostly there is room, and then there is nothing to wait for
+        let (answers, frame) = match self.answers.try_send(Ok(frame)) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(self.lost().await),
+            Err(TrySendError::Full(frame)) => (&self.answers, frame),
+        };
+        match timeout(PATIENCE, answers.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.lost().await),
             Err(_) => Err(End::Unread),
@@ -263,10 +314,10 @@ impl<R: Requests> Stream<R> {
     }
 }
 
-/// Waits until a time; for ever if there is none.
-async fn passes(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
+/// Waits until a certificate expires; for ever if there is none.
+async fn expires(unix_ms: Option<u64>) {
+    match unix_ms {
+        Some(unix_ms) => expiry(unix_ms).await,
         None => std::future::pending().await,
     }
 }
@@ -277,17 +328,22 @@ impl End {
         match self {
             Self::Closed | Self::Lost(_) => None,
             Self::Unreadable(status) => Some(status),
-            Self::Unread | Self::Unanswered => {
-                Some(Status::deadline_exceeded(format!("this agent {self}")))
-            }
-            Self::Replaced(node) => Some(Status::aborted(format!(
-                "another stream of {node} took the place of this one"
-            ))),
-            Self::Deleted(node) => Some(Status::aborted(format!(
-                "{node} was deleted; it registers again with its next hello"
-            ))),
-            Self::Dropped => Some(Status::aborted(
+            Self::Unread | Self::Unanswered => Some(silent(format!("this agent {self}"))),
+            Self::Expired(who) => Some(expired(&who)),
+            Self::Replaced(node) => Some(status(
+                (Code::Aborted, ErrorReason::StreamReplaced),
+                format!("another stream of {node} took the place of this one"),
+                [("node", node.to_string())],
+            )),
+            Self::Deleted(node) => Some(status(
+                (Code::Aborted, ErrorReason::NodeDeleted),
+                format!("{node} was deleted; it registers again with its next hello"),
+                [("node", node.to_string())],
+            )),
+            Self::Dropped => Some(status(
+                (Code::Aborted, ErrorReason::StreamDropped),
                 "updates were accepted before they were read, or the controller stops",
+                [],
             )),
         }
     }
@@ -306,6 +362,7 @@ impl fmt::Display for End {
             Self::Unanswered => {
                 write!(f, "did not answer an update for {} s", PATIENCE.as_secs())
             }
+            Self::Expired(_) => f.write_str("its certificate expired"),
             Self::Replaced(_) => f.write_str("another stream of the node took its place"),
             Self::Deleted(_) => f.write_str("the node was deleted"),
             Self::Dropped => f.write_str("updates were accepted before they were read"),
@@ -313,11 +370,22 @@ impl fmt::Display for End {
     }
 }
 
-fn expires_unix_ms<T>(request: &Request<T>) -> Option<u64> {
-    match &request.extensions().get::<Peer>()?.proof {
-        Proof::Shown(certificate) => Some(certificate.expires_unix_ms),
-        Proof::Unasked | Proof::Missing => None,
-    }
+/// Says that an agent is not heard, or does not hear.
+fn silent(message: impl Into<String>) -> Status {
+    status(
+        (Code::DeadlineExceeded, ErrorReason::AgentSilent),
+        message,
+        [],
+    )
+}
+
+/// Says that what an agent says cannot be read.
+fn unreadable(message: impl Into<String>) -> Status {
+    status(
+        (Code::InvalidArgument, ErrorReason::MessageInvalid),
+        message,
+        [],
+    )
 }
 
 /// Refuses somebody who speaks for another node than their certificate names.
@@ -342,7 +410,7 @@ fn said(request: wire::SyncRequest) -> Result<Option<Said>, Status> {
         },
         Some(Message::Drains(drains)) => read_drains(&drains),
         Some(Message::Repairs(repairs)) => read_repairs(repairs),
-        Some(Message::Hello(_)) => return Err(Status::invalid_argument("hello: it is said once")),
+        Some(Message::Hello(_)) => return Err(unreadable("hello: it is said once")),
         None => return Ok(None),
     };
     Ok(Some(said))
@@ -432,9 +500,7 @@ fn read_repairs(repairs: wire::Repairs) -> Said {
 
 fn read_rejected(rejected: wire::Rejected) -> Result<Rejected, Status> {
     use wire::rejected::Reason;
-    let bad = |path: &str, problem: Refused| {
-        Status::invalid_argument(format!("rejected.{path}: {problem}"))
-    };
+    let bad = |path: &str, problem: Refused| unreadable(format!("rejected.{path}: {problem}"));
     let number = rejected.reason;
     let reason = match Reason::try_from(number) {
         Ok(Reason::Stale) => RejectedReason::Stale,

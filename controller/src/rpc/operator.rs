@@ -18,6 +18,7 @@ use weir_proto::wire::operator_server::Operator;
 
 use super::caller::{caller, may};
 use super::encode;
+use super::ending::Ending;
 use super::places::places;
 use super::status::{invalid, refusal};
 use crate::cluster::{Cluster, WriteOptions};
@@ -57,7 +58,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::ApplyRequest>,
     ) -> Result<Response<wire::ApplyResponse>, Status> {
-        let who = caller(&request);
+        let who = caller(&request)?;
         let wire::ApplyRequest {
             resources,
             dry_run,
@@ -141,7 +142,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::DeleteRequest>,
     ) -> Result<Response<wire::DeleteResponse>, Status> {
-        let who = caller(&request);
+        let who = caller(&request)?;
         let wire::DeleteRequest {
             refs,
             dry_run,
@@ -190,6 +191,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let ending = Ending::of(&self.stopping, &request);
         let wire::WatchRequest {
             from_revision,
             kinds: wanted,
@@ -198,12 +200,7 @@ impl Operator for OperatorService {
         let watching = self.cluster.watch(Revision(from_revision)).await;
         let watching = watching.map_err(refusal)?;
         let (answers, stream) = tokio::sync::mpsc::channel(ANSWERS);
-        tokio::spawn(streams::watch(
-            watching,
-            kinds,
-            answers,
-            self.stopping.clone(),
-        ));
+        tokio::spawn(streams::watch(watching, kinds, answers, ending));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -211,6 +208,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::NodeStatusRequest>,
     ) -> Result<Response<Self::NodeStatusStream>, Status> {
+        let ending = Ending::of(&self.stopping, &request);
         let wire::NodeStatusRequest { names, watch } = request.into_inner();
         let mut problems = Problems::default();
         let mut read = Vec::with_capacity(names.len());
@@ -229,7 +227,7 @@ impl Operator for OperatorService {
             names,
             bell,
             watch,
-            stopping: self.stopping.clone(),
+            ending,
         };
         tokio::spawn(streaming.run(first, answers));
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -239,7 +237,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::DrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
-        let who = caller(&request);
+        let who = caller(&request)?;
         let wire::DrainRequest { targets, drain } = request.into_inner();
         let mut problems = Problems::default();
         let targets = drain_targets_from_wire(&targets, &mut problems);
@@ -253,7 +251,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::UndrainRequest>,
     ) -> Result<Response<wire::DrainResponse>, Status> {
-        let who = caller(&request);
+        let who = caller(&request)?;
         let wire::UndrainRequest { targets } = request.into_inner();
         let mut problems = Problems::default();
         let targets = drain_targets_from_wire(&targets, &mut problems);
@@ -279,7 +277,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::ReleaseNodeRequest>,
     ) -> Result<Response<wire::ReleaseNodeResponse>, Status> {
-        let who = caller(&request);
+        let who = caller(&request)?;
         let wire::ReleaseNodeRequest { name } = request.into_inner();
         let mut problems = Problems::default();
         let name = problems.take("name", NodeName::new(&name));
@@ -294,7 +292,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<wire::RolloutStatusRequest>,
     ) -> Result<Response<Self::RolloutStatusStream>, Status> {
-        rollouts::status(&self.cluster, self.stopping.clone(), request).await
+        rollouts::status(&self.cluster, &self.stopping, request).await
     }
 
     async fn steer_rollout(

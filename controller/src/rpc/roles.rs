@@ -6,14 +6,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tonic::Status;
 use tonic::codegen::http::{Request, Response};
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::warn;
 use weir_proto::model::{Identity, Role};
-use weir_proto::tls::{Peer, Proof};
+use weir_proto::tls::{Peer, Proof, now_unix_ms};
+use weir_proto::wire::ErrorReason;
 
 use super::caller::denied;
+use super::ending::expired;
+use super::status::{status, unknown_call};
 
 /// What a call needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +91,10 @@ where
 
     fn call(&mut self, mut request: Request<I>) -> Self::Future {
         let path = request.uri().path();
-        // a transport that says nothing of its peer is one that a test made
+        // plaintext is what a transport says it is: of a peer of whom nothing is said nothing is proven
         let peer = request.extensions().get::<Peer>();
-        let judged = judge(path, peer.map_or(&Proof::Unasked, |peer| &peer.proof));
+        let proof = peer.map_or(&Proof::Missing, |peer| &peer.proof);
+        let judged = judge(path, proof, now_unix_ms());
         match judged {
             Ok(who) => {
                 request.extensions_mut().insert(who);
@@ -105,15 +109,20 @@ where
     }
 }
 
-/// Gives who calls, or why they may not.
-fn judge(path: &str, proof: &Proof) -> Result<Identity, Status> {
+/// Gives who calls at `now`, in Unix milliseconds, or why they may not.
+fn judge(path: &str, proof: &Proof, now: u64) -> Result<Identity, Status> {
     // what has no line in the table is called by nobody, so that no call comes to be without one
-    let need = need(path).ok_or_else(|| Status::unimplemented(format!("there is no {path}")))?;
+    let need = need(path).ok_or_else(|| unknown_call(path))?;
     let who = match proof {
         Proof::Unasked => return Ok(Identity::Anonymous),
         Proof::Missing => {
             let problem = "no certificate says who calls; give one by --tls-cert and --tls-key";
-            return Err(Status::unauthenticated(problem));
+            let reason = ErrorReason::CertificateMissing;
+            return Err(status((Code::Unauthenticated, reason), problem, []));
+        }
+        // it was valid when the connection began
+        Proof::Shown(certificate) if certificate.expires_unix_ms <= now => {
+            return Err(expired(&certificate.identity));
         }
         Proof::Shown(certificate) => certificate.identity.clone(),
     };

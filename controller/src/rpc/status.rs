@@ -3,6 +3,7 @@
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use weir_proto::convert::{FieldError, FieldErrors};
+use weir_proto::wire::ErrorReason;
 
 use crate::cluster::Refusal;
 
@@ -11,25 +12,102 @@ use crate::cluster::Refusal;
 /// more.
 const MOST_BYTES: usize = 14 * 1024;
 
+/// Whose reasons these are.
+const DOMAIN: &str = "weir";
+
+/// Makes a status with the reason for machines, and what there is to know beside it.
+pub(super) fn status<const N: usize>(
+    (code, reason): (Code, ErrorReason),
+    message: impl Into<String>,
+    metadata: [(&str, String); N],
+) -> Status {
+    let details = ErrorDetails::with_error_info(
+        reason.as_str_name(),
+        DOMAIN,
+        metadata.map(|(key, value)| (key.to_owned(), value)),
+    );
+    Status::with_error_details(code, message, details)
+}
+
+/// Says that there is no such call.
+pub(super) fn unknown_call(path: &str) -> Status {
+    let reason = (Code::Unimplemented, ErrorReason::CallUnknown);
+    status(reason, format!("there is no {path}"), [])
+}
+
+/// Says that the controller stops.
+pub(super) fn controller_stops() -> Status {
+    status(
+        (Code::Unavailable, ErrorReason::Stopping),
+        "the controller is stopping",
+        [],
+    )
+}
+
 /// Tells why something was not done.
 pub(super) fn refusal(refusal: Refusal) -> Status {
     let message = chain(&refusal);
-    match refusal {
-        Refusal::Fields(errors) => invalid(&errors),
-        Refusal::Revision { .. } => Status::aborted(message),
-        Refusal::NotFound(_) | Refusal::NothingToDrain(_) | Refusal::NotDrained(_) => {
-            Status::not_found(message)
-        }
-        Refusal::Away(_)
-        | Refusal::NothingHeld(_)
-        | Refusal::UnderWay { .. }
-        | Refusal::HeldUp(_)
-        | Refusal::NoRollout
-        | Refusal::OtherRollout(_)
-        | Refusal::NotNow(_) => Status::failed_precondition(message),
-        Refusal::OutOfRange { .. } | Refusal::NotKept { .. } => Status::out_of_range(message),
-        Refusal::Store(_) => Status::unavailable(message),
-        Refusal::Stopped(_) => Status::unavailable(message),
+    let because = |code, reason| status((code, reason), message.clone(), []);
+    match &refusal {
+        Refusal::Fields(errors) => invalid(errors),
+        Refusal::Revision { expected, actual } => status(
+            (Code::Aborted, ErrorReason::RevisionMismatch),
+            message,
+            [
+                ("expected", expected.to_string()),
+                ("actual", actual.to_string()),
+            ],
+        ),
+        Refusal::NotFound(_) => because(Code::NotFound, ErrorReason::ResourceNotFound),
+        Refusal::NothingToDrain(_) => because(Code::NotFound, ErrorReason::DrainTargetNotFound),
+        Refusal::NotDrained(_) => because(Code::NotFound, ErrorReason::NotDrained),
+        Refusal::Away(node) => status(
+            (Code::FailedPrecondition, ErrorReason::NodeAway),
+            message,
+            [("node", node.to_string())],
+        ),
+        Refusal::NothingHeld(node) => status(
+            (Code::FailedPrecondition, ErrorReason::NothingHeld),
+            message,
+            [("node", node.to_string())],
+        ),
+        Refusal::UnderWay { revision, .. } => status(
+            (Code::FailedPrecondition, ErrorReason::RolloutUnderWay),
+            message,
+            [("revision", revision.to_string())],
+        ),
+        Refusal::HeldUp(_) => because(Code::FailedPrecondition, ErrorReason::RolloutHeldUp),
+        Refusal::NoRollout => because(Code::FailedPrecondition, ErrorReason::NoRollout),
+        Refusal::OtherRollout(revision) => status(
+            (Code::FailedPrecondition, ErrorReason::OtherRollout),
+            message,
+            [("revision", revision.to_string())],
+        ),
+        Refusal::NotNow(_) => because(Code::FailedPrecondition, ErrorReason::RolloutPhase),
+        Refusal::OutOfRange {
+            from,
+            oldest,
+            newest,
+        } => status(
+            (Code::OutOfRange, ErrorReason::RevisionOutOfRange),
+            message,
+            [
+                ("from", from.to_string()),
+                ("oldest", oldest.to_string()),
+                ("newest", newest.to_string()),
+            ],
+        ),
+        Refusal::NotKept { to, oldest, newest } => status(
+            (Code::OutOfRange, ErrorReason::RevisionNotKept),
+            message,
+            [
+                ("to", to.to_string()),
+                ("oldest", oldest.to_string()),
+                ("newest", newest.to_string()),
+            ],
+        ),
+        Refusal::Store(_) => because(Code::Unavailable, ErrorReason::StoreFailed),
+        Refusal::Stopped(_) => because(Code::Unavailable, ErrorReason::Stopping),
     }
 }
 
@@ -50,11 +128,10 @@ pub(super) fn invalid(FieldErrors(errors): &FieldErrors) -> Status {
         lines.push(line);
         violations.push(FieldViolation::new(path, problem));
     }
-    Status::with_error_details(
-        Code::InvalidArgument,
-        lines.join("\n"),
-        ErrorDetails::with_bad_request(violations),
-    )
+    let reason = ErrorReason::FieldsInvalid.as_str_name();
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    details.set_bad_request(violations);
+    Status::with_error_details(Code::InvalidArgument, lines.join("\n"), details)
 }
 
 /// Gives an error with its causes.
@@ -83,9 +160,12 @@ fn in_base64(line: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use weir_proto::model::{Refused, Revision};
+    use std::collections::BTreeMap;
+
+    use weir_proto::model::{NodeName, Refused, Revision, RolloutPhase};
 
     use super::*;
+    use crate::cluster::Stopped;
 
     fn errors(count: usize) -> FieldErrors {
         let error = |place: usize| FieldError {
@@ -146,5 +226,82 @@ mod tests {
         });
         assert_eq!(status.code(), Code::Aborted);
         assert_eq!(status.message(), "the cluster is at revision 5, not 3");
+    }
+
+    #[test]
+    fn every_refusal_has_a_reason_for_machines() {
+        let node = || NodeName::new("node-a").expect("a name");
+        let (one, two, three) = (Revision(1), Revision(2), Revision(3));
+        let cases = [
+            (Refusal::Fields(errors(1)), "FIELDS_INVALID", vec![]),
+            (
+                Refusal::Revision {
+                    expected: one,
+                    actual: two,
+                },
+                "REVISION_MISMATCH",
+                vec![("actual", "2"), ("expected", "1")],
+            ),
+            (Refusal::NotFound(vec![]), "RESOURCE_NOT_FOUND", vec![]),
+            (
+                Refusal::NothingToDrain(vec![]),
+                "DRAIN_TARGET_NOT_FOUND",
+                vec![],
+            ),
+            (Refusal::NotDrained(vec![]), "NOT_DRAINED", vec![]),
+            (Refusal::Away(node()), "NODE_AWAY", vec![("node", "node-a")]),
+            (
+                Refusal::NothingHeld(node()),
+                "NOTHING_HELD",
+                vec![("node", "node-a")],
+            ),
+            (
+                Refusal::OutOfRange {
+                    from: one,
+                    oldest: two,
+                    newest: three,
+                },
+                "REVISION_OUT_OF_RANGE",
+                vec![("from", "1"), ("newest", "3"), ("oldest", "2")],
+            ),
+            (
+                Refusal::NotKept {
+                    to: one,
+                    oldest: two,
+                    newest: three,
+                },
+                "REVISION_NOT_KEPT",
+                vec![("newest", "3"), ("oldest", "2"), ("to", "1")],
+            ),
+            (
+                Refusal::UnderWay {
+                    revision: two,
+                    phase: RolloutPhase::Running,
+                },
+                "ROLLOUT_UNDER_WAY",
+                vec![("revision", "2")],
+            ),
+            (Refusal::NoRollout, "NO_ROLLOUT", vec![]),
+            (
+                Refusal::OtherRollout(two),
+                "OTHER_ROLLOUT",
+                vec![("revision", "2")],
+            ),
+            (Refusal::Stopped(Stopped), "STOPPING", vec![]),
+        ];
+        for (refused, reason, metadata) in cases {
+            let status = refusal(refused);
+            let info = status.get_details_error_info().expect("a reason");
+            let told: BTreeMap<&str, &str> = info
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect();
+            assert_eq!(
+                (info.reason.as_str(), info.domain.as_str()),
+                (reason, DOMAIN)
+            );
+            assert_eq!(told, BTreeMap::from_iter(metadata), "{reason}");
+        }
     }
 }

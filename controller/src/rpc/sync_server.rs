@@ -1,32 +1,46 @@
-//! The gRPC server of NodeSync, as tonic would generate it, with a codec of its own: what several agents are sent alike is
-//! encoded once, and here only copied behind what each is sent alone.
+//! The gRPC server of NodeSync, as tonic would generate it, with a response of its own: what several agents are sent alike is
+//! encoded once, and goes to each of them from where it is.
+//!
+//! tonic's own response has a buffer for each stream, which stays as large as the largest message that went through it: for
+//! an agent, the whole state that it began with. Here a message is gone once it is written.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use prost::Message as _;
-use prost::bytes::BufMut as _;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::bytes::{BufMut as _, Bytes};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use tokio_stream::Stream as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
-use tonic::codegen::http::{Request, Response};
+use tonic::codec::BufferSettings;
+use tonic::codegen::http::header::CONTENT_TYPE;
+use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::codegen::{Body as HttpBody, BoxFuture, StdError};
-use tonic::server::{Grpc, NamedService};
-use tonic::{Status, Streaming};
+use tonic::metadata::GRPC_CONTENT_TYPE;
+use tonic::server::NamedService;
+use tonic::{Code, Status, Streaming};
+use tonic_prost::ProstDecoder;
 use tower::Service;
 use weir_proto::wire;
+use weir_proto::wire::ErrorReason;
 
 use super::chunks::Chunk;
 use super::node_sync::NodeSyncService;
+use super::status::{status, unknown_call};
 
 /// The number of SyncResponse.update.
 const UPDATE: u32 = 1;
-/// Most messages of a stream take some hundred bytes, either way, and each agent has these two buffers while it is
-/// connected; they grow for what needs more.
+/// Most messages of a stream take some hundred bytes, and each agent has this buffer while it is connected; it grows for what
+/// needs more.
 const BUFFER: usize = 1 << 10;
-/// How much is written before it is passed on.
-const PASSED_ON: usize = 32 << 10;
+/// How much of what is common is copied behind what is an agent's own. More goes in a frame of its own, which costs 9 bytes
+/// and some hundred instructions, and takes no memory until it is written.
+const COPIED: usize = 2 << 10;
+/// Before each message of gRPC: that it is not compressed, and how long it is.
+const PREFIX: usize = 5;
 
 /// What an agent is sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,9 +56,14 @@ pub(super) struct SyncServer {
     largest: usize,
 }
 
-/// Writes frames and reads what agents say.
-#[derive(Debug, Clone, Copy, Default)]
-struct SyncCodec;
+/// The body of a response: messages as they come, and at last how the stream ended.
+#[derive(Debug)]
+struct Messages {
+    frames: ReceiverStream<Result<Frame, Status>>,
+    /// What belongs behind that which went last.
+    rest: Option<Bytes>,
+    ended: bool,
+}
 
 impl SyncServer {
     /// Serves agents that send messages of at most `largest` bytes.
@@ -75,62 +94,134 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if request.uri().path() != "/weir.v1.NodeSync/Sync" {
-            return Box::pin(async { Ok(Status::unimplemented("").into_http()) });
+            let unknown = unknown_call(request.uri().path());
+            return Box::pin(async { Ok(unknown.into_http()) });
+        }
+        if let Err(status) = uncompressed(request.headers()) {
+            return Box::pin(async { Ok(status.into_http()) });
         }
         let service = Arc::clone(&self.service);
-        let largest = self.largest;
+        let largest = Some(self.largest);
+        let decoder = ProstDecoder::new(BufferSettings::new(BUFFER, BUFFER));
+        let request = request.map(|body| Streaming::new_request(decoder, body, None, largest));
         Box::pin(async move {
-            let sync = tower::service_fn(move |request: tonic::Request<Streaming<_>>| {
-                let service = Arc::clone(&service);
-                async move { service.sync(request).await }
-            });
-            let mut grpc = Grpc::new(SyncCodec).apply_max_message_size_config(Some(largest), None);
-            Ok(grpc.streaming(sync, request).await)
+            let response = match service.sync(tonic::Request::from_http(request)).await {
+                Ok(response) => response,
+                Err(status) => return Ok(status.into_http()),
+            };
+            let (metadata, frames, extensions) = response.into_parts();
+            let mut response = Response::new(Body::new(Messages::new(frames)));
+            *response.headers_mut() = metadata.into_headers();
+            *response.extensions_mut() = extensions;
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+            Ok(response)
         })
     }
 }
 
-impl Codec for SyncCodec {
-    type Encode = Frame;
-    type Decode = wire::SyncRequest;
-    type Encoder = Self;
-    type Decoder = tonic_prost::ProstDecoder<wire::SyncRequest>;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        tonic_prost::ProstDecoder::new(BufferSettings::new(BUFFER, PASSED_ON))
-    }
-}
-
-impl Encoder for SyncCodec {
-    type Item = Frame;
-    type Error = Status;
-
-    fn encode(&mut self, frame: Frame, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        match frame {
-            Frame::Update(Chunk { own, common }) => {
-                let common = common.as_deref().unwrap_or_default();
-                encode_key(UPDATE, WireType::LengthDelimited, to);
-                encode_varint((own.len() + common.len()) as u64, to);
-                to.put_slice(&own);
-                to.put_slice(common);
-                Ok(())
-            }
-            Frame::Release(release) => {
-                let message = Some(wire::sync_response::Message::Release(release));
-                let response = wire::SyncResponse { message };
-                // as tonic's own codec has it: its buffer grows
-                response
-                    .encode(to)
-                    .map_err(|error| Status::internal(error.to_string()))
-            }
+impl Messages {
+    fn new(frames: ReceiverStream<Result<Frame, Status>>) -> Self {
+        Self {
+            frames,
+            rest: None,
+            ended: false,
         }
     }
+}
 
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, PASSED_ON)
+impl HttpBody for Messages {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Some(Ok(http_body::Frame::data(rest))));
+        }
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let end = match ready!(Pin::new(&mut self.frames).poll_next(cx)) {
+            Some(Ok(frame)) => {
+                let (first, rest) = frame.into_message();
+                self.rest = rest;
+                return Poll::Ready(Some(Ok(http_body::Frame::data(first))));
+            }
+            Some(Err(status)) => status,
+            None => Status::ok(""),
+        };
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        let told = end.add_header(&mut trailers);
+        Poll::Ready(Some(told.map(|()| http_body::Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
     }
 }
+
+impl Frame {
+    /// Gives a SyncResponse as gRPC has it on the wire, in one piece, or in two that belong one behind the other.
+    fn into_message(self) -> (Bytes, Option<Bytes>) {
+        let Chunk { own, common } = match self {
+            Self::Update(chunk) => chunk,
+            Self::Release(release) => {
+                let message = Some(wire::sync_response::Message::Release(release));
+                let response = wire::SyncResponse { message };
+                let mut bytes = prefixed(response.encoded_len(), 0);
+                // a Vec has room for whatever comes
+                let _ = response.encode(&mut bytes);
+                return (bytes.into(), None);
+            }
+        };
+        let behind = common.as_ref().map_or(0, |common| common.len());
+        let update = own.len() + behind;
+        let head = key_len(UPDATE) + encoded_len_varint(update as u64);
+        let copied = if behind > COPIED { 0 } else { behind };
+        let mut bytes = prefixed(head + update, behind - copied);
+        encode_key(UPDATE, WireType::LengthDelimited, &mut bytes);
+        encode_varint(update as u64, &mut bytes);
+        bytes.extend_from_slice(&own);
+        let Some(common) = common else {
+            return (bytes.into(), None);
+        };
+        if behind > COPIED {
+            return (bytes.into(), Some(Bytes::from_owner(common)));
+        }
+        bytes.extend_from_slice(&common);
+        (bytes.into(), None)
+    }
+}
+
+/// Begins a message of so many bytes, with room for all but so many of them.
+fn prefixed(message: usize, elsewhere: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PREFIX + message - elsewhere);
+    bytes.put_u8(0);
+    // a chunk is at most 1 MiB
+    bytes.put_u32(u32::try_from(message).unwrap_or(u32::MAX));
+    bytes
+}
+
+/// Refuses a request whose messages are compressed: none of ours are.
+fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
+    match headers
+        .get("grpc-encoding")
+        .map(|encoding| encoding.as_bytes())
+    {
+        None | Some(b"identity") => Ok(()),
+        Some(other) => {
+            let encoding = String::from_utf8_lossy(other);
+            let message = format!("messages compressed by {encoding} are not read here");
+            let reason = (Code::Unimplemented, ErrorReason::EncodingUnknown);
+            Err(status(reason, message, []))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,13 @@
 //!
 //! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision and age included;
 //! `meta/revision` is the cluster's revision (8 bytes, big-endian); `meta/served` is there once there was a
-//! service; `node/<name>` is the generation and digest of a node's state (8 and 16 bytes, big-endian);
+//! service; `nodes/<block>` is the generation and digest of the state of some nodes, up to which generation each may take away
+//! what it must, and whether it has taken an update that names this cluster, see `blocks`;
 //! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else; `meta/cluster` is the
 //! cluster's identity as text; `drain/<what>` is a drain that an operator asked for, as a `DrainState` that says nothing of
-//! nodes; `confirmed/<name>` is the generation up to which a node may take away what it must (8 bytes, big-endian);
-//! `named/<name>` is there once a node has taken an update that names this cluster; `history/<revision>` is a write of an
-//! operator; `rollout` is the last rollout.
+//! nodes; `history/<revision>` is a write of an operator; `rollout` is the last rollout.
+
+mod blocks;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -16,32 +17,35 @@ use prost::Message as _;
 use weir_proto::convert::{
     asked_from_wire, asked_to_wire, capability_from_wire, capability_to_wire,
 };
-use weir_proto::digest::Digest;
 use weir_proto::disk::{Batch, Disk, Records, Writer, aside};
 use weir_proto::machine::draw;
-use weir_proto::model::{Generation, NodeName, ResourceRef, Revision};
+use weir_proto::model::{NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
+use self::blocks::{Blocks, Changes, read_block};
 use super::past::{read_past, read_resource, written_past, written_resource};
 use super::rollout::{read_rollout, written_rollout};
 use super::{Saved, Store, StoreError, Write};
-/// Grows when a record's meaning changes, with a migration beside it.
-const SCHEMA: u8 = 1;
+
+/// Grows when a record's meaning changes, with a migration beside it. Schema 1, a record for each node, was never released:
+/// it is refused.
+const SCHEMA: u8 = 2;
 const REVISION: &[u8] = b"meta/revision";
 const SERVED: &[u8] = b"meta/served";
 const CLUSTER: &[u8] = b"meta/cluster";
 const RESOURCE: &str = "resource/";
-const NODE: &str = "node/";
 const CAPABILITIES: &str = "capabilities/";
 const DRAIN: &str = "drain/";
-const CONFIRMED: &str = "confirmed/";
-const NAMED: &str = "named/";
 const HISTORY: &str = "history/";
 const ROLLOUT: &[u8] = b"rollout";
 
 /// The store in a directory.
-#[derive(Debug, Clone)]
-pub(crate) struct DiskStore(Writer);
+#[derive(Debug)]
+pub(crate) struct DiskStore {
+    writer: Writer,
+    /// The nodes as they were last written. After an error they are ahead of the disk, and nothing more is taken.
+    nodes: Blocks,
+}
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -54,8 +58,11 @@ impl DiskStore {
         let (disk, records) = opened
             .map_err(|error| StoreError::Open(error.into()))?
             .map_err(|error| StoreError::Open(error.into()))?;
-        let store = Self(Writer::new(disk));
         let mut saved = read(&records)?;
+        let store = Self {
+            writer: Writer::new(disk),
+            nodes: Blocks::of(&saved),
+        };
         if saved.cluster.is_empty() {
             saved.cluster = identity();
             let mut batch = Batch::default();
@@ -66,14 +73,15 @@ impl DiskStore {
     }
 
     async fn put(&self, batch: Batch) -> Result<(), StoreError> {
-        let committed = self.0.commit(batch).await;
+        let committed = self.writer.commit(batch).await;
         committed.map_err(|error| StoreError::Commit(error.into()))
     }
 }
 
 impl Store for DiskStore {
-    async fn commit(&self, write: Write) -> Result<(), StoreError> {
-        self.put(batch(write)).await
+    async fn commit(&mut self, write: Write) -> Result<(), StoreError> {
+        let batch = batch(write, &mut self.nodes);
+        self.put(batch).await
     }
 }
 
@@ -82,7 +90,7 @@ fn identity() -> String {
     format!("{:016x}{:016x}", draw(), draw())
 }
 
-fn batch(write: Write) -> Batch {
+fn batch(write: Write, blocks: &mut Blocks) -> Batch {
     let Write {
         revision,
         resources,
@@ -107,17 +115,12 @@ fn batch(write: Write) -> Batch {
             None => batch.delete(key),
         }
     }
-    for (name, node) in nodes {
-        let key = format!("{NODE}{name}").into_bytes();
-        match node {
-            Some((generation, digest)) => {
-                let mut bytes = generation.0.to_be_bytes().to_vec();
-                bytes.extend(digest.to_bytes());
-                batch.put(key, bytes);
-            }
-            None => batch.delete(key),
-        }
-    }
+    let changes = Changes {
+        nodes,
+        confirmed,
+        named,
+    };
+    blocks.change(changes, &mut batch);
     for (name, capabilities) in capabilities {
         let key = format!("{CAPABILITIES}{name}").into_bytes();
         if capabilities.is_empty() {
@@ -135,21 +138,6 @@ fn batch(write: Write) -> Batch {
         match asked {
             Some(asked) => batch.put(key, asked_to_wire(&target, asked).encode_to_vec()),
             None => batch.delete(key),
-        }
-    }
-    for (name, generation) in confirmed {
-        let key = format!("{CONFIRMED}{name}").into_bytes();
-        match generation {
-            Some(generation) => batch.put(key, generation.0.to_be_bytes().to_vec()),
-            None => batch.delete(key),
-        }
-    }
-    for (name, named) in named {
-        let key = format!("{NAMED}{name}").into_bytes();
-        if named {
-            batch.put(key, Vec::new());
-        } else {
-            batch.delete(key);
         }
     }
     for (revision, past) in history {
@@ -188,13 +176,8 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
         saved.served = true;
     } else if key.starts_with(RESOURCE) {
         saved.resources.push(read_resource(payload)?);
-    } else if let Some(name) = key.strip_prefix(NODE) {
-        let (generation, digest) = payload.split_at_checked(8).ok_or("it is too short")?;
-        let generation = Generation(u64::from_be_bytes(generation.try_into()?));
-        let digest = Digest::from_bytes(digest.try_into()?);
-        saved
-            .nodes
-            .insert(NodeName::new(name)?, (generation, digest));
+    } else if let Some(read) = read_block(key, payload, saved) {
+        read?;
     } else if let Some(name) = key.strip_prefix(CAPABILITIES) {
         let said = wire::Hello::decode(payload)?.capabilities.into_iter();
         saved.capabilities.insert(
@@ -206,11 +189,6 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
     } else if key.starts_with(DRAIN) {
         let (target, asked) = asked_from_wire(&wire::DrainState::decode(payload)?)?;
         saved.drains.insert(target, asked);
-    } else if let Some(name) = key.strip_prefix(CONFIRMED) {
-        let generation = Generation(u64::from_be_bytes(payload.try_into()?));
-        saved.confirmed.insert(NodeName::new(name)?, generation);
-    } else if let Some(name) = key.strip_prefix(NAMED) {
-        saved.named.insert(NodeName::new(name)?);
     } else if let Some(revision) = key.strip_prefix(HISTORY) {
         let past = read_past(payload)?;
         if past.revision.to_string() != revision {

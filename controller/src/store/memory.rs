@@ -42,7 +42,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn commit(&self, write: Write) -> Result<(), StoreError> {
+    async fn commit(&mut self, write: Write) -> Result<(), StoreError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         // the sender is in this very store
         let _ = self.held.subscribe().wait_for(|held| !held).await;

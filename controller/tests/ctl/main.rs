@@ -6,6 +6,7 @@ mod drains;
 mod fake;
 mod get;
 mod history;
+mod import;
 mod pki;
 mod rollouts;
 mod show;
@@ -296,6 +297,16 @@ fn help_has_an_example_of_each_use() {
         ("pki issue", include_str!("help/pki-issue.txt")),
         ("pki show", include_str!("help/pki-show.txt")),
         ("version", include_str!("help/version.txt")),
+        ("import", include_str!("help/import.txt")),
+        (
+            "import keepalived",
+            include_str!("help/import-keepalived.txt"),
+        ),
+        ("import ipvsadm", include_str!("help/import-ipvsadm.txt")),
+        (
+            "import kube-proxy",
+            include_str!("help/import-kube-proxy.txt"),
+        ),
     ] {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = command_line(&arguments).output().expect("weirctl runs");

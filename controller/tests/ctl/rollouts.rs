@@ -28,6 +28,7 @@ fn node(name: &str, step: u32, reached: bool, converged: bool) -> Node {
         converged,
         connections,
         failed_connections,
+        held: String::new(),
     }
 }
 
@@ -167,6 +168,28 @@ It touches no node.
         err: String::new(),
     };
     assert_eq!(fake.run(&["rollout", "status"]), halted);
+}
+
+#[test]
+fn a_node_that_holds_back_is_named_with_how_it_is_let_go() {
+    let fake = with(Vec::new());
+    let held = Node {
+        held: "holds back generation 9: would take away 20 of 30 virtual services".to_owned(),
+        ..node("node-a", 1, false, false)
+    };
+    fake.state().rollout = Some(Rollout {
+        nodes: vec![node("node-c", 0, true, true), held],
+        ..rollout(Phase::Running)
+    });
+    let page = fake.run(&["rollout", "status"]).out;
+    let told = page.lines().last();
+    assert_eq!(
+        told,
+        Some(
+            "node-a: holds back generation 9: would take away 20 of 30 virtual services; \
+             weirctl node release node-a"
+        )
+    );
 }
 
 #[test]

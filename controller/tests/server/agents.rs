@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use tonic::Code;
-use weir_proto::convert::item_from_wire;
+use weir_proto::convert::item_from_sent;
 use weir_proto::model::{Item, ItemKey};
 use weir_proto::state::NodeState;
 use weir_proto::wire;
@@ -14,7 +14,7 @@ use crate::rig::{Rig, reference, service, web};
 fn read(update: &wire::Update) -> Vec<Item> {
     let items = update.upserted.iter();
     items
-        .map(|item| item_from_wire(item, "item").expect("an item"))
+        .map(|item| item_from_sent(item, "item", &mut Vec::new()).expect("an item"))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tonic::{Code, Status};
-use weir_proto::convert::{item_from_wire, progress_to_wire};
+use weir_proto::convert::{item_from_sent, progress_to_wire};
 use weir_proto::model::{
     BackendKey, Drain, DrainProgress, Endpoint, Frontend, Item, ItemKey, Listener, OnDeadline,
     Port, Protocol,
@@ -56,7 +56,7 @@ async fn list(rig: &Rig) -> Vec<wire::DrainState> {
 /// Gives how each backend and the node itself are drained by an update.
 fn drained(update: &wire::Update) -> BTreeMap<String, Option<Drain>> {
     let items = update.upserted.iter();
-    let items = items.map(|item| item_from_wire(item, "item").expect("an item"));
+    let items = items.map(|item| item_from_sent(item, "item", &mut Vec::new()).expect("an item"));
     items
         .filter_map(|item| match &item {
             Item::Backend(backend) => Some((item.key().to_string(), backend.drain)),

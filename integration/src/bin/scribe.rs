@@ -1,4 +1,4 @@
-//! `scribe DIR GENERATION small|large` goes on with the generations of a journal until that one, and says what it
+//! `scribe DIR GENERATION small|large|many` goes on with the generations of a journal until that one, and says what it
 //! does: what it found, and of each generation that it is sent, and then accepted or refused.
 
 use std::path::Path;
@@ -22,7 +22,8 @@ async fn write() -> Result<()> {
     let (dir, until, size) = match args.as_slice() {
         [dir, until, "small"] => (dir, until, Size::Small),
         [dir, until, "large"] => (dir, until, Size::Large),
-        _ => bail!("usage: scribe DIR GENERATION small|large"),
+        [dir, until, "many"] => (dir, until, Size::Many),
+        _ => bail!("usage: scribe DIR GENERATION small|large|many"),
     };
     let (disk, records, recovered) = recover(Path::new(dir), SCHEMA)?;
     if let Some(Recovered {

@@ -7,7 +7,6 @@ use prost::Message;
 use weir_agent::journal::Remembered;
 use weir_agent::plan::{Change, Held, Keeping, Refusal, Taking, Update};
 use weir_agent::session::Assembly;
-use weir_proto::convert::digest_of_sent;
 use weir_proto::digest::Digest;
 use weir_proto::model::Generation;
 use weir_proto::wire;
@@ -169,13 +168,16 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let digest = |items: &[wire::Item]| {
         let mut digest = Digest::default();
         for item in items {
-            digest += digest_of_sent(item);
+            digest += Digest::of_encoded(&item.encode_to_vec());
         }
         digest.to_bytes().to_vec()
     };
     let update = |generation: u64, items: &[wire::Item]| wire::Update {
         generation,
-        upserted: items.to_vec(),
+        upserted: items
+            .iter()
+            .map(|item| item.encode_to_vec().into())
+            .collect(),
         digest: digest(items),
         last: true,
         cluster: "one".to_owned(),

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use prost::Message;
 use weir_proto::convert::{
     FieldErrors, failure_from_wire, failure_to_wire, hello_from_wire, hello_to_wire,
-    item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire, resource_from_wire,
-    resource_to_wire,
+    item_from_sent, item_from_wire, item_key_from_wire, item_key_to_wire, item_to_wire,
+    resource_from_wire, resource_to_wire,
 };
 use weir_proto::digest::Digest;
 use weir_proto::model::Revision;
@@ -33,6 +33,16 @@ fn twice<W: Message + Default, M: Debug + PartialEq>(
 }
 
 pub(super) fn item(bytes: &[u8]) -> bool {
+    // what is taken has the digest of what was sent, whatever it is
+    match item_from_sent(bytes, "item", &mut Vec::new()) {
+        Ok(item) => assert_eq!(Digest::of(&item), Digest::of_encoded(bytes)),
+        Err(refused) => {
+            assert!(!refused.why.0.is_empty(), "refused without a reason");
+            assert_eq!(refused.digest, Digest::of_encoded(bytes));
+            let key = item_key_to_wire(&refused.key);
+            assert_eq!(item_key_from_wire(&key, "key"), Ok(refused.key));
+        }
+    }
     let read = |wire: wire::Item| item_from_wire(&wire, "item");
     let Some(item) = twice(bytes, read, item_to_wire) else {
         return false;

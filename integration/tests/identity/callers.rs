@@ -124,6 +124,37 @@ async fn who_has_no_certificate_is_told_so_at_each_call() {
             "no certificate says who calls; give one by --tls-cert and --tls-key"
         )
     );
+    // and is not listened to for ever: this connection cannot be made again
+    let gone = timeout(PATIENCE, async {
+        loop {
+            let status = client.list(list()).await.expect_err("refused");
+            if status.code() != Code::Unauthenticated {
+                break status;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let gone = gone.await.expect("it is let go");
+    assert!(std::error::Error::source(&gone).is_some(), "{gone:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn those_without_a_certificate_have_few_places_and_none_of_others() {
+    let world = World::start().await;
+    let mut strangers = Vec::new();
+    let mut heard = 0;
+    for _ in 0..70 {
+        let mut stream = stranger::shake(world.address, &world.root, None).await;
+        let read = timeout(PATIENCE, stream.read_u8()).await;
+        // the first frame of HTTP/2, or nothing
+        heard += u32::from(read.expect("in time").is_ok());
+        strangers.push(stream);
+    }
+    assert_eq!(heard, 64, "the others were let go at once");
+    let mut viewer = world.operator(Role::Viewer).await;
+    viewer.list(list()).await.expect("listed");
+    drop(strangers);
     world.stop().await;
 }
 
@@ -209,5 +240,30 @@ async fn peers_that_say_nothing_keep_nobody_waiting() {
         .connect(&node("a"), &world.root.issue(&node("a")))
         .await;
     state.expect("connected");
+    world.stop().await;
+}
+
+/// Gives whether a peer that was sent nothing was let go.
+fn is_let_go(silent: &TcpStream) -> bool {
+    let nothing = silent.try_read(&mut [0; 1]);
+    !matches!(nothing, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[tokio::test]
+async fn more_silent_peers_than_there_is_room_for_give_way_one_by_one() {
+    let world = World::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..520 {
+        silent.push(TcpStream::connect(world.address).await.expect("connected"));
+    }
+    let mut viewer = world.operator(Role::Viewer).await;
+    viewer.list(list()).await.expect("listed");
+    // known to the reactor by now
+    let first = timeout(PATIENCE, silent[0].readable()).await;
+    first.expect("in time").expect("readable");
+    tokio::task::yield_now().await;
+    assert!(is_let_go(&silent[0]), "the oldest gave way");
+    let gave_way: Vec<usize> = (320..520).filter(|it| is_let_go(&silent[*it])).collect();
+    assert_eq!(gave_way, [0; 0], "those that came last did not have to");
     world.stop().await;
 }

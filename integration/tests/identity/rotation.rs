@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::timeout;
+use tonic::Code;
 use weir_controller::ctl::pki::Validity;
 use weir_proto::model::{Identity, Role};
 use weir_proto::tls::Certificate;
+use weir_proto::wire::operator_client::OperatorClient;
 
 use crate::stranger;
-use crate::world::{self, World, node};
+use crate::world::{self, PATIENCE, World, node, operator};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -118,5 +121,53 @@ async fn an_agent_without_a_certificate_runs_and_connects_when_it_comes() {
     world.files(&node("node-a"));
     world.until("node-a", world::caught_up).await;
     agent.stop().await;
+    world.stop().await;
+}
+
+/// A certificate that expires in some seconds: time enough to connect by it.
+fn brief() -> Validity {
+    let now = SystemTime::now();
+    Validity {
+        begins: now - DAY,
+        ends: now + Duration::from_secs(8),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_certificate_that_opened_it_and_says_so() {
+    let world = World::start().await;
+    let viewer = operator(Role::Viewer);
+    let issued = world.root.issue_for(&viewer, brief());
+    let channel = world.connect(&viewer, &issued).await.expect("connected");
+    let mut client = OperatorClient::new(channel);
+    let everything = weir_proto::wire::WatchRequest::default();
+    let watching = client.watch(everything).await.expect("watched");
+    let mut watching = watching.into_inner();
+    let issued = world.root.issue_for(&node("node-a"), brief());
+    let agent = world.agent_by("node-a", world.keep(&node("node-a"), &issued));
+    world.until("node-a", |state| state.connected).await;
+    let state = world.until("node-a", |state| !state.connected).await;
+    assert_eq!(state.disconnection, "its certificate expired");
+    // it comes back as soon as there is another
+    world.files(&node("node-a"));
+    world.until("node-a", |state| state.connected).await;
+    agent.stop().await;
+    let told = timeout(PATIENCE, async {
+        loop {
+            if let Err(status) = watching.message().await {
+                break status;
+            }
+        }
+    });
+    let told = told.await.expect("it ends");
+    assert_eq!(
+        (told.code(), told.message()),
+        (
+            Code::Unauthenticated,
+            "the certificate of viewer/alice expired while it was connected; come back with another"
+        )
+    );
+    let refused = client.node_status(weir_proto::wire::NodeStatusRequest::default());
+    refused.await.expect_err("the connection is no better");
     world.stop().await;
 }

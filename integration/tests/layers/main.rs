@@ -42,6 +42,11 @@ fn wire_types_stay_at_the_doors() {
 }
 
 #[test]
+fn what_the_controller_answers_has_a_reason() {
+    holds(rules::reasons);
+}
+
+#[test]
 fn every_source_file_is_named_by_a_mod_or_is_the_root_of_a_target() {
     holds(modules::orphans);
 }

@@ -75,6 +75,21 @@ const NAMELESS: [&str; 9] = [
     "mod", "util", "utils", "common", "helper", "helpers", "manager", "managers", "misc",
 ];
 
+/// How tonic makes a status that says nothing to machines but its code.
+const WITHOUT_A_REASON: [&str; 11] = [
+    "Status::aborted",
+    "Status::already_exists",
+    "Status::deadline_exceeded",
+    "Status::failed_precondition",
+    "Status::invalid_argument",
+    "Status::not_found",
+    "Status::out_of_range",
+    "Status::permission_denied",
+    "Status::unauthenticated",
+    "Status::unavailable",
+    "Status::unimplemented",
+];
+
 pub(crate) fn pure_rooms(tree: &Tree) -> Vec<String> {
     let mut broken = Vec::new();
     for (file, text) in tree {
@@ -119,6 +134,22 @@ pub(crate) fn wire(tree: &Tree) -> Vec<String> {
         if inside || says(&code, "weir_proto::wire") || groups.any(|(group, _)| says(group, "wire"))
         {
             broken.push(format!("{file} says wire; only {} may", WIRE.join(", ")));
+        }
+    }
+    broken
+}
+
+/// Holds for what the controller answers; its tests may play others.
+pub(crate) fn reasons(tree: &Tree) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (file, text) in tree {
+        if !file.starts_with("controller/src/rpc") || only_for_tests(tree, file) {
+            continue;
+        }
+        let code = code(text);
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in WITHOUT_A_REASON.iter().filter(|word| says(code, word)) {
+            broken.push(format!("{file} says {word}, which has no ErrorReason"));
         }
     }
     broken

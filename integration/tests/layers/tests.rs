@@ -81,6 +81,21 @@ fn tls_outside_its_room_is_found() {
 }
 
 #[test]
+fn a_status_without_a_reason_is_found() {
+    let broken = rules::reasons(&tree(&[
+        (
+            "controller/src/rpc/status.rs",
+            "fn gone() { Status::not_found(it) }\n#[cfg(test)]\nmod tests { Status::aborted(it) }",
+        ),
+        ("controller/src/ctl/get.rs", "Status::not_found(it)"),
+    ]));
+    assert_eq!(
+        broken,
+        ["controller/src/rpc/status.rs says Status::not_found, which has no ErrorReason"]
+    );
+}
+
+#[test]
 fn netlink_outside_the_kernel_is_found() {
     let broken = rules::netlink(&tree(&[
         ("agent/src/kernel/linux/vip.rs", "use rtnetlink::Handle;"),

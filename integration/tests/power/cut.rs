@@ -391,13 +391,13 @@ impl Film {
             .next()
     }
 
-    /// Says whether something is renamed that was made under a name.
-    pub(crate) fn replaces(&self, name: &str) -> bool {
+    /// Counts how often something is renamed that was made under a name.
+    pub(crate) fn replaces(&self, name: &str) -> usize {
         let renamed = |step: &Step| match &step.change {
             Change::Rename { from, .. } => from.ends_with(name),
             _ => false,
         };
-        self.steps.iter().any(renamed)
+        self.steps.iter().filter(|step| renamed(step)).count()
     }
 
     /// Says whether anything is left open at a cut.

@@ -72,10 +72,15 @@ impl Stage {
     }
 
     /// Records the scribe going on from what is there.
-    fn film(&self, until: u64, syncs: Syncs) -> Result<Film> {
+    fn film(&self, until: u64, size: Size, syncs: Syncs) -> Result<Film> {
         let root = self.root();
         let base = Tree::read(&root)?;
-        let events = recording::record(&root, &journal(&root), until, "large")?;
+        let named = match size {
+            Size::Small => "small",
+            Size::Large => "large",
+            Size::Many => "many",
+        };
+        let events = recording::record(&root, &journal(&root), until, named)?;
         Film::new(base, events, syncs)
     }
 }
@@ -84,14 +89,11 @@ fn journal(root: &Path) -> PathBuf {
     root.join("journal")
 }
 
-fn records_of(records: &Records) -> Result<u64> {
-    scribe::generation(records, Size::Large).context("content that never was")
-}
-
 /// What must hold of a state.
 struct Check<'a> {
     film: &'a Film,
     root: &'a Path,
+    size: Size,
     /// Accepted before the film began.
     before: u64,
     /// Sent before the film began.
@@ -148,6 +150,10 @@ impl Check<'_> {
         (said("accepted").unwrap_or(opened), sent.max(opened))
     }
 
+    fn generation(&self, records: &Records) -> Result<u64> {
+        scribe::generation(records, self.size).context("content that never was")
+    }
+
     fn one(&self, cut: usize, tree: &Tree) -> Result<Outcome> {
         let (accepted, sent) = self.promised(cut);
         let dir = tempfile::tempdir_in(MEMORY)?;
@@ -164,7 +170,7 @@ impl Check<'_> {
         match opened {
             Ok((disk, records)) => {
                 drop(disk);
-                let found = records_of(&records)?;
+                let found = self.generation(&records)?;
                 ensure!(found <= sent, "{found} of {sent} that were sent");
                 outcome.lost = usize::from(found < accepted);
             }
@@ -172,7 +178,7 @@ impl Check<'_> {
             Err(error) => return Err(error.into()),
         }
         let (disk, records, recovered) = unpanicked(|| recover(&path, SCHEMA))??;
-        let found = records_of(&records)?;
+        let found = self.generation(&records)?;
         ensure!(found <= sent, "recovered {found} of {sent} that were sent");
         outcome.recovered = usize::from(recovered.is_some());
         if let Some(back) = self.back_to
@@ -186,11 +192,11 @@ impl Check<'_> {
             outcome.lost = 1;
         }
         // and it goes on from there
-        disk.commit(&scribe::batch(found + 1, Size::Large))?;
+        disk.commit(&scribe::batch(found + 1, self.size))?;
         drop(disk);
         let (_, records, recovered) = recover(&path, SCHEMA)?;
         ensure!(recovered.is_none(), "recovered twice: {recovered:?}");
-        let after = records_of(&records)?;
+        let after = self.generation(&records)?;
         ensure!(after == found + 1, "{after} after {found}");
         Ok(outcome)
     }
@@ -213,10 +219,11 @@ fn unpanicked<T>(act: impl FnOnce() -> T) -> Result<T> {
 #[test]
 fn a_journal_cut_anywhere_has_what_was_accepted() -> Result<()> {
     let stage = Stage::new()?;
-    let film = stage.film(90, Syncs::Kept)?;
+    let film = stage.film(90, Size::Large, Syncs::Kept)?;
     let check = Check {
         film: &film,
         root: &stage.root(),
+        size: Size::Large,
         before: 0,
         sent: 0,
         back_to: None,
@@ -235,9 +242,36 @@ fn a_journal_cut_anywhere_has_what_was_accepted() -> Result<()> {
 }
 
 #[test]
+fn a_commit_of_much_cut_anywhere_has_what_was_accepted() -> Result<()> {
+    let stage = Stage::new()?;
+    let film = stage.film(5, Size::Many, Syncs::Kept)?;
+    ensure!(
+        film.replaces("db.next") >= 3,
+        "the first database, and one for each second generation"
+    );
+    let check = Check {
+        film: &film,
+        root: &stage.root(),
+        size: Size::Many,
+        before: 0,
+        sent: 0,
+        back_to: None,
+    };
+    let outcome = check.all()?;
+    ensure!(outcome.states >= 200, "{outcome:?}");
+    ensure!(outcome.at_syncs >= 20, "{outcome:?}");
+    ensure!(outcome.lost == 0, "{outcome:?}");
+    ensure!(
+        (outcome.damaged, outcome.recovered) == (0, 0),
+        "{outcome:?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_journal_cut_while_it_goes_on_after_a_cut_has_what_was_accepted() -> Result<()> {
     let first = Stage::new()?;
-    let film = first.film(6, Syncs::Kept)?;
+    let film = first.film(6, Size::Large, Syncs::Kept)?;
     // a commit that is in the database and not in the watermark is written anew first
     let sixth = film.cuts.iter().copied().filter(|cut| {
         let said = |word| film.last_said(word, *cut);
@@ -253,11 +287,12 @@ fn a_journal_cut_while_it_goes_on_after_a_cut_has_what_was_accepted() -> Result<
     let stage = Stage::new()?;
     std::fs::remove_dir(stage.root())?;
     uncertain.write(&first.root(), &stage.root())?;
-    let film = stage.film(9, Syncs::Kept)?;
-    ensure!(film.replaces("db.next"), "nothing was written anew");
+    let film = stage.film(9, Size::Large, Syncs::Kept)?;
+    ensure!(film.replaces("db.next") > 0, "nothing was written anew");
     let check = Check {
         film: &film,
         root: &stage.root(),
+        size: Size::Large,
         before: 5,
         sent: 6,
         back_to: None,
@@ -275,11 +310,11 @@ fn a_journal_cut_while_it_goes_on_after_a_cut_has_what_was_accepted() -> Result<
 #[test]
 fn a_recovery_cut_anywhere_is_done_again_and_told() -> Result<()> {
     let stage = Stage::new()?;
-    stage.film(6, Syncs::Kept)?;
+    stage.film(6, Size::Large, Syncs::Kept)?;
     let path = journal(&stage.root());
     std::fs::write(path.join("db/conf"), "nothing that makes sense")?;
     std::fs::write(path.join("db/db"), [0xa5; 8192])?;
-    let film = stage.film(9, Syncs::Kept)?;
+    let film = stage.film(9, Size::Large, Syncs::Kept)?;
     ensure!(
         film.last_said("opened", usize::MAX) == Some(1),
         "not from the snapshot"
@@ -287,6 +322,7 @@ fn a_recovery_cut_anywhere_is_done_again_and_told() -> Result<()> {
     let check = Check {
         film: &film,
         root: &stage.root(),
+        size: Size::Large,
         before: 6,
         sent: 6,
         back_to: Some(1),
@@ -301,10 +337,11 @@ fn a_recovery_cut_anywhere_is_done_again_and_told() -> Result<()> {
 #[test]
 fn without_the_sync_of_everything_accepted_generations_are_lost() -> Result<()> {
     let stage = Stage::new()?;
-    let film = stage.film(8, Syncs::FilesAlone)?;
+    let film = stage.film(8, Size::Large, Syncs::FilesAlone)?;
     let check = Check {
         film: &film,
         root: &stage.root(),
+        size: Size::Large,
         before: 0,
         sent: 0,
         back_to: None,

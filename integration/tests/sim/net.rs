@@ -1,6 +1,7 @@
 //! How controller, agents and operator reach each other: over connections that are simulated.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,6 +14,7 @@ use tonic::transport::{Channel, Error};
 use tower::service_fn;
 use turmoil::net::{TcpListener, TcpStream};
 use weir_agent::session::{Connect, endpoint};
+use weir_proto::tls::{Peer, Proof};
 
 /// The host that the controller runs on.
 pub(crate) const CONTROLLER: &str = "controller";
@@ -35,21 +37,29 @@ impl Connect for Wire {
 
 /// A connection that came in.
 #[derive(Debug)]
-pub(crate) struct Incoming(TcpStream);
+pub(crate) struct Incoming(TcpStream, SocketAddr);
 
 /// Takes connections as they come.
 pub(crate) async fn listen() -> io::Result<impl Stream<Item = io::Result<Incoming>>> {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     Ok(unfold(listener, |listener| async {
         let accepted = listener.accept().await;
-        Some((accepted.map(|(stream, _)| Incoming(stream)), listener))
+        Some((
+            accepted.map(|(stream, from)| Incoming(stream, from)),
+            listener,
+        ))
     }))
 }
 
 impl Connected for Incoming {
-    type ConnectInfo = ();
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Peer {
+        Peer {
+            address: self.1,
+            proof: Proof::Unasked,
+        }
+    }
 }
 
 impl AsyncRead for Incoming {

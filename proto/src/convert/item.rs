@@ -10,13 +10,13 @@ use super::settings::{
     sources_to_wire, timeouts_from_wire, timeouts_to_wire,
 };
 use super::{
-    FieldErrors, Problems, address_from_wire, frontend_from_wire, frontend_to_wire,
-    protocol_from_wire, protocol_to_wire,
+    FieldErrors, Problems, address_from_wire, digest_from_wire, frontend_from_wire,
+    frontend_to_wire, protocol_from_wire, protocol_to_wire,
 };
 use crate::model::{
     Affinity, AffinityTimeout, BackendKey, Drain, Endpoint, Family, Frontend, Item, ItemKey,
     LoopbackEntry, NodeBackend, Port, PrefixLength, Refused, ServiceName, Thresholds, TunnelEnd,
-    Vip, VirtualService, Weight,
+    UnreadKey, Vip, VirtualService, Weight,
 };
 use crate::wire;
 
@@ -115,6 +115,10 @@ pub fn item_key_to_wire(key: &ItemKey) -> wire::ItemKey {
         ItemKey::ConnectionTimeouts => Kind::ConnectionTimeouts(wire::item_key::OnlyOne {}),
         ItemKey::SyncDaemon(role) => Kind::SyncDaemon(role_to_wire(*role).into()),
         ItemKey::NodeDrain => Kind::NodeDrain(wire::item_key::OnlyOne {}),
+        ItemKey::Unread(UnreadKey { kind, digest }) => Kind::Unread(wire::item_key::Unread {
+            kind: *kind,
+            digest: digest.to_vec(),
+        }),
     };
     wire::ItemKey { kind: Some(kind) }
 }
@@ -242,6 +246,14 @@ fn read_key(key: &wire::ItemKey, at: &str, problems: &mut Problems) -> Option<It
             .take(format!("{at}.sync_daemon"), role_from_wire(*role))
             .map(ItemKey::SyncDaemon),
         Some(Kind::NodeDrain(_)) => Some(ItemKey::NodeDrain),
+        Some(Kind::Unread(unread)) => {
+            let path = format!("{at}.unread.digest");
+            let digest = problems.take(path, digest_from_wire(&unread.digest))?;
+            Some(ItemKey::Unread(UnreadKey {
+                kind: unread.kind,
+                digest: digest.to_bytes(),
+            }))
+        }
         None => {
             problems.add(at, Refused::Missing);
             None

@@ -1,7 +1,5 @@
 //! What is said on the stream between controller and agent, beside items.
 
-use prost::Message;
-
 use super::{
     FieldErrors, Problems, address_from_wire, item_key_from_wire, item_key_to_wire,
     labels_from_wire,
@@ -81,11 +79,6 @@ pub fn digest_from_wire(bytes: &[u8]) -> Result<Digest, Refused> {
         .try_into()
         .map_err(|_| Refused::Other(format!("{} bytes are not a digest (16)", bytes.len())))?;
     Ok(Digest::from_bytes(bytes))
-}
-
-/// Gives the digest of one item alone as it was sent, whether it makes sense or not.
-pub fn digest_of_sent(item: &wire::Item) -> Digest {
-    Digest::of_encoded(&item.encode_to_vec())
 }
 
 /// Reads what a kernel can do.

@@ -1,11 +1,14 @@
 //! sled's side: opening, reading, filling and closing a database.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
+use super::changes::Changes;
 use super::directory::{
     Directory, LOCK_PATIENCE, LOCK_RETRY, exists, lock_soon, remove_dir, remove_file,
 };
@@ -21,6 +24,12 @@ pub(super) const SEGMENT: usize = 128 * 1024;
 
 /// Records that are put into a new database at once: with as many as fit, sled writes each of its nodes twice.
 const FILLED_AT_ONCE: usize = 64;
+
+/// Writes for which sled's garbage is collected once: one leaves some four objects behind, a collection takes 512
+/// (crossbeam-epoch 0.9, src/internal.rs, `MAX_OBJECTS` and `COLLECT_STEPS`).
+const COLLECTED_AT_ONCE: u64 = 64;
+/// Collections until what was left last is old enough to go (crossbeam-epoch 0.9, src/internal.rs, `is_expired`).
+const COLLECTED_LATE: u64 = 3;
 
 /// All that is in a database.
 #[derive(Debug)]
@@ -196,6 +205,50 @@ pub(super) fn make(
     Ok(mark)
 }
 
+/// Frees what so many writes of this thread replaced. sled copies a node for each write to it, keeps the old one for who
+/// may still read it, and lets go of a little with every 128th call of a thread (crossbeam-epoch 0.9, src/internal.rs,
+/// `PINNINGS_BETWEEN_COLLECT`): after a large commit that could be many times what is kept, and last for hours.
+pub(super) fn collect_garbage(writes: u64) {
+    for _ in 0..writes.div_ceil(COLLECTED_AT_ONCE) + COLLECTED_LATE {
+        crossbeam_epoch::pin().flush();
+    }
+}
+
+/// Makes `db.next/` with the records of a database as changes leave them. Everything in it is durable when this returns,
+/// and it is closed.
+pub(super) fn copy_changed(
+    directory: &Directory,
+    db: &sled::Db,
+    changes: &Changes,
+    mark_record: Vec<u8>,
+) -> Result<(), DiskError> {
+    let path = directory.path();
+    let changed: BTreeMap<&[u8], Option<&[u8]>> = changes
+        .records
+        .iter()
+        .map(|(key, record)| (key.as_slice(), record.as_deref()))
+        .filter(|(key, _)| *key != MARK_KEY)
+        .collect();
+    let kept = sealed(db)
+        .filter(|entry| !matches!(entry, Ok((key, _)) if changed.contains_key(key.as_ref())))
+        .map(|entry| entry.map_err(|error| DiskError::open(path, error)));
+    let put = changed
+        .iter()
+        .filter_map(|(key, record)| Some(Ok(((*key).into(), (*record)?.into()))));
+    let mut found = Mark::default();
+    let all = kept.chain(put).inspect(|entry| {
+        if let Ok((key, record)) = entry {
+            found.count(key, record);
+        }
+    });
+    let next = fill(directory, all)?;
+    if !found.same_content(&changes.mark) {
+        let message = "its records are not the ones committed";
+        return Err(DiskError::damaged(path, message));
+    }
+    finish(directory, next, mark_record)
+}
+
 fn fill(
     directory: &Directory,
     sealed: impl Iterator<Item = Result<(sled::IVec, sled::IVec), DiskError>>,
@@ -208,7 +261,8 @@ fn fill(
         let (key, record) = entry?;
         batch.insert(key, record);
         if place % FILLED_AT_ONCE == FILLED_AT_ONCE - 1 {
-            db.apply_batch(std::mem::take(&mut batch)).map_err(failed)?;
+            db.apply_batch(mem::take(&mut batch)).map_err(failed)?;
+            collect_garbage(FILLED_AT_ONCE as u64);
         }
     }
     db.apply_batch(batch).map_err(failed)?;

@@ -7,7 +7,7 @@
 //! | `watermark` | the mark of the last commit |
 //! | `snapshot-<commits>` | all records as of that commit |
 //! | `db.next/`, `watermark.next`, `snapshot.next` | not finished: removed at the next opening |
-//! | `db.old/` | what `db.next/` is about to replace, with the same records: put back where `db/` is missing |
+//! | `db.old/` | what `db.next/` is about to replace, with the same records or those before the commit under way: put back where `db/` is missing |
 //! | `damaged/` | what a recovery sets aside, before it goes to a sibling `<path>.damaged-<n>` |
 //!
 //! A directory takes its new name only when all in it is durable, and each step is durable before the next
@@ -111,7 +111,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Lets the finished `db.next/` take the place of `db/`, whose records it has. Both must be closed.
+    /// Lets the finished `db.next/` take the place of `db/`, whose records it has, or those that a commit makes of them. Both must
+    /// be closed. Where a cut leaves no `db/` nobody was told of that commit yet, and the one before is put back.
     pub(super) fn switch(&self) -> io::Result<()> {
         remove_dir(&self.old())?;
         if exists(&self.db())? {

@@ -51,12 +51,13 @@ impl Files {
         })
     }
 
-    /// Does the second half of a commit: exports a snapshot and shrinks the database, where it is time. A failure
+    /// Does the second half of a commit: frees memory, exports a snapshot and shrinks the database, where it is time. A failure
     /// of the first is a warning, one of the second is told to whoever commits next.
     pub(super) fn tend(&self) -> Tended {
         let mut tended = Tended::default();
         // told by what comes next
         let _ = self.with(|live| {
+            live.collect_garbage();
             tended.exported = live.export_if_due(&self.directory, self.schema);
             tended.shrunk = live.shrink_if_due(&self.directory, self.schema)?;
             Ok(())

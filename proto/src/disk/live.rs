@@ -16,6 +16,10 @@ const EXPORT_AFTER: u64 = 1024 * 1024;
 const GROWTH: u64 = 9;
 /// Below this nothing is shrunk: it is 6 segments, the least that sled does with.
 const SHRUNK_ABOVE: u64 = 6 * database::SEGMENT as u64;
+/// A commit of more records than these, and than half of those that are kept, goes into a new database that takes the place of
+/// the old one, which costs about as much: sled keeps all that a batch replaces until the batch is over, some 5 kB for each
+/// record in it.
+const LARGE: u64 = 1024;
 /// Committed bytes between two looks at the files; for more content, an eighth of that.
 const MEASURED_AFTER: u64 = 64 * 1024;
 
@@ -31,6 +35,8 @@ pub(super) struct Live {
     unexported: u64,
     /// What was committed since the files were measured.
     unmeasured: u64,
+    /// How many records were written since sled's garbage was collected.
+    uncollected: u64,
     /// The files are left alone below this.
     shrunk_above: u64,
 }
@@ -67,6 +73,7 @@ impl Live {
             // how much was committed since then nobody knows
             unexported: if exported { 0 } else { u64::MAX },
             unmeasured: u64::MAX,
+            uncollected: 0,
             shrunk_above: 0,
         };
         let watermark = match watermark {
@@ -108,24 +115,34 @@ impl Live {
         pass(Point::JournalBatch)?;
         let db = self.db(directory)?;
         let get = |key: &[u8]| db.get(key).map_err(failed);
+        let changes = Changes::of(batch, schema, (self.mark, self.bytes), get)?;
+        let count = changes.records.len() as u64;
         let Changes {
-            records,
             mark,
             bytes,
             written,
-        } = Changes::of(batch, schema, (self.mark, self.bytes), get)?;
-        let mut changes = sled::Batch::default();
-        for (key, record) in records {
-            match record {
-                Some(record) => changes.insert(key, record),
-                None => changes.remove(key),
+            ..
+        } = changes;
+        if count > LARGE.max(self.mark.records / 2) {
+            let mark_record = mark.to_record(schema, None);
+            database::copy_changed(directory, db, &changes, mark_record)?;
+            drop(changes);
+            pass(Point::JournalApplied)?;
+            self.switch(directory)?;
+            pass(Point::JournalFlushed)?;
+        } else {
+            let mut batch = sled::Batch::default();
+            for (key, record) in changes.records {
+                match record {
+                    Some(record) => batch.insert(key, record),
+                    None => batch.remove(key),
+                }
             }
+            db.apply_batch(batch).map_err(failed)?;
+            pass(Point::JournalApplied)?;
+            db.flush().map_err(failed)?;
+            pass(Point::JournalFlushed)?;
         }
-
-        db.apply_batch(changes).map_err(failed)?;
-        pass(Point::JournalApplied)?;
-        db.flush().map_err(failed)?;
-        pass(Point::JournalFlushed)?;
         let synced = sync(directory, schema, mark).map_err(unsynced);
         if !faults::planted(Bug::FailedSyncTaken) {
             synced?;
@@ -136,7 +153,13 @@ impl Live {
         self.bytes = bytes;
         self.unexported = self.unexported.saturating_add(written);
         self.unmeasured = self.unmeasured.saturating_add(written);
+        self.uncollected += count;
         Ok(())
+    }
+
+    /// Frees what commits since the last time replaced in memory.
+    pub(super) fn collect_garbage(&mut self) {
+        database::collect_garbage(mem::take(&mut self.uncollected));
     }
 
     /// Writes a snapshot when there is enough new in it. No snapshot is no loss: it is tried again when as much

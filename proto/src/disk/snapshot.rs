@@ -6,7 +6,7 @@
 //! a file is whole or it is none.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::directory::{Directory, numbered, remove_file};
@@ -40,7 +40,9 @@ pub fn encode<'a>(
         put(&mut body, key);
         put(&mut body, record);
     }
-    finish(schema, mark, &body)
+    let mut bytes = head(schema, mark);
+    bytes.extend(body);
+    bytes
 }
 
 /// Reads a snapshot of a schema: the number of the commit, and the records without their envelopes. None where
@@ -80,21 +82,23 @@ pub(super) fn export(
     db: &sled::Db,
     mark: Mark,
 ) -> io::Result<()> {
-    let mut body = Vec::new();
+    let next = directory.path().join("snapshot.next");
+    // record by record: all of them in memory would be as much as the node's whole state
+    let mut file = BufWriter::new(File::create(&next)?);
+    file.write_all(&head(schema, mark))?;
     let mut found = Mark::default();
     for entry in database::sealed(db) {
         let (key, record) = entry.map_err(io::Error::other)?;
         found.count(&key, &record);
-        put(&mut body, &key);
-        put(&mut body, &record);
+        for part in [&key, &record] {
+            file.write_all(&len(part))?;
+            file.write_all(part)?;
+        }
     }
     if !found.same_content(&mark) {
         return Err(io::Error::other("its records are not the ones committed"));
     }
-    let next = directory.path().join("snapshot.next");
-    let mut file = File::create(&next)?;
-    file.write_all(&finish(schema, mark, &body))?;
-    file.sync_all()?;
+    file.into_inner()?.sync_all()?;
     let name = format!("{PREFIX}{}", mark.commits);
     fs::rename(next, directory.path().join(name))?;
     directory.sync_entries()?;
@@ -128,18 +132,20 @@ pub(super) fn read(path: &Path, schema: u8) -> io::Result<Option<(Mark, Records)
     }
 }
 
-fn finish(schema: u8, mark: Mark, body: &[u8]) -> Vec<u8> {
+fn head(schema: u8, mark: Mark) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     put(&mut bytes, &seal(schema, HEAD_KEY, &mark.to_bytes()));
-    bytes.extend(body);
     bytes
 }
 
 fn put(bytes: &mut Vec<u8>, part: &[u8]) {
-    // sled itself takes no value of 4 GiB
-    let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
-    bytes.extend(len.to_be_bytes());
+    bytes.extend(len(part));
     bytes.extend(part);
+}
+
+fn len(part: &[u8]) -> [u8; 4] {
+    // sled itself takes no value of 4 GiB
+    u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
 
@@ -279,6 +280,31 @@ fn a_replacement_that_was_cut_is_undone() {
     fs::create_dir(dir.path().join("db.next")).expect("dir");
     assert_eq!(content(dir.path()).expect("open"), own(&[("a", "1")]));
     assert!(!dir.path().join("db.old").exists());
+}
+
+#[test]
+fn a_commit_of_more_than_is_kept_takes_the_place_of_it() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (disk, _) = Disk::open(dir.path(), SCHEMA).expect("open");
+    let mut kept = put("a stays", "1");
+    kept.extend(put("b changes", "2"));
+    kept.extend(put("c goes", &"3".repeat(5_000)));
+    disk.commit(&kept).expect("commit");
+    let numbers = || (0..2_000).map(|number| (format!("n{number:04}"), number.to_string()));
+    let mut large = put("b changes", "4");
+    large.delete("c goes".into());
+    for (key, payload) in numbers() {
+        large.put(key.into(), payload.into());
+    }
+    let before = fs::metadata(dir.path().join("db/db")).expect("a file");
+    disk.commit(&large).expect("commit");
+    let after = fs::metadata(dir.path().join("db/db")).expect("a file");
+    assert_ne!(before.ino(), after.ino(), "another database");
+    disk.commit(&put("n0000", "5")).expect("commit");
+    drop(disk);
+    let mut wanted = own(&[("a stays", "1"), ("b changes", "4"), ("n0000", "5")]);
+    wanted.extend(numbers().skip(1));
+    assert_eq!(content(dir.path()).expect("open"), wanted);
 }
 
 #[test]

@@ -57,6 +57,17 @@ pub enum ItemKey {
     SyncDaemon(SyncRole),
     /// A node has one or none.
     NodeDrain,
+    /// An item whose key cannot be read. Nothing that is held has such a key.
+    Unread(UnreadKey),
+}
+
+/// An item whose key cannot be read, since it is of another version: known by its digest alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnreadKey {
+    /// The number of its kind on the wire; 0: it says none.
+    pub kind: u32,
+    /// Its digest as it was sent. Bytes, since as a number it would widen every key.
+    pub digest: [u8; 16],
 }
 
 /// A packet to `address`, `protocol`:`port` that comes from `source` is masqueraded.
@@ -179,6 +190,10 @@ impl fmt::Display for ItemKey {
             Self::ConnectionTimeouts => f.write_str("connection time-outs"),
             Self::SyncDaemon(role) => write!(f, "sync daemon {role}"),
             Self::NodeDrain => f.write_str("node drain"),
+            Self::Unread(UnreadKey { kind, digest }) => {
+                let digest = u128::from_be_bytes(*digest);
+                write!(f, "item of kind {kind} (digest {digest:032x})")
+            }
         }
     }
 }

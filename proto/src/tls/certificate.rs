@@ -96,6 +96,16 @@ impl Certificate {
 }
 
 impl AuthorityCertificate {
+    /// Says whether the first certificate of a PEM file, if it is one, is of a public key (SubjectPublicKeyInfo in DER, RFC 5280
+    /// section 4.1.2.7).
+    pub fn has_key(pem: &[u8], public: &[u8]) -> bool {
+        let Ok(der) = CertificateDer::from_pem_slice(pem) else {
+            return false;
+        };
+        let parsed = X509Certificate::from_der(&der);
+        parsed.is_ok_and(|(_, parsed)| parsed.public_key().raw == public)
+    }
+
     /// Reads the first certificate of a PEM file; its one URI is `spiffe://DOMAIN`. None: it is no authority's that names its
     /// trust domain.
     pub fn from_pem(pem: &[u8]) -> Option<Self> {

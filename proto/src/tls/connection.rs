@@ -1,5 +1,7 @@
-//! A connection that somebody made to us, and who that is.
+//! A connection that somebody made to us, who that is, and until when it may last.
 
+use std::fmt;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -38,8 +40,19 @@ pub enum Proof {
 pub struct Connection {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
+    pub(super) end: End,
     /// Its place among those that may be there at a time.
     pub(super) _place: OwnedSemaphorePermit,
+}
+
+/// When a connection is over, whatever goes on over it.
+pub(super) enum End {
+    /// When the peer ends it.
+    Theirs,
+    /// When this is done.
+    When(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// It is over.
+    Past,
 }
 
 #[derive(Debug)]
@@ -57,13 +70,40 @@ impl Connected for Connection {
     }
 }
 
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Theirs => "Theirs",
+            Self::When(_) => "When",
+            Self::Past => "Past",
+        })
+    }
+}
+
+impl Connection {
+    /// Gives what the connection is read from and written to; an error: it is over.
+    ///
+    /// All that is done with a connection asks here, so that one whose peer takes nothing ends as well.
+    fn open(&mut self, cx: &mut Context<'_>) -> io::Result<&mut Stream> {
+        if let End::When(over) = &mut self.end
+            && over.as_mut().poll(cx).is_ready()
+        {
+            self.end = End::Past;
+        }
+        match self.end {
+            End::Past => Err(io::ErrorKind::TimedOut.into()),
+            End::Theirs | End::When(_) => Ok(&mut self.stream),
+        }
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        match self.get_mut().open(cx)? {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, into),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, into),
         }
@@ -76,7 +116,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        match self.get_mut().open(cx)? {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
@@ -87,7 +127,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        match self.get_mut().open(cx)? {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
@@ -101,7 +141,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        match self.get_mut().open(cx)? {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }

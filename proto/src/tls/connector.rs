@@ -2,9 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -16,6 +15,8 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use super::certificate::Certificate;
+use super::expiry::now_unix_ms;
 use super::files::{Tls, TlsError};
 use super::words;
 
@@ -29,6 +30,8 @@ const FRAME_HEAD: usize = 9;
 pub struct Connector {
     endpoint: Endpoint,
     tls: Option<Arc<Tls>>,
+    /// What the controller showed first.
+    theirs: Arc<OnceLock<Certificate>>,
 }
 
 /// Why no connection to the controller comes about.
@@ -72,7 +75,11 @@ struct Begun {
 impl Connector {
     /// Calls an endpoint; its URL is `https://` if and only if there is TLS.
     pub fn new(endpoint: Endpoint, tls: Option<Arc<Tls>>) -> Self {
-        Self { endpoint, tls }
+        Self {
+            endpoint,
+            tls,
+            theirs: Arc::default(),
+        }
     }
 
     /// Connects. Over TLS the controller has then taken the certificate, and an error says if it has not.
@@ -80,11 +87,24 @@ impl Connector {
         let Some(tls) = self.tls.clone() else {
             return self.endpoint.connect().await;
         };
+        let theirs = self.theirs.clone();
         let connector = service_fn(move |uri: Uri| {
-            let tls = tls.clone();
-            async move { call(&uri, &tls).await.map(TokioIo::new) }
+            let (tls, theirs) = (tls.clone(), theirs.clone());
+            async move {
+                let begun = call(&uri, &tls).await?;
+                if let Some(shown) = begun.shown() {
+                    // the one before is as good to whoever asks
+                    let _ = theirs.set(shown);
+                }
+                Ok::<_, CallError>(TokioIo::new(begun))
+            }
         });
         self.endpoint.connect_with_connector(connector).await
+    }
+
+    /// Gives the certificate by which the controller was known at the first connection; none: there was none over TLS.
+    pub fn theirs(&self) -> Option<Certificate> {
+        self.theirs.get().cloned()
     }
 }
 
@@ -123,11 +143,12 @@ async fn call(uri: &Uri, tls: &Tls) -> Result<Begun, CallError> {
     })
 }
 
-fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+impl Begun {
+    /// Gives the certificate of who is at the other end, which was verified.
+    fn shown(&self) -> Option<Certificate> {
+        let chain = self.stream.get_ref().1.peer_certificates()?;
+        Certificate::read(chain.first()?).ok()
+    }
 }
 
 impl AsyncRead for Begun {

@@ -1,5 +1,5 @@
 //! Takes connections. Handshakes go on beside each other and none may take long, so that a peer which says nothing keeps
-//! nobody waiting.
+//! nobody waiting; and who does not say who it is has few places, of which none is taken from those who do.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,24 +12,30 @@ use futures::Stream as Connections;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::certificate::Certificate;
-use super::connection::{Connection, Peer, Proof, Stream};
+use super::connection::{Connection, End, Peer, Proof, Stream};
+use super::expiry::expiry;
 use super::files::Tls;
+use super::handshakes::Handshakes;
 use super::words;
 
-/// Handshakes under way. One takes some 20 kB and a millisecond of a core; whoever comes beyond them waits in the listener's
-/// queue, for as long as one handshake may take at most.
-const HANDSHAKES: usize = 512;
-/// Two round trips around the world, and a fleet of 5,000 that comes back at once on one core.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
-/// Connections that are there at a time: thrice the agents of the largest fleet meant, and far below what a process may open
-/// where `LimitNOFILE` is as the unit has it.
+/// From when a connection is taken until it is served: two round trips around the world, and a fleet of 5,000 that comes
+/// back at once on one core.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections that are there at a time, of those who said who they are: thrice the agents of the largest fleet meant, and
+/// far below what a process may open where `LimitNOFILE` is as the unit has it.
 const CONNECTIONS: usize = 16_384;
+/// Connections of those who have no certificate. No call of them is served: they are let in only to be told so.
+const STRANGERS: usize = 64;
+/// How long that may take.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection outlasts the certificate that opened it: within it each stream on it is told why it ends.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Connections that are ready and wait to be served: serving one begins at once.
 const READY: usize = 16;
 /// When no more files can be opened, some will have been closed by then.
@@ -67,17 +73,32 @@ impl Connections for Incoming {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, ready: mpsc::Sender<Connection>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut handshakes = JoinSet::new();
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        while handshakes.len() >= HANDSHAKES {
-            handshakes.join_next().await;
+/// How many connections may be there at a time.
+#[derive(Debug, Clone)]
+struct Places {
+    /// Of those who said who they are, and of all where nobody is asked.
+    known: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Places {
+    /// Waits for a place that is fit for somebody; none: it is not waited for.
+    async fn take(&self, proof: &Proof) -> Option<OwnedSemaphorePermit> {
+        match proof {
+            Proof::Unasked | Proof::Shown(_) => self.known.clone().acquire_owned().await.ok(),
+            Proof::Missing => self.strangers.clone().try_acquire_owned().ok(),
         }
-        while handshakes.try_join_next().is_some() {}
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, ready: mpsc::Sender<Connection>) {
+    let places = Places {
+        known: Arc::new(Semaphore::new(CONNECTIONS)),
+        strangers: Arc::new(Semaphore::new(STRANGERS)),
+    };
+    let mut handshakes = Handshakes::default();
+    loop {
+        handshakes.room().await;
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(cause) => {
@@ -91,37 +112,56 @@ async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, ready: mpsc::Sende
         };
         // small messages go out at once: an error only costs time
         let _ = socket.set_nodelay(true);
-        let (tls, ready) = (tls.clone(), ready.clone());
-        handshakes.spawn(async move {
-            if let Some(connection) = begin(socket, address, tls, place).await {
-                let _ = ready.send(connection).await;
+        let (tls, ready, places) = (tls.clone(), ready.clone(), places.clone());
+        handshakes.begin(address, async move {
+            let begun = timeout(PATIENCE, begin(socket, address, tls, &places)).await;
+            match begun {
+                Ok(Some(connection)) => {
+                    let _ = ready.send(connection).await;
+                }
+                Ok(None) => {}
+                Err(_) => debug!(peer = %address, "no handshake, or no place, within 5 s"),
             }
         });
     }
 }
 
-/// Finds out who is there; none: it is refused, and was told so.
+/// Finds out who is there, and gives it a place; none: it is refused, and was told so.
 async fn begin(
     socket: TcpStream,
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
-    place: OwnedSemaphorePermit,
+    places: &Places,
 ) -> Option<Connection> {
     let (stream, proof) = match tls {
         None => (Stream::Plain(socket), Proof::Unasked),
-        Some(tls) => {
-            let shaken = timeout(HANDSHAKE_PATIENCE, shake(socket, address, &tls)).await;
-            shaken.unwrap_or_else(|_| {
-                debug!(peer = %address, "no handshake within 5 s");
-                None
-            })?
-        }
+        Some(tls) => shake(socket, address, &tls).await?,
+    };
+    let Some(place) = places.take(&proof).await else {
+        debug!(peer = %address, "no place is left for those without a certificate");
+        return None;
     };
     Some(Connection {
         stream,
+        end: end(&proof),
         peer: Peer { address, proof },
         _place: place,
     })
+}
+
+/// Gives until when somebody's connection may last.
+fn end(proof: &Proof) -> End {
+    match proof {
+        Proof::Unasked => End::Theirs,
+        Proof::Missing => End::When(Box::pin(sleep(STRANGERS_PATIENCE))),
+        Proof::Shown(certificate) => {
+            let expires = certificate.expires_unix_ms;
+            End::When(Box::pin(async move {
+                expiry(expires).await;
+                sleep(LAST_WORDS).await;
+            }))
+        }
+    }
 }
 
 async fn shake(socket: TcpStream, address: SocketAddr, tls: &Tls) -> Option<(Stream, Proof)> {

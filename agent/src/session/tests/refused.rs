@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use weir_proto::convert::digest_of_sent;
-use weir_proto::model::ItemKey;
+use weir_proto::model::{ItemKey, UnreadKey};
 
 use super::*;
 use crate::plan::{Held, RefusedItem};
@@ -29,16 +28,21 @@ fn taken(last: u8, value: u8) -> Option<Item> {
 fn digest_of(items: &[wire::Item]) -> Digest {
     let mut digest = Digest::default();
     for item in items {
-        digest += digest_of_sent(item);
+        digest += Digest::of_encoded(&item.encode_to_vec());
     }
     digest
+}
+
+fn encoded_all(items: &[wire::Item]) -> Vec<Bytes> {
+    let items = items.iter();
+    items.map(|item| item.encode_to_vec().into()).collect()
 }
 
 /// A snapshot of items as they are sent, whether they make sense or not.
 fn raw(generation: u64, items: &[wire::Item]) -> wire::Update {
     wire::Update {
         generation,
-        upserted: items.to_vec(),
+        upserted: encoded_all(items),
         digest: digest_of(items).to_bytes().to_vec(),
         last: true,
         ..wire::Update::default()
@@ -117,18 +121,111 @@ async fn an_item_that_cannot_be_is_told_and_its_neighbours_are_taken() {
     );
 }
 
+/// A snapshot, or with a base a delta, of items as a later version writes them.
+fn later(generation: u64, items: &[Bytes], all: &[Bytes]) -> wire::Update {
+    let mut digest = Digest::default();
+    for item in all {
+        digest += Digest::of_encoded(item);
+    }
+    wire::Update {
+        upserted: items.to_vec(),
+        digest: digest.to_bytes().to_vec(),
+        ..raw(generation, &[])
+    }
+}
+
+/// An item of a kind that this version does not know.
+fn of_kind_14(value: u8) -> Bytes {
+    vec![14 << 3 | 2, 1, value].into()
+}
+
+/// A VIP with a field that this version does not know.
+fn vip_with_field_9(last: u8) -> Bytes {
+    let mut vip = match sent(last, 0).kind {
+        Some(wire::item::Kind::Vip(vip)) => vip.encode_to_vec(),
+        other => panic!("{other:?}"),
+    };
+    vip.extend([9 << 3, 1]);
+    let mut item = vec![1 << 3 | 2, u8::try_from(vip.len()).expect("short")];
+    item.extend(vip);
+    item.into()
+}
+
+fn unread(item: &Bytes) -> wire::ItemFailure {
+    let digest = Digest::of_encoded(item).to_bytes();
+    let key = ItemKey::Unread(UnreadKey { kind: 14, digest });
+    wire::ItemFailure {
+        key: Some(item_key_to_wire(&key)),
+        errno: 0,
+        cause: "kind 14 is not known to this version".to_owned(),
+        field: "14".to_owned(),
+    }
+}
+
 #[tokio::test]
-async fn an_item_without_a_key_that_can_be_read_refuses_all() {
+async fn what_a_later_version_says_is_refused_item_by_item_and_its_neighbours_are_taken() {
     let mut rig = Rig::start().await;
     let (mut stream, _) = rig.stream().await;
-    stream
-        .send(raw(5, &[sent(1, 0), wire::Item::default()]))
-        .await;
-    let Message::Rejected(rejected) = stream.next().await else {
-        panic!("it is refused");
+    let (kind, field) = (of_kind_14(1), vip_with_field_9(2));
+    let first = [encoded(&vip(1)), kind.clone(), field, encoded(&vip(3))];
+    stream.send(later(5, &first, &first)).await;
+    let of_field = wire::ItemFailure {
+        cause: "field 9 is not known to this version".to_owned(),
+        field: "9".to_owned(),
+        ..failure(2, 0)
     };
-    assert_eq!(rejected.reason(), wire::rejected::Reason::Invalid);
-    assert_eq!(rejected.held_generation, 0);
+    let refused = vec![of_field, unread(&kind)];
+    assert_eq!(stream.next().await, accepted(5, refused));
+    let change = rig.changes.recv().await.expect("a change").change;
+    assert_eq!(change.upserted, [vip(1), vip(3)]);
+    // of one that has no key it is not known which it takes the place of, nor which one goes
+    let next = of_kind_14(2);
+    let all = [
+        encoded(&vip(1)),
+        next.clone(),
+        encoded(&vip(2)),
+        encoded(&vip(3)),
+    ];
+    for removed in [vec![], vec![wire::ItemKey::default()]] {
+        let delta = wire::Update {
+            base_generation: 5,
+            removed,
+            ..later(6, &all[1..3], &all)
+        };
+        stream.send(delta).await;
+        let Message::Rejected(rejected) = stream.next().await else {
+            panic!("it is refused");
+        };
+        assert_eq!(rejected.reason(), wire::rejected::Reason::Digest);
+    }
+    stream.send(later(6, &all, &all)).await;
+    assert_eq!(stream.next().await, accepted(6, vec![unread(&next)]));
+    let change = rig.changes.recv().await.expect("a change").change;
+    assert_eq!((change.upserted, change.removed), (vec![vip(2)], vec![]));
+    drop(stream);
+    let (_, hello) = rig.stream().await;
+    let digest = hello.held.expect("it holds something").1;
+    assert_eq!(digest.to_bytes().to_vec(), later(6, &all, &all).digest);
+}
+
+#[test]
+fn what_has_no_key_is_remembered_until_a_snapshot_leaves_it_out() {
+    let mut keeping = Keeping::default();
+    let all = [encoded(&vip(1)), of_kind_14(1), of_kind_14(2)];
+    for (generation, items, refused) in [(5, &all[..], 2), (6, &all[..2], 1), (7, &all[..1], 0)] {
+        let update = later(generation, items, items);
+        let assembled = Assembly::default().take(update).expect("read");
+        let update = assembled.expect("whole").update;
+        let taking = keeping.take(update, 1).expect("taken").expect("news");
+        keeping.apply(&taking);
+        assert_eq!(keeping.accepted.refused.count(), refused);
+        let remembered = Remembered {
+            keeping: keeping.clone(),
+            ..Remembered::default()
+        };
+        let again = Remembered::from_records(&remembered.to_records());
+        assert_eq!(again.expect("records").keeping, keeping);
+    }
 }
 
 #[tokio::test]
@@ -139,7 +236,7 @@ async fn another_version_is_sent_again_what_the_one_before_refused() {
         ..Held::default()
     };
     let refused = |version: &str| RefusedItem {
-        digest: digest_of_sent(&sent(2, 1)),
+        digest: digest_of(&[sent(2, 1)]),
         cause: "binding: unknown".to_owned(),
         field: "binding".to_owned(),
         version: version.to_owned(),
@@ -223,11 +320,10 @@ proptest! {
             let mut update = raw(generation, &all);
             if !whole && round > 0 {
                 update.base_generation = round as u64;
-                update.upserted = wanted
-                    .iter()
-                    .filter(|(key, value)| before.get(key) != Some(value))
-                    .map(|(key, value)| sent(*key, *value))
-                    .collect();
+                let news = wanted.iter();
+                let news = news.filter(|(key, value)| before.get(key) != Some(value));
+                let news: Vec<_> = news.map(|(key, value)| sent(*key, *value)).collect();
+                update.upserted = encoded_all(&news);
                 let gone = before.keys().filter(|key| !wanted.contains_key(key));
                 update.removed = gone.map(|key| item_key_to_wire(&vip(*key).key())).collect();
             }

@@ -314,7 +314,7 @@ async fn who_is_connected_is_counted_as_they_come_and_go() {
     assert_eq!(metrics.connected(), 2);
     drop(a);
     let gone = cluster
-        .said(node_name("b"), b.id, Said::Gone("gone".to_owned()))
+        .said(node_name("b"), b.id, vec![Said::Gone("gone".to_owned())])
         .await;
     assert_eq!(gone, Ok(()));
     status(&cluster, "b").await;

@@ -163,7 +163,7 @@ async fn what_can_no_longer_be_applied_is_refused_with_its_field() {
 }
 
 #[tokio::test]
-async fn nodes_keep_their_addresses_and_drains_stay() {
+async fn which_nodes_there_are_where_and_what_is_drained_is_left_alone() {
     let cluster = start(&MemoryStore::default());
     let at = |name: &str, host: u8, rack: &str| Node {
         addresses: vec![IpAddr::from([10, 2, 0, host])],
@@ -188,11 +188,20 @@ async fn nodes_keep_their_addresses_and_drains_stay() {
     let drained = cluster.drain(target, DrainTerms::default(), alice());
     drained.await.expect("drained");
 
+    // c was not there at 2, and nobody wants it now
+    let refs = vec![reference(Kind::Node, "c")];
+    cluster.delete(refs, options()).await.expect("deleted");
     roll_back(&cluster, 2).await.expect("it is known");
-    for node in [at("a", 7, "1"), at("b", 1, "1"), at("c", 3, "9")] {
-        let node = Resource::Node(node);
-        assert_eq!(resource(&cluster, &node).await, Some(node));
+    let a = Resource::Node(at("a", 7, "1"));
+    assert_eq!(resource(&cluster, &a).await, Some(a));
+    for gone in [at("b", 1, "1"), at("c", 3, "9")] {
+        assert_eq!(resource(&cluster, &Resource::Node(gone)).await, None);
     }
+    // what registers again has the labels that an operator gave it
+    cluster.hello(hello("b", 8)).await.expect("a session");
+    roll_back(&cluster, 2).await.expect("it is known");
+    let b = Resource::Node(at("b", 8, "1"));
+    assert_eq!(resource(&cluster, &b).await, Some(b));
     let drains = cluster.drains().await.expect("drains").drains;
     assert_eq!(drains.len(), 1);
 }

@@ -1,3 +1,5 @@
+mod halts;
+
 use std::collections::BTreeSet;
 
 use weir_proto::model::{Item, ItemKey, Role};
@@ -166,7 +168,9 @@ async fn converge(cluster: &Cluster, name: &str, node: &FakeNode, generation: Ge
         failures: failures.collect(),
         failure_count: 0,
     };
-    let said = cluster.said(node_name(name), node.session.id, said).await;
+    let said = cluster
+        .said(node_name(name), node.session.id, vec![said])
+        .await;
     assert_eq!(said, Ok(()));
 }
 
@@ -530,7 +534,10 @@ async fn what_a_node_says_again_that_it_refuses_halts_it_after_a_restart() {
         failure_count: 0,
     };
     for said in [again, converged] {
-        let said = fleet.cluster.said(name.clone(), session.id, said).await;
+        let said = fleet
+            .cluster
+            .said(name.clone(), session.id, vec![said])
+            .await;
         assert_eq!(said, Ok(()));
     }
     assert_eq!(status(&fleet.cluster, &first[0]).await.failure_count, 1);

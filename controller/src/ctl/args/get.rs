@@ -25,6 +25,11 @@ the labels of their services.
 With --watch each line that changes is shown again, until Ctrl-C; of what went the age is deleted.
 State words are coloured on a terminal, unless NO_COLOR is set.
 
+-o ipvsadm writes services as ipvsadm -Sn would on a node that holds them: backends of backend sets
+are among them, drained ones have weight 0, and ipvsadm tells of no thresholds. The order is
+ipvsadm's own. Where addresses lie more than half of all apart, that order hangs on the kernel's:
+compare such tables sorted.
+
 Examples:
   # All services
   weirctl get services
@@ -42,12 +47,15 @@ Examples:
   weirctl get service/web -o yaml > web.yaml
 
   # What was repaired on a node
-  weirctl get repairs node-a")]
+  weirctl get repairs node-a
+
+  # What ipvsadm should show on a node that holds every service, beside what it shows
+  weirctl get services -o ipvsadm | diff - <(ssh node-a ipvsadm -Sn)")]
 pub(crate) struct GetArgs {
     /// A kind and names of it (none: all), or KIND/NAME
     #[arg(value_name = "KIND", required = true)]
     pub(crate) what: Vec<String>,
-    /// How to write it: table, wide, json, yaml or name
+    /// How to write it: table, wide, json, yaml, name or ipvsadm
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Table)]
     #[arg(hide_possible_values = true)]
     pub(crate) output: Form,

@@ -34,9 +34,10 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Services and backend sets become what they were at that revision; what came since is deleted. Of
-nodes the labels and settings go back: their addresses stay what their agents say, and nodes that
-came since stay. Drains stay. It is a write of its own, which can be rolled back in turn.
+Services and backend sets become what they were at that revision; what came since is deleted. Which
+nodes there are is left alone: one that came since stays, and one that was deleted stays away until
+its agent registers it. Of those that are there the labels and settings go back; their addresses
+stay what their agents say. Drains stay. It is a write of its own, which can be rolled back in turn.
 
 A revision is that of a line of weirctl history, or the one before the oldest.
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType,
 };
 use rcgen::{ExtendedKeyUsagePurpose, KeyIdMethod};
 use weir_proto::model::{Identity, TrustDomain};
@@ -56,6 +56,9 @@ pub enum AuthorityError {
     /// It is not the key of an authority.
     #[error("the authority's certificate or key cannot be read")]
     Unreadable(#[source] rcgen::Error),
+    /// They were not made together: nobody would take what is signed by them.
+    #[error("the authority's key is not that of its certificate")]
+    Pair,
     /// It was not made here.
     #[error("the authority's certificate names no trust domain (spiffe://DOMAIN)")]
     Domain,
@@ -145,8 +148,12 @@ impl Authority {
     /// Takes an authority that was made before.
     pub fn read(kept: &Issued) -> Result<Self, AuthorityError> {
         let key = KeyPair::from_pem(&kept.key).map_err(AuthorityError::Unreadable)?;
+        let public = key.subject_public_key_info();
         let issuer = Issuer::from_ca_cert_pem(&kept.certificate, key);
         let issuer = issuer.map_err(AuthorityError::Unreadable)?;
+        if !AuthorityCertificate::has_key(kept.certificate.as_bytes(), &public) {
+            return Err(AuthorityError::Pair);
+        }
         let says = AuthorityCertificate::from_pem(kept.certificate.as_bytes());
         Ok(Self {
             issuer,

@@ -3,39 +3,65 @@
 use weir_proto::wire;
 
 use super::failure::degraded;
-use super::{Style, absence, held, lag, node_troubles, status_rows, styled};
+use super::{Style, absence, expiry, held, lag, node_troubles, status_rows, styled};
+
+/// The controller that was called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Called<'a> {
+    pub(crate) url: &'a str,
+    /// None: it was called without TLS.
+    pub(crate) certificate_expires_unix_ms: Option<u64>,
+}
 
 /// Sets the whole of a status. `now` is in Unix milliseconds.
 pub(crate) fn status_page(
-    url: &str,
+    called: &Called<'_>,
     status: &wire::NodeStatusResponse,
     now: u64,
     style: Style,
 ) -> String {
-    let head = format!("controller {url}, revision {}\n\n", status.revision);
+    let Called {
+        url,
+        certificate_expires_unix_ms: expires,
+    } = *called;
+    let certificate = expires.map(|expires| format!(", {}", expiry::phrase(expires, now)));
+    let head = format!(
+        "controller {url}, revision {}{}\n\n",
+        status.revision,
+        certificate.unwrap_or_default()
+    );
+    let soon = expires.and_then(|expires| expiry::of_controller(expires, now));
+    let soon = soon.map(|soon| format!("controller: {soon}\n"));
+    let soon = soon.unwrap_or_default();
     if status.nodes.is_empty() {
-        return head + "No nodes: none has registered, and none was applied.\n";
+        let gap = if soon.is_empty() { "" } else { "\n" };
+        return head + "No nodes: none has registered, and none was applied.\n" + gap + &soon;
     }
     let mut text = head + &styled(&status_rows(&status.nodes, now), style);
     let troubles: String = status
         .nodes
         .iter()
         .flat_map(|node| {
-            let held = held(node, now);
-            // one that holds back says so, and is behind for it
-            let lag = || lag(node, node.wanted_generation).filter(|_| held.is_none());
-            let behind = absence(node, now).or_else(lag).into_iter();
-            let condition = held.iter().cloned().chain(degraded(node, now));
-            let reasons = behind.chain(condition).chain(node_troubles(node));
-            let reasons: Vec<String> = reasons.collect();
-            let reasons = reasons.into_iter();
+            let reasons = troubles(node, now).into_iter();
             reasons.map(|reason| format!("{}: {reason}\n", node.name))
         })
         .collect();
+    let troubles = soon + &troubles;
     if !troubles.is_empty() {
         text = text + "\n" + &troubles;
     }
     text
+}
+
+/// Says all that is in the way of a node, or soon will be.
+pub(super) fn troubles(node: &wire::NodeState, now: u64) -> Vec<String> {
+    let held = held(node, now);
+    // one that holds back says so, and is behind for it
+    let lag = || lag(node, node.wanted_generation).filter(|_| held.is_none());
+    let behind = absence(node, now).or_else(lag).into_iter();
+    let condition = held.iter().cloned().chain(degraded(node, now));
+    let reasons = behind.chain(condition).chain(node_troubles(node));
+    reasons.chain(expiry::of_node(node, now)).collect()
 }
 
 /// Whether a node's agent is connected and says that the node holds all that it must, and that nothing keeps it from more.

@@ -32,7 +32,20 @@ pub(crate) fn rollout_page(rollout: Option<&wire::Rollout>, now: u64) -> String 
     if rollout.nodes.is_empty() {
         return text + "It touches no node.\n";
     }
-    text + "\n" + &table(&rows(rollout))
+    text += "\n";
+    text += &table(&rows(rollout));
+    let held: Vec<&Node> = rollout
+        .nodes
+        .iter()
+        .filter(|it| !it.held.is_empty())
+        .collect();
+    if !held.is_empty() {
+        text += "\n";
+    }
+    for Node { name, held, .. } in held {
+        text += &format!("{name}: {held}; weirctl node release {name}\n");
+    }
+    text
 }
 
 /// Says in one line where a rollout stands: `rollout 7: running, step 2 of 3 (1,10%,100%), 2 of 20 nodes have it`.
@@ -143,6 +156,8 @@ struct NodeDocument {
     converged: bool,
     connections: u64,
     failed_connections: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    held: String,
 }
 
 fn document(rollout: &wire::Rollout) -> Document {
@@ -153,6 +168,7 @@ fn document(rollout: &wire::Rollout) -> Document {
         converged: node.converged,
         connections: node.connections,
         failed_connections: node.failed_connections,
+        held: node.held.clone(),
     });
     let name = rollout.phase().as_str_name();
     Document {

@@ -75,6 +75,8 @@ impl About {
             | ItemKey::ConnectionTimeouts
             | ItemKey::SyncDaemon(_)
             | ItemKey::NodeDrain => false,
+            // nobody can say here what it is
+            ItemKey::Unread(_) => true,
             ItemKey::VirtualService(frontend) => self.frontends.contains(&frontend),
             ItemKey::Backend(key) => {
                 self.frontends.contains(&key.frontend) || self.backends.contains(&key.endpoint)

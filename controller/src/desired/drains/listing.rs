@@ -83,7 +83,8 @@ impl Desired {
             | ItemKey::Vip(_)
             | ItemKey::StrictArp
             | ItemKey::ConnectionTimeouts
-            | ItemKey::SyncDaemon(_) => return None,
+            | ItemKey::SyncDaemon(_)
+            | ItemKey::Unread(_) => return None,
         };
         let Some(service) = self.resources.service_behind(&frontend) else {
             return Some(Drained::Backend(None, endpoint));

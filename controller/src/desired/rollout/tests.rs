@@ -54,6 +54,7 @@ impl Rollout {
         let heard = Heard {
             converged: Generation(converged),
             refuses: refuses.map(str::to_owned),
+            ..Heard::default()
         };
         self.heard(node, heard, now);
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_proto::digest::Digest;
+use weir_proto::faults::{Bug, planted};
 use weir_proto::model::{ItemKey, NodeName};
 
 use super::groups::{GroupId, Groups, Views};
@@ -51,7 +52,12 @@ impl Views {
             false => self.groups.leave(leaving, &staying),
         };
         for transition in staying {
-            self.kept.remove(&transition.from);
+            if planted(Bug::StaleSnapshot) {
+                let kept = self.kept.entry(transition.from).or_default();
+                kept.retain(|base, _| base.is_none());
+            } else {
+                self.kept.remove(&transition.from);
+            }
             regrouped |= self.groups.stay(transition);
         }
         let mut moves = Moves::new();

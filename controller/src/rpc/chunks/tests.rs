@@ -48,7 +48,11 @@ fn a_small_update_is_one_chunk() {
         [wire::Update {
             generation: 7,
             base_generation: 5,
-            upserted: vec![item_to_wire(&update(1, 0).content.upserted[0])],
+            upserted: vec![
+                item_to_wire(&update(1, 0).content.upserted[0])
+                    .encode_to_vec()
+                    .into()
+            ],
             removed: vec![item_key_to_wire(&update(0, 1).content.removed[0])],
             digest: vec![0; 16],
             chunk: 0,

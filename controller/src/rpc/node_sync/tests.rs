@@ -162,3 +162,44 @@ async fn the_stream_of_an_agent_whose_answers_nobody_takes_has_ended() {
     assert!(closing.await.expect("no panic").is_ok());
     assert_eq!(disconnection(&cluster, "closing").await, "its stream ended");
 }
+
+#[tokio::test]
+async fn a_stream_takes_little_while_nothing_is_said() {
+    let (answers, _frames) = mpsc::channel(CHUNKS);
+    let stream = Stream {
+        cluster: start(),
+        requests: Script([hello("node")].into()),
+        answers,
+        who: Identity::Anonymous,
+        expires_unix_ms: None,
+        due: None,
+    };
+    // each agent has one for as long as it is connected
+    let bytes = std::mem::size_of_val(&stream.run());
+    assert!(bytes <= 2_560, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn an_agent_whose_certificate_expires_is_told_so_and_the_status_says_it() {
+    let cluster = start();
+    let (answers, _frames) = mpsc::channel(CHUNKS);
+    let stream = Stream {
+        cluster: cluster.clone(),
+        requests: Script([hello("old")].into()),
+        answers,
+        who: Identity::Node(node_name("old")),
+        expires_unix_ms: Some(weir_proto::tls::now_unix_ms() + 100),
+        due: None,
+    };
+    let ended = timeout(PATIENCE, stream.run()).await.expect("it ends");
+    let ended = ended.expect_err("it is told why");
+    assert_eq!(ended.code(), tonic::Code::Unauthenticated);
+    assert_eq!(
+        ended.message(),
+        "the certificate of node/old expired while it was connected; come back with another"
+    );
+    assert_eq!(
+        disconnection(&cluster, "old").await,
+        "its certificate expired"
+    );
+}

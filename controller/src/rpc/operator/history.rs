@@ -48,7 +48,7 @@ pub(super) async fn rollback(
     cluster: &Cluster,
     request: Request<wire::RollbackRequest>,
 ) -> Result<Response<wire::ApplyResponse>, Status> {
-    let who = caller(&request);
+    let who = caller(&request)?;
     let wire::RollbackRequest {
         revision,
         dry_run,

@@ -12,8 +12,9 @@ use weir_proto::wire;
 use super::{ANSWERS, Answers};
 use crate::cluster::{Cluster, RolloutState};
 use crate::rpc::caller::caller;
-use crate::rpc::status::{invalid, refusal};
-use crate::rpc::{encode, stopped};
+use crate::rpc::encode;
+use crate::rpc::ending::{Ending, last_word};
+use crate::rpc::status::{controller_stops, invalid, refusal};
 
 /// How often the rollout is told at most: a step of many nodes changes it at each of them.
 const AT_MOST_EVERY: Duration = Duration::from_millis(100);
@@ -42,9 +43,10 @@ pub(super) fn canary(
 /// Tells how far the rollout is.
 pub(super) async fn status(
     cluster: &Cluster,
-    stopping: watch::Receiver<bool>,
+    stopping: &watch::Receiver<bool>,
     request: Request<wire::RolloutStatusRequest>,
 ) -> Result<Response<Answers<wire::RolloutStatusResponse>>, Status> {
+    let ending = Ending::of(stopping, &request);
     let wire::RolloutStatusRequest { watch } = request.into_inner();
     // before the first answer, so that no change between the two is missed
     let bell = cluster.nodes_changed();
@@ -55,7 +57,7 @@ pub(super) async fn status(
         bell,
         watch,
     };
-    tokio::spawn(telling.run(first, answers, stopping));
+    tokio::spawn(telling.run(first, answers, ending));
     Ok(Response::new(ReceiverStream::new(stream)))
 }
 
@@ -64,7 +66,7 @@ pub(super) async fn steer(
     cluster: &Cluster,
     request: Request<wire::SteerRolloutRequest>,
 ) -> Result<Response<wire::SteerRolloutResponse>, Status> {
-    let who = caller(&request);
+    let who = caller(&request)?;
     let wire::SteerRolloutRequest { action, revision } = request.into_inner();
     let mut problems = Problems::default();
     let steering = problems.take("action", steering_from_wire(action));
@@ -91,14 +93,14 @@ struct Telling {
 type Told = mpsc::Sender<Result<wire::RolloutStatusResponse, Status>>;
 
 impl Telling {
-    async fn run(mut self, first: RolloutState, answers: Told, stopping: watch::Receiver<bool>) {
+    async fn run(mut self, first: RolloutState, answers: Told, ending: Ending) {
         let end = tokio::select! {
             end = self.tell(first, &answers) => end,
-            () = stopped(stopping) => Some(Status::unavailable("the controller is stopping")),
+            status = ending.comes() => Some(status),
             () = answers.closed() => None,
         };
         if let Some(end) = end {
-            let _ = answers.send(Err(end)).await;
+            last_word(&answers, end).await;
         }
     }
 
@@ -111,7 +113,7 @@ impl Telling {
         loop {
             tokio::time::sleep(AT_MOST_EVERY).await;
             if self.bell.changed().await.is_err() {
-                return Some(Status::unavailable("the controller is stopping"));
+                return Some(controller_stops());
             }
             let now = match self.cluster.rollout().await {
                 Ok(now) => response(&now),

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
-use tonic::Status;
+use tonic::{Code, Status};
 use weir_proto::model::{Kind, NodeName, Revision};
 use weir_proto::wire;
+use weir_proto::wire::ErrorReason;
 
 use crate::cluster::{Cluster, Statuses, Watching};
-use crate::rpc::status::refusal;
-use crate::rpc::{encode, stopped};
+use crate::rpc::encode;
+use crate::rpc::ending::{Ending, last_word};
+use crate::rpc::status::{controller_stops, refusal, status};
 
 /// How often the states of nodes are told at most: a fleet that converges rings a thousand times, and people
 /// see ten times a second.
@@ -18,20 +20,20 @@ const AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
 type Answers<T> = mpsc::Sender<Result<T, Status>>;
 
-/// Tells a watcher what happened and what happens, until it leaves, lags, or the controller stops.
+/// Tells a watcher what happened and what happens, until it leaves, lags, or is not to be told any more.
 pub(super) async fn watch(
     watching: Watching,
     kinds: Vec<Kind>,
     answers: Answers<wire::WatchResponse>,
-    stopping: watch::Receiver<bool>,
+    ending: Ending,
 ) {
     let end = tokio::select! {
         end = tell_changes(watching, &kinds, &answers) => end,
-        () = stopped(stopping) => Some(Status::unavailable("the controller is stopping")),
+        status = ending.comes() => Some(status),
         () = answers.closed() => None,
     };
     if let Some(end) = end {
-        let _ = answers.send(Err(end)).await;
+        last_word(&answers, end).await;
     }
 }
 
@@ -67,12 +69,14 @@ async fn tell_changes(
                 }
             }
             Err(RecvError::Lagged(missed)) => {
-                return Some(Status::out_of_range(format!(
+                let message = format!(
                     "{missed} revisions after {told} went by unread: list, and watch from there"
-                )));
+                );
+                let reason = ErrorReason::RevisionOutOfRange;
+                return Some(status((Code::OutOfRange, reason), message, []));
             }
             Err(RecvError::Closed) => {
-                return Some(Status::unavailable("the controller is stopping"));
+                return Some(controller_stops());
             }
         }
     }
@@ -85,20 +89,20 @@ pub(super) struct NodeStatuses {
     pub(super) names: Vec<NodeName>,
     pub(super) bell: watch::Receiver<u64>,
     pub(super) watch: bool,
-    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) ending: Ending,
 }
 
 impl NodeStatuses {
-    /// Tells until the reader leaves or the controller stops.
+    /// Tells until the reader leaves or is not to be told any more.
     pub(super) async fn run(mut self, first: Statuses, answers: Answers<wire::NodeStatusResponse>) {
-        let stopping = self.stopping.clone();
+        let ending = self.ending.clone();
         let end = tokio::select! {
             end = self.tell(first, &answers) => end,
-            () = stopped(stopping) => Some(Status::unavailable("the controller is stopping")),
+            status = ending.comes() => Some(status),
             () = answers.closed() => None,
         };
         if let Some(end) = end {
-            let _ = answers.send(Err(end)).await;
+            last_word(&answers, end).await;
         }
     }
 
@@ -114,7 +118,7 @@ impl NodeStatuses {
         loop {
             tokio::time::sleep(AT_MOST_EVERY).await;
             if self.bell.changed().await.is_err() {
-                return Some(Status::unavailable("the controller is stopping"));
+                return Some(controller_stops());
             }
             match self.cluster.statuses(self.names.clone()).await {
                 Ok(now) if now.nodes == told.nodes => {}
@@ -166,7 +170,8 @@ mod tests {
         };
         let (answers, mut told) = mpsc::channel(1);
         let (_stop, stopping) = watch::channel(false);
-        super::watch(watching, Vec::new(), answers, stopping).await;
+        let ending = Ending::of(&stopping, &tonic::Request::new(()));
+        super::watch(watching, Vec::new(), answers, ending).await;
         let end = told.recv().await.expect("an end").expect_err("an error");
         assert_eq!(end.code(), Code::OutOfRange);
         assert_eq!(

@@ -1,12 +1,17 @@
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
 use prost::Message as _;
 use tonic::Code;
+use tower::ServiceExt as _;
 use weir_proto::model::{NodeName, TrustDomain};
 use weir_proto::tls::Certificate;
 use weir_proto::wire;
 
 use super::*;
+
+/// A certificate of these tests is valid then, and a millisecond later not.
+const NOW: u64 = 1_000;
 
 /// As much of a `google.protobuf.FileDescriptorSet` as names every call.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,7 +47,7 @@ fn shown(identity: Identity) -> Proof {
         domain: TrustDomain::new("weir").expect("a domain"),
         identity,
         begins_unix_ms: 0,
-        expires_unix_ms: 1,
+        expires_unix_ms: NOW + 1,
     })
 }
 
@@ -72,7 +77,7 @@ fn every_call_of_the_language_has_a_line_in_the_table_and_no_line_is_of_another(
 fn who_may_not_is_told_what_is_needed_and_who_they_are() {
     for (path, need) in CALLS {
         for role in Role::ALL {
-            let judged = judge(path, &shown(operator(role)));
+            let judged = judge(path, &shown(operator(role)), NOW);
             let judged = judged.map_err(|status| (status.code(), status.message().to_owned()));
             let call = path.rsplit('/').next().expect("a call");
             let denied = |needed: &str| {
@@ -88,13 +93,13 @@ fn who_may_not_is_told_what_is_needed_and_who_they_are() {
             assert_eq!(judged, expected, "{path} {role}");
         }
         let node = Identity::Node(NodeName::new("a").expect("a name"));
-        let judged = judge(path, &shown(node));
+        let judged = judge(path, &shown(node), NOW);
         assert_eq!(judged.is_ok(), need == Need::Node, "{path}");
-        let judged = judge(path, &shown(Identity::Controller));
+        let judged = judge(path, &shown(Identity::Controller), NOW);
         assert!(judged.is_err(), "{path}");
-        let judged = judge(path, &Proof::Missing).map_err(|status| status.code());
+        let judged = judge(path, &Proof::Missing, NOW).map_err(|status| status.code());
         assert_eq!(judged, Err(Code::Unauthenticated), "{path}");
-        let judged = judge(path, &Proof::Unasked).map_err(|status| status.code());
+        let judged = judge(path, &Proof::Unasked, NOW).map_err(|status| status.code());
         assert_eq!(judged, Ok(Identity::Anonymous), "{path}");
     }
 }
@@ -104,14 +109,65 @@ fn health_and_reflection_want_any_certificate_and_what_has_no_line_is_not_there(
     let node = shown(Identity::Node(NodeName::new("a").expect("a name")));
     for other in OTHERS {
         let path = format!("{other}Check");
-        assert!(judge(&path, &node).is_ok(), "{path}");
-        let judged = judge(&path, &Proof::Missing).map_err(|status| status.code());
+        assert!(judge(&path, &node, NOW).is_ok(), "{path}");
+        let judged = judge(&path, &Proof::Missing, NOW).map_err(|status| status.code());
         assert_eq!(judged, Err(Code::Unauthenticated), "{path}");
     }
     for path in ["/weir.v1.Operator/Burn", "/", "", "/weir.v1.Operator/get"] {
         for proof in [&node, &Proof::Missing, &Proof::Unasked] {
-            let judged = judge(path, proof).map_err(|status| status.code());
+            let judged = judge(path, proof, NOW).map_err(|status| status.code());
             assert_eq!(judged, Err(Code::Unimplemented), "{path}");
         }
+    }
+}
+
+#[test]
+fn a_certificate_that_expires_while_its_connection_is_open_allows_nothing_more() {
+    let calls = CALLS.map(|(call, _)| call.to_owned());
+    for path in calls
+        .into_iter()
+        .chain(OTHERS.map(|other| format!("{other}Check")))
+    {
+        for who in [
+            operator(Role::Admin),
+            Identity::Node(NodeName::new("a").expect("a name")),
+        ] {
+            let judged = judge(&path, &shown(who.clone()), NOW + 1);
+            let judged = judged.map_err(|status| (status.code(), status.message().to_owned()));
+            let text = format!(
+                "the certificate of {who} expired while it was connected; come back with another"
+            );
+            assert_eq!(judged, Err((Code::Unauthenticated, text)), "{path}");
+        }
+    }
+}
+
+/// Gives by what code a call is refused whose transport says this of who is there; none: it is let through, to nobody that
+/// is known.
+async fn refused(path: &str, peer: Option<Peer>) -> Option<Code> {
+    let inner = tower::service_fn(|request: Request<()>| async move {
+        let who = request.extensions().get::<Identity>();
+        assert_eq!(who, Some(&Identity::Anonymous));
+        Ok::<_, Infallible>(Response::new(()))
+    });
+    let mut request = Request::builder().uri(path).body(()).expect("a request");
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    let answer = Roles.layer(inner).oneshot(request).await;
+    let answer = answer.expect("infallible");
+    Status::from_header_map(answer.headers()).map(|status| status.code())
+}
+
+#[tokio::test]
+async fn only_a_transport_that_says_it_is_plaintext_is_taken_for_it() {
+    for (path, _) in CALLS {
+        let plaintext = Peer {
+            address: ([127, 0, 0, 1], 1).into(),
+            proof: Proof::Unasked,
+        };
+        assert_eq!(refused(path, Some(plaintext)).await, None, "{path}");
+        let unknown = refused(path, None).await;
+        assert_eq!(unknown, Some(Code::Unauthenticated), "{path}");
     }
 }

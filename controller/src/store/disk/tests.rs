@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use weir_proto::digest::Digest;
 use weir_proto::model::{
-    AskedDrain, Capability, DrainTarget, DrainTerms, Kind, OnDeadline, Resource, RolloutPhase,
+    AskedDrain, Capability, DrainTarget, DrainTerms, Generation, Kind, OnDeadline, Resource,
+    RolloutPhase,
 };
 
 use super::*;
@@ -66,7 +68,7 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
     };
     let backend = DrainTarget::Backend(service_name("web"), endpoint("10.0.0.1:80"));
     {
-        let (store, saved) = open().await.expect("a store");
+        let (mut store, saved) = open().await.expect("a store");
         assert_eq!(saved.cluster.len(), 32, "{:?}", saved.cluster);
         let nothing = Saved {
             cluster: saved.cluster.clone(),
@@ -181,13 +183,14 @@ async fn every_store_is_another_cluster() {
 fn a_record_that_cannot_be_read_is_named() {
     for (key, payload) in [
         ("meta/revision", &b"short"[..]),
-        ("node/a", b"short"),
-        ("node/A B", &[0; 24]),
+        ("nodes/00", b"\x04node"),
+        ("nodes/00", b""),
+        ("nodes/40", b""),
+        ("node/a", &[0; 24]),
         ("capabilities/a", b"\xff\xff"),
         ("meta/cluster", b"\xff\xff"),
         ("drain/nodes[a]", b"\xff\xff"),
         ("drain/nodes[a]", b""),
-        ("confirmed/a", b"short"),
         ("resource/services/web", b"\xff\xff"),
         ("history/7", b"\xff\xff"),
         ("history/7", b"\x02\x08\x08"),
@@ -198,4 +201,116 @@ fn a_record_that_cannot_be_read_is_named() {
         let error = read(&records).expect_err(key);
         assert_eq!(error.to_string(), format!("record {key:?} cannot be read"));
     }
+}
+
+#[tokio::test]
+async fn a_store_of_an_older_schema_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (disk, _) = Disk::open(directory.path(), 1).expect("a database");
+    let mut batch = Batch::default();
+    batch.put(b"node/a".to_vec(), vec![0; 24]);
+    disk.commit(&batch).expect("durable");
+    drop(disk);
+    let opened = DiskStore::open(directory.path().to_owned()).await;
+    let error = opened.expect_err("it is of another schema");
+    assert_eq!(error.to_string(), "cannot open the store");
+    let cause = error.source().map(ToString::to_string);
+    let wanted = r#"record "\\x00mark" has schema 1, and this version reads 2"#;
+    assert_eq!(cause.as_deref(), Some(wanted));
+}
+
+#[tokio::test]
+async fn a_change_of_many_nodes_writes_a_bounded_number_of_records_and_is_there_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = || DiskStore::open(directory.path().to_owned());
+    let write = |revision, size: u64| {
+        let nodes = (0..size).map(|number| {
+            let digest = Digest::of_encoded(&[revision as u8]);
+            let name = node_name(&format!("node-{number}"));
+            (name, Some((Generation(revision), digest)))
+        });
+        let nodes: BTreeMap<_, _> = nodes.collect();
+        Write {
+            revision: Revision(revision),
+            served: true,
+            // as the first update that a fleet takes is written, and a change that takes much away
+            named: nodes.keys().map(|name| (name.clone(), true)).collect(),
+            confirmed: nodes
+                .keys()
+                .map(|name| (name.clone(), Some(Generation(revision))))
+                .collect(),
+            nodes,
+            ..Write::default()
+        }
+    };
+    let cluster;
+    {
+        let (mut store, saved) = open().await.expect("a store");
+        cluster = saved.cluster;
+        for (revision, size) in [(1, 1_000), (2, 1_000), (3, 1)] {
+            let write = write(revision, size);
+            let records = batch(write.clone(), &mut Blocks::of(&Saved::default())).len();
+            // the revision, that there is a service, and the blocks
+            let most = 2 + usize::try_from(size)
+                .expect("few")
+                .min(blocks::BLOCKS.into());
+            assert_eq!(records, most, "{size} nodes");
+            store.commit(write).await.expect("durable");
+        }
+    }
+    let (store, saved) = open().await.expect("a store");
+    let mut wanted = write(2, 1_000);
+    wanted.then(write(3, 1));
+    let wanted = Saved {
+        cluster,
+        revision: Revision(3),
+        served: true,
+        nodes: kept(wanted.nodes),
+        confirmed: kept(wanted.confirmed),
+        named: wanted.named.into_keys().collect(),
+        ..Saved::default()
+    };
+    assert_eq!(saved, wanted);
+    assert_eq!(store.nodes, Blocks::of(&wanted));
+}
+
+fn kept<T>(written: BTreeMap<NodeName, Option<T>>) -> BTreeMap<NodeName, T> {
+    let written = written.into_iter();
+    written
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_damage_of_the_store() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = || DiskStore::open(directory.path().to_owned());
+    let name = "a-name-that-is-found";
+    {
+        let (mut store, _) = open().await.expect("a store");
+        let state = (Generation(7), Digest::from_bytes([7; 16]));
+        let write = Write {
+            revision: Revision(1),
+            nodes: BTreeMap::from([(node_name(name), Some(state))]),
+            ..Write::default()
+        };
+        store.commit(write).await.expect("durable");
+    }
+    let file = directory.path().join("db/db");
+    let mut bytes = std::fs::read(&file).expect("read");
+    let found: Vec<usize> = (0..bytes.len() - name.len())
+        .filter(|at| bytes[*at..].starts_with(name.as_bytes()))
+        .collect();
+    assert!(!found.is_empty());
+    for at in found {
+        bytes[at + 2] ^= 1;
+    }
+    std::fs::write(&file, bytes).expect("write");
+    let error = open().await.expect_err("it is damaged");
+    assert_eq!(error.to_string(), "cannot open the store");
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    assert!(
+        cause.contains("is damaged") || cause.contains("older than its watermark"),
+        "{cause}"
+    );
 }

@@ -233,6 +233,8 @@ proptest! {
 
     #[test]
     fn an_item_and_its_key_come_back_from_the_wire(item in good_item()) {
+        let sent = item_to_wire(&item).encode_to_vec();
+        prop_assert_eq!(item_from_sent(&sent, "item", &mut Vec::new()), Ok(item.clone()));
         prop_assert_eq!(item_from_wire(&item_to_wire(&item), "item"), Ok(item.clone()));
         let key = item.key();
         prop_assert_eq!(item_key_from_wire(&item_key_to_wire(&key), "key"), Ok(key));

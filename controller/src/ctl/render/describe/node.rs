@@ -6,11 +6,9 @@ use weir_proto::wire::drain_target::Target;
 use super::{Facts, Page, named, or_unknown};
 use crate::ctl::manifest::ROLES;
 use crate::ctl::render::document::word;
-use crate::ctl::render::failure::{degraded, held};
+use crate::ctl::render::page::troubles;
 use crate::ctl::render::rows::{NONE, UNKNOWN, age, certificate, labels, reached, state_word};
-use crate::ctl::render::{
-    Style, absence, drains::repair_rows, lag, missing_capabilities, node_troubles,
-};
+use crate::ctl::render::{Style, drains::repair_rows, expiry, missing_capabilities};
 
 /// Tells everything about a node; none: it is not there.
 pub(crate) fn describe_node(facts: &Facts, name: &str, style: Style) -> Option<String> {
@@ -29,7 +27,8 @@ pub(crate) fn describe_node(facts: &Facts, name: &str, style: Style) -> Option<S
     page.fields("Sync daemons", node.sync_daemons.iter().map(daemon));
     page.field("State", state_word(state));
     page.field("Agent", or_unknown(&state.agent_version));
-    page.field("Certificate", certificate_words(state, facts.now));
+    let words = |expires| expiry::when(expires, facts.now);
+    page.field("Certificate", certificate(state, words));
     page.field(
         "Wanted",
         format!(
@@ -39,13 +38,7 @@ pub(crate) fn describe_node(facts: &Facts, name: &str, style: Style) -> Option<S
     );
     page.field("Accepted", generation(state, state.accepted_generation));
     page.field("Converged", generation(state, state.converged_generation));
-    let held = held(state, facts.now);
-    let behind = || lag(state, state.wanted_generation).filter(|_| held.is_none());
-    let behind = absence(state, facts.now).or_else(behind);
-    let conditions = held.iter().cloned().chain(degraded(state, facts.now));
-    let troubles = behind.into_iter().chain(conditions);
-    let troubles = troubles.chain(node_troubles(state));
-    page.fields("Troubles", troubles);
+    page.fields("Troubles", troubles(state, facts.now));
     let optional = missing_capabilities(state).into_iter();
     let optional = optional.filter(|it| it.optional).map(|it| it.name.clone());
     let optional: Vec<String> = optional.collect();
@@ -89,14 +82,6 @@ fn generation(state: &wire::NodeState, generation: u64) -> String {
     match reached(state, generation) {
         unknown if unknown == UNKNOWN => unknown,
         known => format!("generation {known}"),
-    }
-}
-
-fn certificate_words(state: &wire::NodeState, now: u64) -> String {
-    let left = certificate(state, now);
-    match state.certificate_expires_unix_ms > now {
-        true => format!("expires in {left}"),
-        false => left,
     }
 }
 

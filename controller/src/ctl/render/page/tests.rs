@@ -11,7 +11,10 @@ fn response(nodes: Vec<wire::NodeState>) -> wire::NodeStatusResponse {
     }
 }
 
-const URL: &str = "http://127.0.0.1:7420";
+const URL: Called<'static> = Called {
+    url: "http://127.0.0.1:7420",
+    certificate_expires_unix_ms: None,
+};
 
 #[test]
 fn a_page_shows_each_node_and_then_what_is_wrong() {
@@ -47,7 +50,7 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
     };
     assert_eq!(
         status_page(
-            URL,
+            &URL,
             &response(vec![fine.clone(), behind, away.clone(), unheard.clone()]),
             1_000_000,
             Style::PLAIN
@@ -73,7 +76,7 @@ node-d: not heard from since the controller started; generation 24 waits for it
 #[test]
 fn a_cluster_without_nodes_says_so() {
     assert_eq!(
-        status_page(URL, &response(vec![]), 0, Style::PLAIN),
+        status_page(&URL, &response(vec![]), 0, Style::PLAIN),
         "controller http://127.0.0.1:7420, revision 12\n\n\
          No nodes: none has registered, and none was applied.\n"
     );
@@ -145,7 +148,7 @@ fn a_page_says_what_is_held_back_and_why_a_node_is_degraded() {
         ..held.clone()
     };
     assert_eq!(
-        status_page(URL, &response(vec![held, degraded]), 1_000_000, Style::PLAIN),
+        status_page(&URL, &response(vec![held, degraded]), 1_000_000, Style::PLAIN),
         "\
 controller http://127.0.0.1:7420, revision 12
 
@@ -155,6 +158,50 @@ node-b   DEGRADED   7        7          7           12      0        0        0 
 
 node-a: HELD for 3m12s: would drop 12 of 20 services (another cluster says so); weirctl node release node-a
 node-b: DEGRADED for 1m: the disk is full
+"
+    );
+}
+
+#[test]
+fn where_there_are_certificates_it_is_told_how_long_they_last() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let now = 1_000 * DAY;
+    let node = |name: &str, connected, certificate_expires_unix_ms| wire::NodeState {
+        name: name.to_owned(),
+        connected,
+        last_heard_unix_ms: now,
+        certificate_expires_unix_ms,
+        ..wire::NodeState::default()
+    };
+    let expired = wire::NodeState {
+        disconnection: "its certificate expired".to_owned(),
+        ..node("node-c", false, now - DAY)
+    };
+    let called = Called {
+        url: "https://lb:7420",
+        certificate_expires_unix_ms: Some(now + 6 * DAY),
+    };
+    let nodes = vec![
+        node("node-a", true, now + 89 * DAY),
+        node("node-b", true, now + 14 * DAY - 1),
+        expired,
+        node("node-d", true, 0),
+    ];
+    assert_eq!(
+        status_page(&called, &response(nodes), now, Style::PLAIN),
+        "\
+controller https://lb:7420, revision 12, its certificate expires in 6d
+
+NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD    CERTIFICATE
+node-a   connected   0        0          0           0       0        0        0         -        89d
+node-b   connected   0        0          0           0       0        0        0         -        13d
+node-c   gone        0        0          0           0       0        0        0         0s ago   expired
+node-d   connected   0        0          0           0       0        0        0         -        -
+
+controller: its certificate expires in 6d; put another in its place: whoever connects then meets that
+node-b: its certificate expires in 13d; put another in its place: the agent takes it when it connects anew
+node-c: not connected for 0s (its certificate expired); converged on generation 0 of 0
+node-c: its certificate expired 1d ago; put another in its place: the agent takes it when it connects anew
 "
     );
 }

@@ -1,11 +1,9 @@
 //! The rows of the tables of nodes. PURE.
 
-use std::time::Duration;
-
 use weir_proto::wire;
 
 use super::{Detail, Known, NONE, UNKNOWN, age, header, labels, list, or};
-use crate::ctl::render::{Table, human, is_unheard, missing_capabilities, silence};
+use crate::ctl::render::{Table, expiry, human, is_unheard, missing_capabilities, silence};
 
 /// Gives the columns of nodes.
 pub(crate) fn node_header(wide: bool) -> Vec<&'static str> {
@@ -46,7 +44,7 @@ pub(crate) fn node_row(
         let names = missing.iter().map(|missing| missing.name.clone());
         row.extend([
             or(&state.agent_version, NONE),
-            certificate(state, detail.now),
+            certificate(state, |expires| expiry::left(expires, detail.now)),
             labels(&node.labels, NONE),
             list(names.collect(), detail.wide),
         ]);
@@ -55,30 +53,24 @@ pub(crate) fn node_row(
     row
 }
 
-/// Says for how long the certificate of a node's agent is valid.
-pub(crate) fn certificate(state: &wire::NodeState, now: u64) -> String {
-    match state.certificate_expires_unix_ms {
-        0 if is_unheard(state) => UNKNOWN.to_owned(),
-        0 => NONE.to_owned(),
-        expires if expires <= now => {
-            format!("expired {} ago", human(span(now - expires)))
-        }
-        expires => human(span(expires - now)),
+/// Tells of the certificate of a node's agent, in the words for when it expires.
+pub(crate) fn certificate(state: &wire::NodeState, words: impl Fn(u64) -> String) -> String {
+    match expiry::known(state) {
+        Some(expires) => words(expires),
+        None if is_unheard(state) => UNKNOWN.to_owned(),
+        None => NONE.to_owned(),
     }
 }
 
-fn span(milliseconds: u64) -> Duration {
-    Duration::from_secs(milliseconds / 1_000)
-}
-
-/// Gives one row a node's state. `now` is in Unix milliseconds.
+/// Gives one row a node's state. `now` is in Unix milliseconds. What is left of certificates is shown where there are any.
 pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
+    let certified = states.iter().any(|state| expiry::known(state).is_some());
     let rows = states.iter().map(|state| {
         let heard = match silence(state, now) {
             Some(silence) => format!("{} ago", human(silence)),
             None => UNKNOWN.to_owned(),
         };
-        vec![
+        let mut row = vec![
             state.name.clone(),
             state_word(state).to_owned(),
             state.wanted_generation.to_string(),
@@ -89,21 +81,30 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
             state.drain_count.to_string(),
             state.repair_counts.values().sum::<u64>().to_string(),
             heard,
-        ]
+        ];
+        if certified {
+            let left = expiry::known(state).map(|expires| expiry::left(expires, now));
+            row.push(left.unwrap_or_else(|| UNKNOWN.to_owned()));
+        }
+        row
     });
+    let mut header = vec![
+        "NODE",
+        "STATE",
+        "WANTED",
+        "ACCEPTED",
+        "CONVERGED",
+        "ITEMS",
+        "FAILED",
+        "DRAINS",
+        "REPAIRS",
+        "HEARD",
+    ];
+    if certified {
+        header.push("CERTIFICATE");
+    }
     Table {
-        header: vec![
-            "NODE",
-            "STATE",
-            "WANTED",
-            "ACCEPTED",
-            "CONVERGED",
-            "ITEMS",
-            "FAILED",
-            "DRAINS",
-            "REPAIRS",
-            "HEARD",
-        ],
+        header,
         rows: rows.collect(),
     }
 }
