@@ -1,11 +1,14 @@
 //! `describe`: a page for each kind. The pages are in `pages/`.
 
+use weir_proto::wire::drain_state::OnNode;
 use weir_proto::wire::drain_target::{Backend, Target};
 use weir_proto::wire::{
-    Change, DrainState, DrainTarget, Frontend, HistoryEntry, ItemFailure, ItemKey, Kind, NodeState,
-    Protocol, ResourceRef, change, item_key,
+    Capability, Change, Drain, DrainProgress, DrainState, DrainTarget, Frontend, HistoryEntry,
+    ItemFailure, ItemKey, Kind, NodeState, OnDeadline, Protocol, Repair, ResourceRef, change,
+    item_key,
 };
 
+use super::drains::within;
 use super::fake::Fake;
 use super::{NODE, Ran, SET, WEB, failed, start};
 
@@ -17,7 +20,8 @@ fn cluster() -> Fake {
     let c = NODE
         .replace("node-a", "node-c")
         .replace("10.0.0.1", "10.0.0.3");
-    fake.apply(&format!("{WEB}---\n{SET}---\n{NODE}---\n{b}---\n{c}"));
+    let ran = fake.apply(&format!("{WEB}---\n{SET}---\n{NODE}---\n{b}---\n{c}"));
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
     let state = |name: &str| NodeState {
         name: name.to_owned(),
         connected: true,
@@ -46,6 +50,21 @@ fn cluster() -> Fake {
             field: String::new(),
         }],
         failure_count: 1,
+        capabilities: vec![Capability {
+            name: "scheduler_twos".to_owned(),
+            available: false,
+            detail: "load the module ip_vs_twos".to_owned(),
+            optional: true,
+        }],
+        certificate_expires_unix_ms: within(6 * 86_400 + 43_200),
+        repairs: vec![Repair {
+            object: "vip 10.100.100.100".to_owned(),
+            kind: "vip".to_owned(),
+            found: String::new(),
+            expected: "bound".to_owned(),
+            at_unix_ms: within(-(10 * 3_600 + 1_800)),
+        }],
+        repair_counts: [("vip".to_owned(), 4)].into(),
         ..state("node-b")
     };
     let target = DrainTarget {
@@ -59,15 +78,31 @@ fn cluster() -> Fake {
         kind: Kind::Service.into(),
         name: "web".to_owned(),
     };
-    let mut held = fake.state();
-    held.nodes = vec![state("node-a"), refusing];
-    held.drains = [vec![DrainState {
-        target: Some(target),
-        ..DrainState::default()
-    }]]
-    .into();
-    held.history = vec![HistoryEntry {
+    let progress = DrainProgress {
+        key: refusing.failures[0].key.clone(),
+        active_connections: 3,
+        inactive_connections: 1,
+        started_unix_ms: within(-(2 * 3_600 + 1_800)),
+        deadline_unix_ms: within(10 * 3_600 + 1_800),
+        on_deadline: OnDeadline::Reset.into(),
+        done: false,
+    };
+    let drain = DrainState {
+        target: Some(target.clone()),
+        asked: true,
+        asked_unix_ms: within(-(2 * 3_600 + 1_800)),
+        drain: Some(Drain {
+            deadline_seconds: Some(13 * 3_600),
+            on_deadline: OnDeadline::Reset.into(),
+        }),
+        nodes: vec![OnNode {
+            node: "node-a".to_owned(),
+            progress: Some(progress),
+        }],
+    };
+    let applied = HistoryEntry {
         revision: 1,
+        unix_ms: within(-(5 * 86_400 + 7_200 + 1_800)),
         who: "admin/alice".to_owned(),
         what: "apply".to_owned(),
         changes: vec![Change {
@@ -75,7 +110,19 @@ fn cluster() -> Fake {
             outcome: change::Outcome::Created.into(),
         }],
         ..HistoryEntry::default()
-    }];
+    };
+    let drained = HistoryEntry {
+        revision: 2,
+        unix_ms: within(-(2 * 3_600 + 1_800)),
+        who: "operator/bob".to_owned(),
+        what: "drain".to_owned(),
+        drains: vec![target],
+        ..HistoryEntry::default()
+    };
+    let mut held = fake.state();
+    held.nodes = vec![state("node-a"), refusing];
+    held.drains = [vec![drain]].into();
+    held.history = vec![drained, applied];
     drop(held);
     fake
 }

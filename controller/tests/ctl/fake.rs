@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) watches: VecDeque<Vec<Vec<NodeState>>>,
     /// What each call that watches resources is told, answer by answer; then the call ends. The last one does not.
     pub(crate) changes: VecDeque<Vec<WatchResponse>>,
+    /// How many calls that watch resources end, once they were told that, since the changes after are no longer known.
+    pub(crate) outdated: usize,
     /// The revisions after which was watched.
     pub(crate) watched_from: Vec<u64>,
     /// How often it was asked to list, and for one resource.
@@ -274,6 +276,13 @@ impl Operator for Shared {
         state.watched_from.push(request.into_inner().from_revision);
         let answers = state.changes.pop_front().unwrap_or_default();
         let answers = tokio_stream::iter(answers).map(Ok);
+        if state.outdated > 0 {
+            state.outdated -= 1;
+            let end = Status::out_of_range("changes after revision 1 are no longer known");
+            return Ok(Response::new(Box::pin(
+                answers.chain(tokio_stream::once(Err(end))),
+            )));
+        }
         Ok(Response::new(if state.changes.is_empty() {
             Box::pin(answers.chain(tokio_stream::pending()))
         } else {

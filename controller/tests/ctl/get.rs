@@ -9,15 +9,16 @@ use weir_proto::wire::{
 };
 
 use super::fake::{Fake, changed};
-use super::{NODE, Ran, SET, WEB, command, failed, fine, start};
+use super::{NODE, Ran, SET, WEB, command, failed, start};
 
 fn web() -> Fake {
     let fake = start();
     let dns = WEB
         .replace("web", "dns")
-        .replace("front", "back")
+        .replace("tier: front", "tier: back")
         .replace("port: 8080, protocol: TCP", "port: 53, protocol: UDP");
-    fake.apply(&format!("{WEB}---\n{SET}---\n{dns}---\n{NODE}"));
+    let ran = fake.apply(&format!("{WEB}---\n{SET}---\n{dns}---\n{NODE}"));
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
     fake
 }
 
@@ -55,8 +56,8 @@ items:
   - dns
   - web
   frontends:
-  - \"10.100.100.100:53/UDP\"
-  - \"10.100.100.100:8080/TCP\"
+  - 10.100.100.100:53/UDP
+  - 10.100.100.100:8080/TCP
 ",
         ),
         (
@@ -153,7 +154,7 @@ fn ten_thousand_services_are_shown_by_a_call_for_each_page() {
 }
 
 /// A run that is read line by line and then interrupted.
-fn until(fake: &Fake, arguments: &[&str], lines: usize) -> (Vec<String>, ExitStatus) {
+pub(super) fn until(fake: &Fake, arguments: &[&str], lines: usize) -> (Vec<String>, ExitStatus) {
     let mut child = command(&fake.url, arguments)
         .spawn()
         .expect("weirctl starts");
@@ -213,6 +214,53 @@ fn what_changes_is_shown_until_ctrl_c_and_that_is_no_failure() {
     fake.state().changes = [changes].into();
     let (lines, _) = until(&fake, &["get", "svc", "--watch-only", "-o", "name"], 2);
     assert_eq!(lines, ["service/web", "service/dns"]);
+}
+
+#[test]
+fn a_watch_that_is_too_old_to_go_on_lists_again_and_tells_what_differs() {
+    let fake = web();
+    let key = (Kind::Service.into(), "web".to_owned());
+    let mut quicker = fake.state().resources[&key].clone();
+    if let Some(resource::Kind::Service(service)) = &mut quicker.kind {
+        service.scheduler = Some("wlc".to_owned());
+    }
+    let told = |event| WatchResponse {
+        revision: 2,
+        events: vec![event],
+    };
+    let wlc = told(event("web", change::Outcome::Updated, Some(quicker)));
+    let gone = told(event("dns", change::Outcome::Deleted, None));
+    let once = |of: &WatchResponse| vec![of.clone()];
+    {
+        let mut state = fake.state();
+        state.changes = [vec![wlc.clone(), gone.clone()], once(&gone)].into();
+        state.outdated = 1;
+    }
+    let arguments = ["get", "services", "-w", "--no-headers"];
+    let (lines, status) = until(&fake, &arguments, 7);
+    let row = |name: &str, port: &str, scheduler: &str, backends: u8, age: &str| {
+        format!(
+            "{name:4}   10.100.100.100:{port:8}   {scheduler:9}   MASQUERADE   {backends}          1          {age}"
+        )
+    };
+    let dns = |age| row("dns", "53/UDP", "rr", 2, age);
+    let web = |scheduler| row("web", "8080/TCP", scheduler, 3, "<unknown>");
+    let there = "<unknown>";
+    assert_eq!(
+        lines,
+        [
+            dns(there),
+            web("rr"),
+            web("wlc"),
+            dns("deleted"),
+            // as they are listed: what was told of them holds no more
+            dns(there),
+            web("rr"),
+            dns("deleted"),
+        ]
+    );
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(fake.state().watched_from, [1, 1]);
 }
 
 #[test]

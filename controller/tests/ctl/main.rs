@@ -236,6 +236,10 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
              tier in (front, back)\n\nFor more information, try '--help'.\n",
         ),
         (
+            &["get", "services", "-o", "ipvsadm", "-w"],
+            "error: services are not watched in this form\n\nFor more information, try '--help'.\n",
+        ),
+        (
             &["describe", "backends"],
             "error: backends are described with their service: weirctl describe service NAME\n\n\
              For more information, try '--help'.\n",

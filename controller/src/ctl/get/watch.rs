@@ -357,9 +357,16 @@ async fn repairs(controller: &Controller, scope: &Scope, args: &GetArgs) -> Resu
         for state in &mut answer.nodes {
             let name = state.name.clone();
             state.repairs.retain(|repair| {
-                let one = (name.clone(), repair.at_unix_ms, repair.object.clone());
-                now_told.insert(one.clone());
-                !told.contains(&one)
+                let said = [
+                    &repair.kind,
+                    &repair.object,
+                    &repair.found,
+                    &repair.expected,
+                ];
+                let one = (name.clone(), repair.at_unix_ms, said.map(Clone::clone));
+                let is_new = !told.contains(&one);
+                now_told.insert(one);
+                is_new
             });
         }
         told = now_told;

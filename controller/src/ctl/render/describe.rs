@@ -14,9 +14,7 @@ use super::drains::drain_rows;
 use super::history::history_rows;
 use super::listing::Listing;
 use super::rows::{NONE, UNKNOWN, reached, state_word};
-use super::{
-    Style, Table, absence, counted, failure_text, hold, is_unheard, lag, rejection, styled,
-};
+use super::{Style, Table, absence, counted, failure_text, hold, lag, rejection, styled};
 use crate::ctl::wait::About;
 
 pub(crate) use drained::describe_drain;
@@ -153,23 +151,21 @@ impl<'a> Page<'a> {
 
 /// Says in a word how far a node is with something, and why not further.
 fn standing(state: &wire::NodeState, about: &About, now: u64) -> (String, Vec<String>) {
-    if is_unheard(state) {
-        return (
-            "unknown".to_owned(),
-            absence(state, now).into_iter().collect(),
-        );
+    if !state.connected {
+        // what it told last may be true no more
+        let why = absence(state, now).into_iter();
+        return ("unknown".to_owned(), why.collect());
     }
-    if state.connected && state.hold.is_some() {
+    if state.hold.is_some() {
         return ("held".to_owned(), vec![hold(state)]);
     }
-    if state.connected && !state.rejection.is_empty() {
+    if !state.rejection.is_empty() {
         return ("rejected".to_owned(), vec![rejection(state)]);
     }
     let behind = lag(state, state.wanted_generation);
-    let (result, mut why) = match (&behind, state.connected) {
-        (Some(_), false) => ("unknown".to_owned(), behind.into_iter().collect()),
-        (Some(_), true) => ("lagging".to_owned(), behind.into_iter().collect()),
-        (None, _) => ("converged".to_owned(), Vec::new()),
+    let (result, mut why) = match behind {
+        Some(behind) => ("lagging".to_owned(), vec![behind]),
+        None => ("converged".to_owned(), Vec::new()),
     };
     let ours = state.failures.iter();
     let ours: Vec<String> = ours

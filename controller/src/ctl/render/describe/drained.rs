@@ -1,5 +1,6 @@
 //! The page of what is drained. PURE.
 
+use weir_proto::model::DrainDeadline;
 use weir_proto::wire;
 
 use super::{Facts, Page};
@@ -32,7 +33,8 @@ pub(crate) fn describe_drain(facts: &Facts, name: &str, style: Style) -> Option<
         page.field("Age", age(drain.asked_unix_ms, facts.now));
     }
     if let Some(how) = drain.drain {
-        let deadline = how.deadline_seconds.unwrap_or_default();
+        let default = DrainDeadline::default().seconds();
+        let deadline = how.deadline_seconds.unwrap_or(default);
         let deadline = human(std::time::Duration::from_secs(deadline.into()));
         page.field("Deadline", deadline);
         page.field("On deadline", word(&ON_DEADLINES, how.on_deadline));
