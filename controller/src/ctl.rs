@@ -8,6 +8,7 @@ mod apply;
 mod args;
 mod connect;
 mod delete;
+mod describe;
 mod drain;
 mod files;
 mod get;
@@ -20,6 +21,7 @@ mod outcome;
 pub mod pki;
 mod render;
 mod rollout;
+mod selector;
 mod status;
 mod wait;
 
@@ -77,6 +79,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Apply(args) => apply::run(&to, &args).await,
         Command::Get(args) => get::run(&to, &args).await,
+        Command::Describe(args) => describe::run(&to, &args).await,
         Command::Delete(args) => delete::run(&to, &args).await,
         Command::Drain(args) => drain::run(&to, &args).await,
         Command::Undrain(args) => drain::undo(&to, &args).await,

@@ -84,13 +84,15 @@ pub(crate) struct Change {
     pub(crate) holders: BTreeMap<NodeName, Generation>,
     /// What becomes of the rollout; none: it stays as it is.
     pub(crate) rollout: Option<Rollout>,
+    /// When it is made, in Unix milliseconds: what it creates is as old.
+    pub(crate) made_unix_ms: u64,
 }
 
 impl Desired {
     /// Takes up a cluster where it was left: its resources, its drains, the last rollout, and the generation and digest of
     /// each node.
     pub(crate) fn restore(
-        resources: impl IntoIterator<Item = (Resource, Revision)>,
+        resources: impl IntoIterator<Item = Stored>,
         drains: Drains,
         rollout: Option<Rollout>,
         left: &BTreeMap<NodeName, (Generation, Digest)>,
@@ -101,11 +103,11 @@ impl Desired {
             ..Self::default()
         };
         let mut services = BTreeSet::new();
-        for (resource, revision) in resources {
-            if let Resource::Service(service) = &resource {
+        for stored in resources {
+            if let Resource::Service(service) = &stored.resource {
                 services.insert(service.name.clone());
             }
-            desired.resources.put(resource, revision);
+            desired.resources.put(stored);
         }
         let nothing = Batch::new();
         let proposed = resources::Proposed::new(&desired.resources, &nothing);
@@ -261,6 +263,7 @@ impl Desired {
             views,
             holders: _,
             rollout,
+            made_unix_ms,
         } = change;
         if rollout.is_some() {
             self.rollout = rollout;
@@ -271,7 +274,15 @@ impl Desired {
         let mut written = Vec::with_capacity(writes.len());
         for (reference, resource) in writes {
             let stored = match resource {
-                Some(resource) => Some(self.resources.put(resource, revision)),
+                Some(resource) => {
+                    let before = self.resources.get(&reference);
+                    let created_unix_ms = before.map_or(made_unix_ms, |it| it.created_unix_ms);
+                    Some(self.resources.put(Stored {
+                        resource,
+                        revision,
+                        created_unix_ms,
+                    }))
+                }
                 None => {
                     self.resources.remove(&reference);
                     None

@@ -14,10 +14,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub(crate) use disk::DiskStore;
-pub(crate) use past::{read_resource, written_resource};
+pub(crate) use past::{read_resource, stored_to_wire, written_resource};
 use weir_proto::digest::Digest;
 use weir_proto::model::{
-    AskedDrain, Capability, DrainTarget, Generation, NodeName, Resource, ResourceRef, Revision,
+    AskedDrain, Capability, DrainTarget, Generation, NodeName, ResourceRef, Revision,
 };
 
 use crate::desired::{HistoryBatch, Past, Rollout, Stored};
@@ -92,8 +92,7 @@ pub(crate) struct Saved {
     /// Tells this cluster from every other: drawn by lot when the store was made, and never empty in one that was opened.
     pub(crate) cluster: String,
     pub(crate) revision: Revision,
-    /// Each with the revision of its last change.
-    pub(crate) resources: Vec<(Resource, Revision)>,
+    pub(crate) resources: Vec<Stored>,
     pub(crate) nodes: BTreeMap<NodeName, (Generation, Digest)>,
     pub(crate) served: bool,
     pub(crate) capabilities: BTreeMap<NodeName, Vec<Capability>>,

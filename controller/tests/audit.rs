@@ -43,7 +43,7 @@ fn node(number: usize) -> wire::Resource {
             name: format!("n{number}"),
             ..wire::Node::default()
         })),
-        revision: 0,
+        ..wire::Resource::default()
     }
 }
 
@@ -108,7 +108,7 @@ async fn every_write_is_a_line_of_the_audit_and_what_changes_nothing_is_none() {
                 labels: [("pool".to_owned(), "edge".to_owned())].into(),
                 ..wire::Node::default()
             })),
-            revision: 0,
+            ..wire::Resource::default()
         }],
         ..wire::ApplyRequest::default()
     };

@@ -116,7 +116,7 @@ pub(crate) fn as_created<'a>(all: impl Iterator<Item = &'a Arc<Stored>>) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::samples::service;
+    use crate::desired::samples::{service, stored_at};
 
     fn entry(revision: u64, events: usize) -> Arc<Entry> {
         let event = Event {
@@ -168,10 +168,7 @@ mod tests {
         let backends: Vec<&str> = backends.iter().map(String::as_str).collect();
         let resource = Resource::Service(service("web", &["10.1.0.1:80"], &backends));
         let of = resource.reference();
-        let stored = Arc::new(Stored {
-            resource,
-            revision: Revision(1),
-        });
+        let stored = Arc::new(stored_at(resource, 1));
         let mut log = ChangeLog::new(Revision(0));
         for revision in 1..=3_000 {
             log.push(Arc::new(Entry {

@@ -339,6 +339,10 @@ async fn a_watcher_gets_what_was_and_then_what_happens() {
     let cluster = start(&MemoryStore::default());
     apply(&cluster, vec![web(1)]).await.expect("written");
     let mut watching = cluster.watch(Revision(0)).await.expect("a watch");
+    let kept = cluster.get(web(1).reference()).await.expect("it is there");
+    // an update leaves it as it is
+    let created_unix_ms = kept.created_unix_ms;
+    assert!(created_unix_ms > 0);
     let event = |revision, outcome, resource: Resource| Entry {
         revision: Revision(revision),
         events: vec![Event {
@@ -347,6 +351,7 @@ async fn a_watcher_gets_what_was_and_then_what_happens() {
             resource: Some(Arc::new(Stored {
                 resource,
                 revision: Revision(revision),
+                created_unix_ms,
             })),
         }],
     };

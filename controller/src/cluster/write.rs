@@ -228,6 +228,8 @@ impl<S: Store> Owner<S> {
         let served = self.served || names_a_service(&change);
         let drains = change.drains.clone();
         let rollout = change.rollout.clone();
+        let mut change = change;
+        change.made_unix_ms = now_unix_ms();
         let events = self.desired.take(change, revision);
         self.revision = revision;
         if served && !self.served {

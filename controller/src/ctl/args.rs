@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the words of its help.
 
 mod drain;
+mod get;
 mod history;
 mod import;
 mod pki;
@@ -15,6 +16,7 @@ use weir_proto::model::Canary;
 
 use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
+pub(crate) use get::{DescribeArgs, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Show resources
     Get(GetArgs),
+    /// Show everything that is known of one thing
+    Describe(DescribeArgs),
     /// Delete resources
     Delete(DeleteArgs),
     /// Give backends and nodes no new connection, and let those they have end
@@ -171,51 +175,6 @@ pub(crate) struct Write {
     pub(crate) wait_timeout: Duration,
 }
 
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "weirctl get [OPTIONS] KIND [NAME]...\n       weirctl get [OPTIONS] KIND/NAME..."
-)]
-#[command(after_help = "\
-Kinds:
-  services (svc), backends (be), backendsets (bs), nodes (no), drains, repairs
-
-Backends are shown by service, whether it lists them itself or a backend set does. Drains are those
-that were asked for, and those of backends that were taken out. Repairs are what nodes put right
-that somebody else had changed, the last 100 of each node; names are those of nodes.
-
--o ipvsadm writes services as ipvsadm -Sn would on a node that holds them: backends of backend sets
-are among them, drained ones have weight 0, and ipvsadm tells of no thresholds. The order is
-ipvsadm's own. Where addresses lie more than half of all apart, that order hangs on the kernel's:
-compare such tables sorted.
-
-Examples:
-  # All services
-  weirctl get services
-
-  # Two services with everything about them
-  weirctl get svc web dns -o wide
-
-  # The backends of one service
-  weirctl get backends web
-
-  # A service as a file that can be applied again
-  weirctl get service/web -o yaml > web.yaml
-
-  # What was repaired on a node
-  weirctl get repairs node-a
-
-  # What ipvsadm should show on a node that holds every service, beside what it shows
-  weirctl get services -o ipvsadm | diff - <(ssh node-a ipvsadm -Sn)")]
-pub(crate) struct GetArgs {
-    /// A kind and names of it (none: all), or KIND/NAME
-    #[arg(value_name = "KIND", required = true)]
-    pub(crate) what: Vec<String>,
-    /// How to write it: table, wide, json, yaml, name or ipvsadm
-    #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Table)]
-    #[arg(hide_possible_values = true)]
-    pub(crate) output: Form,
-}
-
 /// How `get` writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
@@ -271,6 +230,7 @@ what it has taken durably, and what its kernel has been brought to. A node is co
 gone (its agent was last heard of HEARD), or unheard: not since the controller started.
 HELD: it holds back what would take away too much, until weirctl node release NAME.
 DEGRADED: it can make nothing durable; it goes on serving and takes no further generation.
+REJECTED: it refuses the generation that it was sent, for the reason that is told.
 Over TLS, CERTIFICATE is what is left of that of its agent; below 14 days it is told apart.
 
 Exit status:

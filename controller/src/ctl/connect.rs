@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Response, Status};
+use tonic::{Code, Response, Status, Streaming};
 use weir_proto::tls::{Call, CallError, Connector, Flags, Part, Tls};
 use weir_proto::wire;
 use weir_proto::wire::operator_client::OperatorClient;
@@ -131,8 +131,14 @@ impl Controller {
 
     /// Lists every resource of a kind, page by page.
     pub(crate) async fn list(&self, kind: wire::Kind) -> Result<Vec<wire::Resource>> {
+        Ok(self.list_at(kind).await?.0)
+    }
+
+    /// As [`Self::list`], with the revision after which changes may be missing.
+    pub(crate) async fn list_at(&self, kind: wire::Kind) -> Result<(Vec<wire::Resource>, u64)> {
         let mut client = self.client.clone();
         let mut resources = Vec::new();
+        let mut from = None;
         let mut page_token = String::new();
         loop {
             let request = wire::ListRequest {
@@ -142,24 +148,36 @@ impl Controller {
             };
             let page = self.answer(client.list(request)).await?;
             resources.extend(page.resources);
+            let from = *from.get_or_insert(page.revision);
             if page.next_page_token.is_empty() {
-                return Ok(resources);
+                return Ok((resources, from));
             }
             page_token = page.next_page_token;
         }
+    }
+
+    /// Gives what is drained, and every drain under way.
+    pub(crate) async fn drains(&self) -> Result<Vec<wire::DrainState>> {
+        let mut client = self.client.clone();
+        let listed = client.list_drains(wire::ListDrainsRequest {});
+        Ok(self.answer(listed).await?.drains)
+    }
+
+    /// Waits for an answer of a stream that is due at once; none: the stream ended.
+    pub(crate) async fn next<T>(&self, stream: &mut Streaming<T>) -> Result<Option<T>> {
+        self.answer(async { stream.message().await.map(Response::new) })
+            .await
+    }
+
+    /// Says that a stream ended though nobody asked for that.
+    pub(crate) fn ended(&self) -> anyhow::Error {
+        anyhow!("the controller at {} ended the call", self.url)
     }
 
     /// Gives the state of nodes as it is now; of all when none is named.
     pub(crate) async fn node_states(&self, names: Vec<String>) -> Result<Vec<wire::NodeState>> {
         let states = self.attempt_node_states(names).await;
         states.map_err(|error| self.refusal(&error))
-    }
-
-    /// Gives every drain.
-    pub(crate) async fn drains(&self) -> Result<Vec<wire::DrainState>> {
-        let mut client = self.client.clone();
-        let listed = client.list_drains(wire::ListDrainsRequest {});
-        Ok(self.answer(listed).await?.drains)
     }
 
     /// As [`Self::node_states`], for callers that have words of their own for some refusals.

@@ -1,181 +1,295 @@
 //! `weirctl get`.
+//!
+//! `scope` says what a view shows, `diff` what of it changed; this room and `watch` ask and print.
+
+mod diff;
+mod scope;
+mod watch;
+
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use weir_proto::wire;
-use weir_proto::wire::resource::Kind;
 
 use super::args::{Form, GetArgs, To};
-use super::connect::{Controller, Found};
+use super::connect::Controller;
 use super::names::{View, view};
 use super::now;
-use super::outcome::{Trouble, print, tell};
+use super::outcome::{Trouble, print, style, tell};
 use super::render::{
-    self, Listing, Table, backend_rows, drain_rows, node_rows, repair_rows, service_rows, set_rows,
+    self, Derived, Detail, Grid, Listing, Table, derived, derived_drain, derived_repairs,
+    drain_rows, drain_target, reference_of, repair_rows,
 };
+use scope::{Scope, World, by_name};
 
-/// Shows the resources of one kind: all, or those that are named.
+/// Shows the resources of one kind: all, or those that are named or selected.
 pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
-    let (view, names) = view(&args.what).map_err(Trouble::Usage)?;
-    if let Some(text) = unshown(view, &names, args.output) {
+    let (view, names) = view(&args.what, "get").map_err(Trouble::Usage)?;
+    if let Some(text) = unshown(view, &names, args) {
         return Err(Trouble::Usage(text).into());
     }
+    let scope = Scope {
+        view,
+        names,
+        selector: args.selector.clone().unwrap_or_default(),
+    };
     let controller = Controller::connect(to).await?;
-    let Found { resources, missing } = match view {
-        // what nodes tell of is no resource
-        View::Drains | View::Repairs => Found::default(),
-        // Backends are shown by service.
-        _ => {
-            let kind = view.kind().unwrap_or(wire::Kind::Service);
-            find(&controller, kind, &names).await?
-        }
-    };
-    let text = match args.output {
-        Form::Table | Form::Wide => {
-            let wide = args.output == Form::Wide;
-            let table = rows(&controller, (view, &names), &resources, wide).await?;
-            if table.rows.is_empty() {
-                if missing.is_empty() {
-                    tell(&format!("No {} found.", view.plural()));
-                }
-                String::new()
-            } else {
-                render::table(&table)
-            }
-        }
-        Form::Json | Form::Yaml if view == View::Backends => {
-            let listing = with_sets(&controller, listing(&resources)).await?;
-            render::backends(&listing, args.output == Form::Yaml)?
-        }
-        Form::Json => render::json(&resources, names.len() == 1)?,
-        Form::Yaml => render::yaml(&resources, names.len() == 1)?,
-        Form::Ipvsadm => {
-            let listing = with_sets(&controller, listing(&resources)).await?;
-            let drains = match listing.services.is_empty() {
-                true => Vec::new(),
-                false => controller.drains().await?,
-            };
-            render::ipvsadm(&listing, &drains)?
-        }
-        Form::Name => resources
-            .iter()
-            .filter_map(|resource| Some(named(resource)? + "\n"))
-            .collect(),
-    };
-    // Nothing but an error is said when none of the names is there.
-    if !resources.is_empty() || missing.is_empty() {
-        print(&text)?;
+    if args.watch || args.watch_only {
+        return watch::run(&controller, scope, args).await;
     }
-    match missing.as_slice() {
-        [] => Ok(()),
-        missing => Err(Trouble::missing(missing, "").into()),
+    match view {
+        View::Drains => drains(&controller, &scope, args).await,
+        View::Repairs => repairs(&controller, &scope, args).await,
+        _ => resources(&controller, &scope, args).await,
     }
 }
 
 /// Says why something cannot be shown so.
-fn unshown(view: View, names: &[String], form: Form) -> Option<String> {
-    let table = matches!(form, Form::Table | Form::Wide);
-    match view {
-        view if form == Form::Ipvsadm && view != View::Services => Some(format!(
-            "{} are not shown so: get services in this form, which has their backends",
-            view.plural()
-        )),
-        View::Backends if form == Form::Name => Some(
-            "a backend has no name of its own: get services or backendsets in this form".to_owned(),
-        ),
-        View::Drains | View::Repairs if !table => {
-            Some(format!("{} are shown as a table alone", view.plural()))
+fn unshown(view: View, names: &[String], args: &GetArgs) -> Option<String> {
+    let watched = args.watch || args.watch_only;
+    let plural = view.plural();
+    match (view, args.output) {
+        (View::Services, Form::Ipvsadm) if watched => {
+            return Some("services are not watched in this form".to_owned());
         }
-        View::Drains if !names.is_empty() => {
-            Some("drains have no names: get drains shows all".to_owned())
+        (View::Services, Form::Ipvsadm) => {}
+        (_, Form::Ipvsadm) => {
+            return Some(format!(
+                "{plural} are not shown so: get services in this form, which has their backends"
+            ));
         }
+        (View::Repairs, Form::Name) => {
+            return Some(
+                "a repair has no name: repairs are shown as table, json or yaml".to_owned(),
+            );
+        }
+        (
+            View::Frontends | View::Backends | View::Vips | View::Drains | View::Repairs,
+            Form::Json | Form::Yaml,
+        ) if watched => {
+            return Some(format!("{plural} are watched as a table, or by name"));
+        }
+        _ => {}
+    }
+    if args.selector.is_some() {
+        match view {
+            View::Drains | View::Repairs => return Some(format!("{plural} have no labels")),
+            _ if !names.is_empty() => {
+                return Some("give names or a selector, not both".to_owned());
+            }
+            _ => {}
+        }
+    }
+    let address = |name: &&String| name.parse::<std::net::IpAddr>().is_err();
+    match names.iter().find(address) {
+        Some(name) if view == View::Vips => Some(format!("{name:?} is not an address")),
         _ => None,
     }
 }
 
-async fn find(controller: &Controller, kind: wire::Kind, names: &[String]) -> Result<Found> {
-    if names.is_empty() {
-        return Ok(Found {
-            resources: controller.list(kind).await?,
-            ..Found::default()
-        });
-    }
-    let named = names.iter().map(|name| wire::ResourceRef {
-        kind: kind.into(),
-        name: name.clone(),
-    });
-    controller.find(&named.collect::<Vec<_>>()).await
-}
-
-/// Makes the table, asking for what it shows beside the resources themselves.
-async fn rows(
-    controller: &Controller,
-    (view, names): (View, &[String]),
-    resources: &[wire::Resource],
-    wide: bool,
-) -> Result<Table> {
-    let listing = listing(resources);
-    match view {
-        View::Drains => Ok(drain_rows(&controller.drains().await?, now())),
-        View::Repairs => {
-            let states = controller.node_states(names.to_vec()).await?;
-            Ok(repair_rows(&states, now()))
-        }
-        View::BackendSets => Ok(set_rows(&listing, wide)),
-        View::Services => Ok(service_rows(&with_sets(controller, listing).await?, wide)),
-        View::Backends => Ok(backend_rows(&with_sets(controller, listing).await?)),
-        View::Nodes => {
-            let nodes: Vec<wire::Node> = resources
-                .iter()
-                .filter_map(|resource| match &resource.kind {
-                    Some(Kind::Node(node)) => Some(node.clone()),
-                    _ => None,
-                })
-                .collect();
-            // A node may go between the two calls, so that all are asked for.
-            let states = match nodes.is_empty() {
-                true => Vec::new(),
-                false => controller.node_states(Vec::new()).await?,
+async fn resources(controller: &Controller, scope: &Scope, args: &GetArgs) -> Result<()> {
+    let world = gather(controller, scope, args.output).await?;
+    let listing = &world.listing;
+    let owners = scope.owners(listing);
+    let (text, shown) = match args.output {
+        Form::Json | Form::Yaml => document(scope, listing, &owners, args.output)?,
+        Form::Table | Form::Wide | Form::Name => {
+            let detail = Detail {
+                wide: args.output == Form::Wide,
+                now: now(),
             };
-            let states = states
-                .into_iter()
-                .map(|state| (state.name.clone(), state))
-                .collect();
-            Ok(node_rows(&nodes, &states, wide))
+            let rows = owners.iter();
+            let rows = rows.flat_map(|owner| scope.rows(&world, owner, detail));
+            let rows: Vec<Vec<String>> = rows.collect();
+            let shown = rows.iter().filter_map(|row| row.first().cloned());
+            let shown = shown.collect();
+            (set(scope, rows, args), shown)
         }
+        Form::Ipvsadm => ipvsadm(controller, scope, listing, &owners).await?,
+    };
+    finish(scope, listing, (&text, &shown), args)
+}
+
+/// Writes services as ipvsadm does, and gives the names of those that are written.
+async fn ipvsadm(
+    controller: &Controller,
+    scope: &Scope,
+    listing: &Listing,
+    owners: &[String],
+) -> Result<(String, BTreeSet<String>)> {
+    let services = owners.iter().filter_map(|name| listing.services.get(name));
+    let services = services.map(|known| &known.it);
+    let services: Vec<&wire::Service> = services
+        .filter(|service| scope.selector.selects(&service.labels))
+        .collect();
+    let drains = match services.is_empty() {
+        true => Vec::new(),
+        false => controller.drains().await?,
+    };
+    let text = render::ipvsadm(listing, &services, &drains)?;
+    let names = services.iter().map(|service| service.name.clone());
+    Ok((text, names.collect()))
+}
+
+/// Prints what is there, and says what is not.
+fn finish(
+    scope: &Scope,
+    listing: &Listing,
+    (text, shown): (&str, &BTreeSet<String>),
+    args: &GetArgs,
+) -> Result<()> {
+    let missing = scope.missing(listing, shown);
+    let for_people = !matches!(args.output, Form::Json | Form::Yaml | Form::Ipvsadm);
+    if shown.is_empty() && missing.is_empty() && for_people {
+        tell(&format!("No {} found.", scope.view.plural()));
+    }
+    // Nothing but an error is said when none of the names is there.
+    if !shown.is_empty() || missing.is_empty() {
+        print(text)?;
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Trouble::absent(missing, "").into()),
     }
 }
 
-/// Adds the backend sets, which services do not carry.
-async fn with_sets(controller: &Controller, services: Listing) -> Result<Listing> {
-    if services.services.is_empty() {
-        return Ok(services);
+/// Sets rows as the operator wants them.
+fn set(scope: &Scope, rows: Vec<Vec<String>>, args: &GetArgs) -> String {
+    if args.output == Form::Name {
+        let word = scope.view.singular();
+        let names = rows.iter().filter_map(|row| row.first());
+        return names.map(|name| format!("{word}/{name}\n")).collect();
     }
-    let sets = controller.list(wire::Kind::BackendSet).await?;
-    Ok(Listing {
-        sets: listing(&sets).sets,
-        ..services
+    let table = Table {
+        header: scope.header(args.output == Form::Wide),
+        rows,
+    };
+    tabled(table, args)
+}
+
+fn tabled(table: Table, args: &GetArgs) -> String {
+    if table.rows.is_empty() {
+        return String::new();
+    }
+    let Table { header, rows } = table;
+    let mut grid = Grid::new(header, style());
+    match args.no_headers {
+        true => grid.rows(&rows),
+        false => grid.with_header(&rows),
+    }
+}
+
+/// Writes for programs, and gives the names of what is written.
+fn document(
+    scope: &Scope,
+    listing: &Listing,
+    owners: &[String],
+    form: Form,
+) -> Result<(String, BTreeSet<String>)> {
+    let as_yaml = form == Form::Yaml;
+    let kind = match scope.view {
+        View::Frontends => "FrontendList",
+        View::Backends => "BackendList",
+        View::Vips => "VipList",
+        _ => {
+            let resources = owners
+                .iter()
+                .filter_map(|name| listing.resource(scope.kind(), name));
+            let resources: Vec<_> = resources.filter(|it| scope.has(it)).collect();
+            let names = resources.iter().filter_map(reference_of).map(|it| it.name);
+            let names = names.collect();
+            let single = scope.names.len() == 1;
+            let text = match as_yaml {
+                true => render::yaml(&resources, single)?,
+                false => render::json(&resources, single)?,
+            };
+            return Ok((text, names));
+        }
+    };
+    let all = owners
+        .iter()
+        .flat_map(|owner| scope.derived(listing, owner));
+    let (names, items): (BTreeSet<String>, Vec<Derived>) = all.unzip();
+    Ok((derived(kind, &items, as_yaml)?, names))
+}
+
+/// Asks for what rows are made of.
+async fn gather(controller: &Controller, scope: &Scope, form: Form) -> Result<World> {
+    let table = matches!(form, Form::Table | Form::Wide);
+    let own = async {
+        match scope.references() {
+            // what is not there is missing in what is shown
+            Some(references) => Ok(controller.find(&references).await?.resources),
+            None => controller.list(scope.kind()).await,
+        }
+    };
+    let sets = async {
+        // services do not carry them
+        let counted = match scope.view {
+            View::Services => table || form == Form::Ipvsadm,
+            View::Frontends => table,
+            View::Backends => true,
+            _ => false,
+        };
+        match counted {
+            true => controller.list(wire::Kind::BackendSet).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let states = async {
+        // A node may go between the two calls, so that all are asked for.
+        match scope.view == View::Nodes && table {
+            true => controller.node_states(Vec::new()).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let (own, sets, states) = tokio::try_join!(own, sets, states)?;
+    Ok(World {
+        listing: Listing::new(own.into_iter().chain(sets)),
+        states: by_name(states),
     })
 }
 
-fn listing(resources: &[wire::Resource]) -> Listing {
-    let mut listing = Listing::default();
-    for resource in resources {
-        match &resource.kind {
-            Some(Kind::Service(service)) => {
-                listing.services.push((service.clone(), resource.revision));
-            }
-            Some(Kind::BackendSet(set)) => listing.sets.push((set.clone(), resource.revision)),
-            Some(Kind::Node(_)) | None => {}
+async fn drains(controller: &Controller, scope: &Scope, args: &GetArgs) -> Result<()> {
+    let drains = listed_drains(controller, scope).await?;
+    let named = drains.iter().map(drain_name);
+    let shown: BTreeSet<String> = named.collect();
+    let text = match args.output {
+        Form::Json | Form::Yaml => {
+            let items: Vec<Derived> = drains.iter().map(|it| derived_drain(it).1).collect();
+            derived("DrainList", &items, args.output == Form::Yaml)?
         }
-    }
-    listing
+        Form::Name => shown.iter().map(|name| format!("drain/{name}\n")).collect(),
+        Form::Table | Form::Wide | Form::Ipvsadm => tabled(drain_rows(&drains, now()), args),
+    };
+    finish(scope, &Listing::default(), (&text, &shown), args)
 }
 
-fn named(resource: &wire::Resource) -> Option<String> {
-    let (word, name) = match resource.kind.as_ref()? {
-        Kind::Service(service) => ("service", &service.name),
-        Kind::BackendSet(set) => ("backendset", &set.name),
-        Kind::Node(node) => ("node", &node.name),
+/// Asks for the drains that are asked for.
+async fn listed_drains(controller: &Controller, scope: &Scope) -> Result<Vec<wire::DrainState>> {
+    let mut drains = controller.drains().await?;
+    drains.retain(|drain| scope.names.is_empty() || scope.names.contains(&drain_name(drain)));
+    Ok(drains)
+}
+
+fn drain_name(drain: &wire::DrainState) -> String {
+    drain_target(&drain.target.clone().unwrap_or_default()).1
+}
+
+async fn repairs(controller: &Controller, scope: &Scope, args: &GetArgs) -> Result<()> {
+    let states = controller.node_states(scope.names.clone()).await?;
+    let text = match args.output {
+        Form::Json | Form::Yaml => {
+            let items: Vec<Derived> = states.iter().flat_map(derived_repairs).collect();
+            derived("RepairList", &items, args.output == Form::Yaml)?
+        }
+        Form::Table | Form::Wide | Form::Name | Form::Ipvsadm => {
+            let table = repair_rows(&states, now());
+            if table.rows.is_empty() {
+                tell("No repairs found.");
+            }
+            tabled(table, args)
+        }
     };
-    Some(format!("{word}/{name}"))
+    print(&text)
 }

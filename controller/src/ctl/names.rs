@@ -4,35 +4,40 @@ use std::net::SocketAddr;
 
 use weir_proto::wire;
 
-/// What `get` can show.
+/// What `get` and `describe` can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
     Services,
+    Frontends,
     Backends,
     BackendSets,
     Nodes,
+    Vips,
     Drains,
     Repairs,
 }
 
 /// Every word for each view; the first is the one weirctl uses itself.
-const WORDS: [(View, &[&str]); 6] = [
+const WORDS: [(View, &[&str]); 8] = [
     (View::Services, &["services", "service", "svc"]),
+    (View::Frontends, &["frontends", "frontend", "fe"]),
     (View::Backends, &["backends", "backend", "be"]),
     (View::BackendSets, &["backendsets", "backendset", "bs"]),
     (View::Nodes, &["nodes", "node", "no"]),
+    (View::Vips, &["vips", "vip"]),
     (View::Drains, &["drains", "drain"]),
     (View::Repairs, &["repairs", "repair"]),
 ];
 
 impl View {
-    /// Gives the kind of resource that is shown; backends are part of others, and drains and repairs are none.
+    /// Gives the kind of resource that is shown; frontends, backends and VIPs are part of services, and drains and repairs are
+    /// none.
     pub(crate) fn kind(self) -> Option<wire::Kind> {
         match self {
             Self::Services => Some(wire::Kind::Service),
             Self::BackendSets => Some(wire::Kind::BackendSet),
             Self::Nodes => Some(wire::Kind::Node),
-            Self::Backends | Self::Drains | Self::Repairs => None,
+            Self::Frontends | Self::Backends | Self::Vips | Self::Drains | Self::Repairs => None,
         }
     }
 
@@ -40,17 +45,41 @@ impl View {
     pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Services => "services",
+            Self::Frontends => "frontends",
             Self::Backends => "backends",
             Self::BackendSets => "backendsets",
             Self::Nodes => "nodes",
+            Self::Vips => "vips",
             Self::Drains => "drains",
             Self::Repairs => "repairs",
         }
     }
+
+    /// Gives the word of `KIND/NAME`.
+    pub(crate) fn singular(self) -> &'static str {
+        match self {
+            Self::Services => "service",
+            Self::Frontends => "frontend",
+            Self::Backends => "backend",
+            Self::BackendSets => "backendset",
+            Self::Nodes => "node",
+            Self::Vips => "vip",
+            Self::Drains => "drain",
+            Self::Repairs => "repair",
+        }
+    }
+
+    /// Says whether a name of it may hold a slash: `10.0.0.1:80/TCP`, `web/10.0.0.11:8080`.
+    fn has_slashes(self) -> bool {
+        match self {
+            Self::Frontends | Self::Backends | Self::Drains => true,
+            Self::Services | Self::BackendSets | Self::Nodes | Self::Vips | Self::Repairs => false,
+        }
+    }
 }
 
-/// Reads what to show: one kind, and names of it.
-pub(crate) fn view(words: &[String]) -> Result<(View, Vec<String>), String> {
+/// Reads what to show: one kind, and names of it. `doing` is the word of the command.
+pub(crate) fn view(words: &[String], doing: &str) -> Result<(View, Vec<String>), String> {
     let pairs = pairs(words)?;
     let mut pairs = pairs.into_iter();
     let (view, name) = pairs.next().ok_or("name a kind")?;
@@ -58,7 +87,7 @@ pub(crate) fn view(words: &[String]) -> Result<(View, Vec<String>), String> {
     for (other, name) in pairs {
         if other != view {
             return Err(format!(
-                "get shows one kind at a time, not {} and {}",
+                "{doing} shows one kind at a time, not {} and {}",
                 view.plural(),
                 other.plural()
             ));
@@ -74,6 +103,10 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<wire::ResourceRef>, Str
         .into_iter()
         .map(|(view, name)| {
             let kind = view.kind().ok_or(match view {
+                View::Frontends => "a frontend is part of its service: change that and apply it",
+                View::Vips => {
+                    "a vip goes with the last frontend on it: change its services and apply them"
+                }
                 View::Drains => "a drain is ended by weirctl undrain",
                 View::Repairs => "repairs are told by nodes, and go by themselves",
                 _ => "a backend is part of its service or backend set: change that and apply it",
@@ -126,7 +159,11 @@ pub(crate) fn drain_targets(words: &[String]) -> Result<Vec<wire::DrainTarget>, 
 
 /// Reads `KIND [NAME]...` or `KIND/NAME...`.
 fn pairs(words: &[String]) -> Result<Vec<(View, Option<String>)>, String> {
-    if words.iter().any(|word| word.contains('/')) {
+    // names may hold slashes, kinds do not
+    let kind = words.first().filter(|word| !word.contains('/'));
+    let slashed = |word: &String| word.contains('/');
+    let named = kind.is_some_and(|kind| kind_named(kind).is_ok_and(View::has_slashes));
+    if !named && words.iter().any(slashed) {
         return words
             .iter()
             .map(|word| match word.split_once('/') {
@@ -157,7 +194,7 @@ fn kind_named(word: &str) -> Result<View, String> {
         .find(|(_, words)| words.contains(&lower.as_str()));
     known.map(|(view, _)| *view).ok_or_else(|| {
         let all: Vec<&str> = WORDS.iter().map(|(view, _)| view.plural()).collect();
-        format!("{word:?} is not a kind (there is {})", all.join(", "))
+        format!("{word:?} is not a kind (there are {})", all.join(", "))
     })
 }
 
@@ -170,7 +207,7 @@ mod tests {
     }
 
     fn shown(text: &str) -> Result<(View, Vec<String>), String> {
-        view(&words(text))
+        view(&words(text), "get")
     }
 
     #[test]
@@ -184,7 +221,7 @@ mod tests {
         assert_eq!(
             shown("pods"),
             Err(
-                "\"pods\" is not a kind (there is services, backends, backendsets, nodes, drains, repairs)"
+                "\"pods\" is not a kind (there are services, frontends, backends, backendsets, nodes, vips, drains, repairs)"
                     .to_owned()
             )
         );
@@ -202,6 +239,30 @@ mod tests {
         assert_eq!(
             shown("service/web node/a"),
             Err("get shows one kind at a time, not services and nodes".to_owned())
+        );
+    }
+
+    #[test]
+    fn names_may_hold_slashes_where_they_have_them() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let shown = |text: &str| shown(text).expect("a view");
+        for (text, view, name) in [
+            ("fe 10.1.0.1:80/TCP", View::Frontends, "10.1.0.1:80/TCP"),
+            (
+                "frontend/10.1.0.1:80/TCP",
+                View::Frontends,
+                "10.1.0.1:80/TCP",
+            ),
+            ("be web/10.0.0.1:80", View::Backends, "web/10.0.0.1:80"),
+            ("backend/web/10.0.0.1:80", View::Backends, "web/10.0.0.1:80"),
+            ("drains web/[fd00::1]:80", View::Drains, "web/[fd00::1]:80"),
+            ("vip/fd00::1", View::Vips, "fd00::1"),
+        ] {
+            assert_eq!(shown(text), (view, names(&[name])), "{text}");
+        }
+        assert_eq!(
+            view(&words("services web/x"), "get"),
+            Err("\"services\" is not KIND/NAME, as the others are".to_owned())
         );
     }
 
@@ -262,6 +323,18 @@ mod tests {
             references(&words("nodes")),
             Err("name the nodes to delete".to_owned())
         );
+        for (text, why) in [
+            (
+                "vips",
+                "a vip goes with the last frontend on it: change its services and apply them",
+            ),
+            (
+                "frontend/10.1.0.1:80/TCP",
+                "a frontend is part of its service: change that and apply it",
+            ),
+        ] {
+            assert_eq!(references(&words(text)), Err(why.to_owned()), "{text}");
+        }
         assert_eq!(
             references(&words("backend x")),
             Err(

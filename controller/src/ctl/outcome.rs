@@ -1,12 +1,12 @@
 //! How weirctl ends: what it prints and the status it exits with.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use weir_proto::wire;
 
-use super::render::{counted, reference};
+use super::render::{Style, counted, reference};
 
 /// The exit status of a call that failed or was refused.
 pub(crate) const FAILED: u8 = 1;
@@ -44,7 +44,12 @@ impl Trouble {
 
     /// Names what is not there: in the one sentence, or a line each. `rest` ends the sentence.
     pub(crate) fn missing(missing: &[wire::ResourceRef], rest: &str) -> Self {
-        let lines = missing.iter().map(|one| reference(one) + " not found");
+        Self::absent(missing.iter().map(reference).collect(), rest)
+    }
+
+    /// As [`Self::missing`], of what is named as `KIND/NAME`.
+    pub(crate) fn absent(missing: Vec<String>, rest: &str) -> Self {
+        let lines = missing.into_iter().map(|one| one + " not found");
         let lines: Vec<String> = lines.collect();
         let (details, summary) = match lines.as_slice() {
             [one] => (Vec::new(), one.clone()),
@@ -67,6 +72,19 @@ pub(crate) fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Trouble::Closed.into()),
         done => done.context("cannot write to standard output"),
     }
+}
+
+/// Gives how what goes to standard output is set.
+pub(crate) fn style() -> Style {
+    let term = std::env::var("TERM").ok();
+    let said = std::env::var_os("NO_COLOR").is_some_and(|said| !said.is_empty());
+    Style::decide(io::stdout().is_terminal(), said, term.as_deref())
+}
+
+/// Waits for Ctrl-C, which ends what would go on for ever, and is no failure.
+pub(crate) async fn interrupted() -> Result<()> {
+    let pressed = tokio::signal::ctrl_c().await;
+    pressed.context("cannot listen for Ctrl-C")
 }
 
 /// Writes to standard error. Nobody is left to tell if that fails.

@@ -1,9 +1,12 @@
 //! What is shown: tables, file forms and sentences made of what the controller says. PURE.
 
+mod derived;
+mod describe;
 mod document;
 mod drains;
 mod expiry;
 mod failure;
+mod grid;
 mod history;
 mod ipvsadm;
 mod listing;
@@ -11,46 +14,39 @@ mod page;
 mod rollout;
 mod rows;
 mod span;
+mod style;
 
-use tabled::builder::Builder;
-use tabled::settings::{Padding, Style};
-
-pub(crate) use document::{backends, json, yaml};
+pub(crate) use derived::{
+    Derived, backends as derived_backends, derived, drain as derived_drain,
+    frontends as derived_frontends, repairs as derived_repairs, vip as derived_vip,
+};
+pub(crate) use describe::{
+    Facts, describe_drain, describe_node, describe_service, describe_set, describe_vip,
+};
+pub(crate) use document::{json, yaml};
 pub(crate) use drains::{drain_rows, drain_target, repair_rows};
 pub(crate) use failure::{
     absence, failure_text, held, hold, is_unheard, lag, missing_capabilities, node_troubles,
     rejection, silence,
 };
+pub(crate) use grid::{Grid, styled, table};
 pub(crate) use history::{history, history_rows};
 pub(crate) use ipvsadm::ipvsadm;
-pub(crate) use listing::Listing;
+pub(crate) use listing::{Listing, reference as reference_of, vips};
 pub(crate) use page::{Called, is_well, status_page};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
-pub(crate) use rows::{backend_rows, node_rows, service_rows, set_rows, status_rows};
+pub(crate) use rows::{
+    Detail, backend_header, backend_rows, frontend_header, frontend_rows, node_header, node_row,
+    service_header, service_row, set_header, set_row, status_rows, vip_header, vip_row,
+};
 pub(crate) use span::{human, parse as parse_span, parse_seconds};
+pub(crate) use style::{DELETED, Style};
 
 /// A header and rows of the same width.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) header: Vec<&'static str>,
     pub(crate) rows: Vec<Vec<String>>,
-}
-
-/// Sets a table as kubectl does: no borders, columns aligned, three spaces apart, nothing trailing.
-pub(crate) fn table(table: &Table) -> String {
-    let mut builder = Builder::with_capacity(table.rows.len() + 1, table.header.len());
-    builder.push_record(table.header.iter().copied());
-    for row in &table.rows {
-        builder.push_record(row);
-    }
-    let mut set = builder.build();
-    set.with(Style::empty()).with(Padding::new(0, 3, 0, 0));
-    let mut text = String::new();
-    for line in set.to_string().lines() {
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 /// Gives a resource's kind as `service/web` has it.

@@ -7,11 +7,21 @@ use weir_proto::wire;
 use super::args::{StatusArgs, To};
 use super::connect::Controller;
 use super::now;
-use super::outcome::{Trouble, print};
+use super::outcome::{Trouble, interrupted, print, style};
 use super::render::{Called, is_well, status_page};
 
 /// Shows how far each node is, once or at each change.
 pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
+    if !args.watch {
+        return show(to, args).await;
+    }
+    tokio::select! {
+        ended = show(to, args) => ended,
+        pressed = interrupted() => pressed,
+    }
+}
+
+async fn show(to: &To, args: &StatusArgs) -> Result<()> {
     let controller = Controller::connect(to).await?;
     let mut client = controller.client.clone();
     let request = wire::NodeStatusRequest {
@@ -40,7 +50,7 @@ pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
             url: &to.controller,
             certificate_expires_unix_ms: controller.certificate_expires_unix_ms,
         };
-        let text = status_page(&who, &status, now());
+        let text = status_page(&who, &status, now(), style());
         print(&format!("{gap}{text}"))?;
         if !args.watch {
             return match status.nodes.iter().all(is_well) {

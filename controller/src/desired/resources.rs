@@ -19,11 +19,13 @@ const MOST_DEPARTED: usize = 10_000;
 /// What a batch makes of each resource it names; none: it is deleted.
 pub(crate) type Batch = BTreeMap<ResourceRef, Option<Resource>>;
 
-/// A resource with the revision of its last change.
+/// A resource with the revision of its last change, and when it was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) resource: Resource,
     pub(crate) revision: Revision,
+    /// Unix milliseconds; 0: not known.
+    pub(crate) created_unix_ms: u64,
 }
 
 /// Every resource.
@@ -56,11 +58,11 @@ pub(crate) struct Proposed<'a> {
 
 impl Resources {
     /// Writes a resource over the one of its kind and name.
-    pub(crate) fn put(&mut self, resource: Resource, revision: Revision) -> Arc<Stored> {
-        let reference = resource.reference();
+    pub(crate) fn put(&mut self, stored: Stored) -> Arc<Stored> {
+        let reference = stored.resource.reference();
         self.remove(&reference);
-        self.index(&reference, &resource);
-        let stored = Arc::new(Stored { resource, revision });
+        self.index(&reference, &stored.resource);
+        let stored = Arc::new(stored);
         self.all.insert(reference, stored.clone());
         stored
     }

@@ -6,12 +6,22 @@ use weir_proto::digest::Digest;
 use weir_proto::model::{
     Backend, BackendKey, BackendSet, BackendSetName, Capability, Drain, Endpoint, Forwarding,
     Frontend, Generation, Item, Labels, Listener, LoopbackEntry, Node, NodeBackend, NodeName, Port,
-    Protocol, Resource, Scheduler, Service, ServiceName, Sources, Thresholds, Vip, VipBinding,
-    VirtualService, Weight,
+    Protocol, Resource, Revision, Scheduler, Service, ServiceName, Sources, Thresholds, Vip,
+    VipBinding, VirtualService, Weight,
 };
 
 use super::compile::Part;
+use super::resources::Stored;
 use super::view::{Content, Joining, Proposal, View, ViewMut, Views};
+
+/// A resource as a revision left it.
+pub(crate) fn stored_at(resource: Resource, revision: u64) -> Stored {
+    Stored {
+        resource,
+        revision: Revision(revision),
+        created_unix_ms: 1_700_000_000_000,
+    }
+}
 
 /// "10.0.0.1:80"
 pub(crate) fn endpoint(text: &str) -> Endpoint {

@@ -161,7 +161,7 @@ fn what_is_set_on_a_node_is_among_what_it_holds() {
     let left = desired.views().iter();
     let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
     let all = desired.resources().all();
-    let all = all.map(|stored| (stored.resource.clone(), stored.revision));
+    let all = all.map(|stored| (**stored).clone());
     let restored = Desired::restore(all, Drains::default(), None, &left.collect());
     assert_eq!(generations(&restored), generations(&desired));
     write(&mut desired, batch(vec![strict(false)]), 3);
@@ -204,7 +204,7 @@ fn a_cluster_goes_on_where_it_was_left() {
     let left = desired.views().iter();
     let left = left.map(|(name, view)| (name.clone(), (view.generation(), view.digest())));
     let all = desired.resources().all();
-    let all = all.map(|stored| (stored.resource.clone(), stored.revision));
+    let all = all.map(|stored| (**stored).clone());
     let restored = Desired::restore(all, Drains::default(), None, &left.collect());
     assert_eq!(generations(&restored), [2, 2]);
     for (name, view) in desired.views().iter() {
@@ -376,7 +376,7 @@ proptest! {
             }
         }
         let all = desired.resources().all();
-        let all = all.map(|stored| (stored.resource.clone(), stored.revision));
+        let all = all.map(|stored| (**stored).clone());
         let drained = desired.drains.all().map(|(target, _)| target);
         prop_assert!(desired.draining(drained.collect(), DrainTerms::default(), 0).is_ok());
         let compiled = Desired::restore(all, desired.drains.clone(), None, &BTreeMap::new());

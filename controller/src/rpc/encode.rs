@@ -4,16 +4,17 @@ use tonic::Response;
 use weir_proto::convert::{
     backend_target_to_wire, canary_to_wire, capability_to_wire, degraded_to_wire,
     drain_target_to_wire, drain_to_wire, failure_to_wire, hold_to_wire, phase_to_wire,
-    progress_to_wire, reference_to_wire, repair_to_wire, resource_to_wire,
+    progress_to_wire, reference_to_wire, repair_to_wire,
 };
 use weir_proto::model::{DrainTarget, Generation, NodeName, ResourceRef};
 use weir_proto::wire;
 
 use crate::cluster::{Entry, Event, Written};
 use crate::desired::{Count, Drained, ListedDrain, NodeStatus, Outcome, Past, Rollout, Stored};
+use crate::store::stored_to_wire;
 
 pub(super) fn resource(stored: &Stored) -> wire::Resource {
-    resource_to_wire(&stored.resource, stored.revision)
+    stored_to_wire(stored)
 }
 
 pub(super) fn changes(changes: Vec<(ResourceRef, Outcome)>) -> Vec<wire::Change> {

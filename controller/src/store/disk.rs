@@ -1,6 +1,6 @@
 //! The store in a directory of this machine.
 //!
-//! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision included;
+//! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision and age included;
 //! `meta/revision` is the cluster's revision (8 bytes, big-endian); `meta/served` is there once there was a
 //! service; `nodes/<block>` is the generation and digest of the state of some nodes, up to which generation each may take away
 //! what it must, and whether it has taken an update that names this cluster, see `blocks`;
@@ -26,7 +26,6 @@ use self::blocks::{Blocks, Changes, read_block};
 use super::past::{read_past, read_resource, written_past, written_resource};
 use super::rollout::{read_rollout, written_rollout};
 use super::{Saved, Store, StoreError, Write};
-use crate::desired::Stored;
 
 /// Grows when a record's meaning changes, with a migration beside it. Schema 1, a record for each node, was never released:
 /// it is refused.
@@ -176,8 +175,7 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
     } else if key.as_bytes() == SERVED {
         saved.served = true;
     } else if key.starts_with(RESOURCE) {
-        let Stored { resource, revision } = read_resource(payload)?;
-        saved.resources.push((resource, revision));
+        saved.resources.push(read_resource(payload)?);
     } else if let Some(read) = read_block(key, payload, saved) {
         read?;
     } else if let Some(name) = key.strip_prefix(CAPABILITIES) {

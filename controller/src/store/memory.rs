@@ -55,9 +55,8 @@ impl Store for MemoryStore {
         for (reference, stored) in write.resources {
             saved
                 .resources
-                .retain(|(kept, _)| kept.reference() != reference);
-            let kept = stored.map(|stored| (stored.resource.clone(), stored.revision));
-            saved.resources.extend(kept);
+                .retain(|kept| kept.resource.reference() != reference);
+            saved.resources.extend(stored.as_deref().cloned());
         }
         for (name, node) in write.nodes {
             match node {

@@ -1,6 +1,6 @@
 //! Resources and writes of the past as bytes.
 //!
-//! A resource is as it goes over the wire, its revision included. A write of the past is a `HistoryEntry`, and after it, where
+//! A resource is as it goes over the wire, its revision and age included. A write of the past is a `HistoryEntry`, and after it, where
 //! that is kept, each resource that it updated or deleted as it was before; each of these with its length before it.
 
 use prost::Message as _;
@@ -16,17 +16,30 @@ use crate::desired::{Before, Outcome, Past, Stored};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// Gives a resource as it goes over the wire.
+pub(crate) fn stored_to_wire(stored: &Stored) -> wire::Resource {
+    wire::Resource {
+        created_unix_ms: stored.created_unix_ms,
+        ..resource_to_wire(&stored.resource, stored.revision)
+    }
+}
+
 /// Writes a resource.
 pub(crate) fn written_resource(stored: &Stored) -> Vec<u8> {
-    resource_to_wire(&stored.resource, stored.revision).encode_to_vec()
+    stored_to_wire(stored).encode_to_vec()
 }
 
 /// Reads a resource.
 pub(crate) fn read_resource(bytes: &[u8]) -> Result<Stored, Cause> {
     let resource = wire::Resource::decode(bytes)?;
     let revision = Revision(resource.revision);
+    let created_unix_ms = resource.created_unix_ms;
     let resource = resource_from_wire(resource)?;
-    Ok(Stored { resource, revision })
+    Ok(Stored {
+        resource,
+        revision,
+        created_unix_ms,
+    })
 }
 
 /// Writes a write.

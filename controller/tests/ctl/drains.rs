@@ -10,6 +10,7 @@ use weir_proto::wire::{
 };
 
 use super::fake::{Fake, State};
+use super::get::until;
 use super::{Ran, WEB, failed, fine, start};
 
 fn backend(address: &str) -> DrainTarget {
@@ -29,7 +30,7 @@ fn node(name: &str) -> DrainTarget {
 }
 
 /// Gives a time that is so long from now, in Unix milliseconds.
-fn within(seconds: i64) -> u64 {
+pub(super) fn within(seconds: i64) -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = since.expect("a clock past 1970").as_secs();
     now.saturating_add_signed(seconds) * 1_000
@@ -238,15 +239,17 @@ fn drains_and_repairs_are_shown_as_tables() {
     let mut drains = told(3, 10 * 3_600 + 1_800, OnDeadline::Keep, false);
     drains[0].asked_unix_ms = within(-(5 * 86_400 + 7_200 + 1_800));
     fake.state().drains = [drains].into();
-    assert_eq!(
-        fake.run(&["get", "drains"]),
-        fine(
-            "\
-KIND      TARGET               NODE     CONNECTIONS   LEFT   ON-DEADLINE   STATE      AGE
-backend   web/10.0.0.11:8080   node-a   3             10h    KEEP          draining   5d2h
-"
-        )
-    );
+    let table = "\
+NAME                 KIND      NODE     CONNECTIONS   LEFT   ON-DEADLINE   STATE      AGE
+web/10.0.0.11:8080   backend   node-a   3             10h    KEEP          draining   5d2h
+";
+    for arguments in [
+        &["get", "drains"][..],
+        &["get", "drains", "-o", "wide"],
+        &["get", "drain", "web/10.0.0.11:8080"],
+    ] {
+        assert_eq!(fake.run(arguments), fine(table), "{arguments:?}");
+    }
     let repair = Repair {
         object: "vip 10.100.100.100".to_owned(),
         kind: "vip".to_owned(),
@@ -265,10 +268,11 @@ backend   web/10.0.0.11:8080   node-a   3             10h    KEEP          drain
         },
     ];
     let table = "\
-WHEN      NODE     KIND   OBJECT               FOUND    EXPECTED
-10h ago   node-a   vip    vip 10.100.100.100   <none>   bound
+NODE     KIND   OBJECT               FOUND    EXPECTED   AGE
+node-a   vip    vip 10.100.100.100   <none>   bound      10h
 ";
     assert_eq!(fake.run(&["get", "repairs"]), fine(table));
+    assert_eq!(fake.run(&["get", "repairs", "-o", "wide"]), fine(table));
     assert_eq!(fake.run(&["get", "repairs", "node-a"]), fine(table));
     let nothing = Ran {
         status: 0,
@@ -276,6 +280,63 @@ WHEN      NODE     KIND   OBJECT               FOUND    EXPECTED
         err: "No repairs found.\n".to_owned(),
     };
     assert_eq!(fake.run(&["get", "repairs", "node-b"]), nothing);
+}
+
+#[test]
+fn drains_that_are_watched_are_shown_as_connections_go_and_when_they_are_over() {
+    let fake = start();
+    let drained = |connections| {
+        let mut drains = told(connections, 10 * 3_600 + 1_800, OnDeadline::Keep, false);
+        drains[0].asked_unix_ms = within(-(5 * 86_400 + 7_200 + 1_800));
+        drains
+    };
+    fake.state().drains = [drained(3), drained(3), drained(1), vec![]].into();
+    let (lines, status) = until(&fake, &["get", "drains", "-w"], 4);
+    assert_eq!(
+        lines,
+        [
+            "NAME                 KIND      NODE     CONNECTIONS   LEFT   ON-DEADLINE   STATE      AGE",
+            "web/10.0.0.11:8080   backend   node-a   3             10h    KEEP          draining   5d2h",
+            "web/10.0.0.11:8080   backend   node-a   1             10h    KEEP          draining   5d2h",
+            "web/10.0.0.11:8080   backend   node-a   1             10h    KEEP          draining   deleted",
+        ]
+    );
+    assert_eq!(status.code(), Some(0), "{status}");
+    fake.state().drains = [drained(3), drained(1)].into();
+    let arguments = ["get", "drains", "--watch-only", "-o", "name"];
+    let (lines, _) = until(&fake, &arguments, 1);
+    assert_eq!(lines, ["drain/web/10.0.0.11:8080"]);
+}
+
+#[test]
+fn repairs_that_are_watched_are_shown_once_each() {
+    let fake = start();
+    let repair = |found: &str| Repair {
+        object: "backend 10.0.0.11:8080".to_owned(),
+        kind: "backend".to_owned(),
+        found: found.to_owned(),
+        expected: "weight 3".to_owned(),
+        at_unix_ms: within(-(10 * 3_600 + 1_800)),
+    };
+    let (first, second) = (repair("weight 9"), repair("weight 7"));
+    let node = |repairs: &[&Repair]| {
+        vec![NodeState {
+            repairs: repairs.iter().copied().cloned().collect(),
+            ..converged()
+        }]
+    };
+    let answers = vec![node(&[&first]), node(&[&first]), node(&[&first, &second])];
+    fake.state().watches = [answers.clone()].into();
+    let header = "NODE     KIND      OBJECT                   FOUND      EXPECTED   AGE";
+    let row = |found: &str| {
+        format!("node-a   backend   backend 10.0.0.11:8080   {found}   weight 3   10h")
+    };
+    let (lines, status) = until(&fake, &["get", "repairs", "-w"], 3);
+    assert_eq!(lines, [header.to_owned(), row("weight 9"), row("weight 7")]);
+    assert_eq!(status.code(), Some(0), "{status}");
+    fake.state().watches = [answers].into();
+    let (lines, _) = until(&fake, &["get", "repairs", "--watch-only"], 2);
+    assert_eq!(lines, [header.to_owned(), row("weight 7")]);
 }
 
 #[test]

@@ -38,6 +38,17 @@ pub(crate) struct State {
     pub(crate) nodes: Vec<NodeState>,
     /// What each call that watches is told, answer by answer; then the call ends. The last one does not.
     pub(crate) watches: VecDeque<Vec<Vec<NodeState>>>,
+    /// What each call that watches resources is told, answer by answer; then the call ends. The last one does not.
+    pub(crate) changes: VecDeque<Vec<WatchResponse>>,
+    /// How many calls that watch resources end, once they were told that, since the changes after are no longer known.
+    pub(crate) outdated: usize,
+    /// The revisions after which was watched.
+    pub(crate) watched_from: Vec<u64>,
+    /// How often it was asked to list, and for one resource.
+    pub(crate) lists: usize,
+    pub(crate) gets: usize,
+    /// The most resources on one page; none: so few that a few make several pages.
+    pub(crate) page: Option<usize>,
     /// Never answers a List.
     pub(crate) silent: bool,
     /// Whether each write that was taken let nodes drop much.
@@ -220,7 +231,9 @@ impl Operator for Shared {
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Resource>, Status> {
         let (_, key) = key(request.into_inner().r#ref);
-        let found = self.lock().resources.get(&key).cloned();
+        let mut state = self.lock();
+        state.gets += 1;
+        let found = state.resources.get(&key).cloned();
         found
             .map(Response::new)
             .ok_or_else(|| Status::not_found("not there"))
@@ -231,12 +244,14 @@ impl Operator for Shared {
             std::future::pending::<()>().await;
         }
         let request = request.into_inner();
-        let state = self.lock();
+        let mut state = self.lock();
+        state.lists += 1;
+        let most = state.page.unwrap_or(PAGE);
         let mut rest = state
             .resources
             .iter()
             .filter(|((kind, name), _)| *kind == request.kind && *name > request.page_token);
-        let page: Vec<_> = rest.by_ref().take(PAGE).collect();
+        let page: Vec<_> = rest.by_ref().take(most).collect();
         let last = page.last().map(|((_, name), _)| name.clone());
         let more = rest.next().is_some();
         Ok(Response::new(ListResponse {
@@ -253,8 +268,26 @@ impl Operator for Shared {
         self.lock().delete(request.into_inner()).map(Response::new)
     }
 
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("weirctl does not watch resources"))
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let mut state = self.lock();
+        state.watched_from.push(request.into_inner().from_revision);
+        let answers = state.changes.pop_front().unwrap_or_default();
+        let answers = tokio_stream::iter(answers).map(Ok);
+        if state.outdated > 0 {
+            state.outdated -= 1;
+            let end = Status::out_of_range("changes after revision 1 are no longer known");
+            return Ok(Response::new(Box::pin(
+                answers.chain(tokio_stream::once(Err(end))),
+            )));
+        }
+        Ok(Response::new(if state.changes.is_empty() {
+            Box::pin(answers.chain(tokio_stream::pending()))
+        } else {
+            Box::pin(answers)
+        }))
     }
 
     async fn node_status(

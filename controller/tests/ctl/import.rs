@@ -262,6 +262,14 @@ fn services_are_shown_as_nodes_are_told_to_hold_them() {
     fake.state().drains = [vec![drain(Target::Node("node-a".to_owned()))]].into();
     assert_eq!(fake.run(&["get", "svc", "-o", "ipvsadm"]), shown(0, 0));
     assert_eq!(
+        fake.run(&["get", "svc", "-l", "tier=front", "-o", "ipvsadm"]),
+        shown(0, 0)
+    );
+    assert_eq!(
+        fake.run(&["get", "svc", "-l", "tier=back", "-o", "ipvsadm"]),
+        fine("")
+    );
+    assert_eq!(
         fake.run(&["get", "svc", "none", "-o", "ipvsadm"]),
         failed("error: service/none not found\n")
     );

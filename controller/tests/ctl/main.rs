@@ -1,8 +1,10 @@
 //! weirctl as people run it, against a controller of the tests' own.
 
 mod apply;
+mod describe;
 mod drains;
 mod fake;
+mod get;
 mod history;
 mod import;
 mod pki;
@@ -177,13 +179,13 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
         ),
         (
             &["get", "pods"],
-            "error: \"pods\" is not a kind (there is services, backends, backendsets, nodes, \
-             drains, repairs)\n\n\
+            "error: \"pods\" is not a kind (there are services, frontends, backends, \
+             backendsets, nodes, vips, drains, repairs)\n\n\
              For more information, try '--help'.\n",
         ),
         (
-            &["get", "backends", "-o", "name"],
-            "error: a backend has no name of its own: get services or backendsets in this form\n\n\
+            &["get", "services", "web", "-l", "tier=front"],
+            "error: give names or a selector, not both\n\n\
              For more information, try '--help'.\n",
         ),
         (
@@ -212,13 +214,40 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
              write it like 0s, 90s or 10m\n\nFor more information, try '--help'.\n",
         ),
         (
-            &["get", "drains", "web"],
-            "error: drains have no names: get drains shows all\n\n\
+            &["get", "drains", "-l", "tier=front"],
+            "error: drains have no labels\n\n\
              For more information, try '--help'.\n",
         ),
         (
-            &["get", "repairs", "-o", "yaml"],
-            "error: repairs are shown as a table alone\n\nFor more information, try '--help'.\n",
+            &["get", "repairs", "-o", "name"],
+            "error: a repair has no name: repairs are shown as table, json or yaml\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "vips", "web"],
+            "error: \"web\" is not an address\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "backends", "-o", "yaml", "-w"],
+            "error: backends are watched as a table, or by name\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "services", "-l", "tier in web"],
+            "error: invalid value 'tier in web' for '--selector <QUERY>': \"tier in web\": write it like \
+             tier in (front, back)\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "services", "-o", "ipvsadm", "-w"],
+            "error: services are not watched in this form\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["describe", "backends"],
+            "error: backends are described with their service: weirctl describe service NAME\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["describe", "repairs"],
+            "error: repairs are described with their node: weirctl describe node NAME\n\n\
+             For more information, try '--help'.\n",
         ),
         (
             &["history", "-o", "name"],
@@ -255,6 +284,7 @@ fn help_has_an_example_of_each_use() {
         ("", include_str!("help/weirctl.txt")),
         ("apply", include_str!("help/apply.txt")),
         ("get", include_str!("help/get.txt")),
+        ("describe", include_str!("help/describe.txt")),
         ("delete", include_str!("help/delete.txt")),
         ("drain", include_str!("help/drain.txt")),
         ("undrain", include_str!("help/undrain.txt")),

@@ -22,17 +22,17 @@ fn get_shows_tables() {
         (
             &["get", "svc"][..],
             "\
-NAME   FRONTENDS                 SCHEDULER   FORWARDING   BACKENDS   REVISION
-web    10.100.100.100:8080/TCP   rr          MASQUERADE   3          1
+NAME   FRONTENDS                 SCHEDULER   FORWARDING   BACKENDS   REVISION   AGE
+web    10.100.100.100:8080/TCP   rr          MASQUERADE   3          1          <unknown>
 ",
         ),
         (
             &["get", "backends", "web"],
             "\
-SERVICE   ADDRESS          WEIGHT   NODE     SET
-web       10.0.0.11:8080   1        node-a   <none>
-web       10.0.0.21:8080   1        node-a   <none>
-web       10.0.0.31:8080   0        <all>    web-b
+NAME                 SERVICE   ADDRESS          WEIGHT   NODE     SET      AGE
+web/10.0.0.11:8080   web       10.0.0.11:8080   1        node-a   <none>   <unknown>
+web/10.0.0.21:8080   web       10.0.0.21:8080   1        node-a   <none>   <unknown>
+web/10.0.0.31:8080   web       10.0.0.31:8080   0        <all>    web-b    <unknown>
 ",
         ),
         (
@@ -61,15 +61,15 @@ items:
         (
             &["get", "backendset/web-b"],
             "\
-NAME    SERVICE   BACKENDS   REVISION
-web-b   web       1          1
+NAME    SERVICE   BACKENDS   REVISION   AGE
+web-b   web       1          1          <unknown>
 ",
         ),
         (
             &["get", "no", "-o", "wide"],
             "\
-NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES   VERSION   LABELS   MISSING
-node-a   connected   2        2          1           10.0.0.1    0.1.0     <none>   <none>
+NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES   VERSION   CERTIFICATE   LABELS   MISSING   AGE
+node-a   connected   2        2          1           10.0.0.1    0.1.0     <none>        <none>   <none>    <unknown>
 ",
         ),
         (&["get", "services", "-o", "name"], "service/web\n"),

@@ -190,7 +190,7 @@ async fn what_is_deleted_takes_its_backend_sets_and_what_is_missing_is_named() {
             service: "web".to_owned(),
             ..wire::BackendSet::default()
         })),
-        revision: 0,
+        ..wire::Resource::default()
     };
     rig.apply(vec![set, web("web", 1, &[1])]).await;
     let mut operator = rig.operator().await;

@@ -213,7 +213,7 @@ async fn start(directory: &Path) -> Running {
 pub(crate) fn service(service: wire::Service) -> wire::Resource {
     wire::Resource {
         kind: Some(wire::resource::Kind::Service(service)),
-        revision: 0,
+        ..wire::Resource::default()
     }
 }
 

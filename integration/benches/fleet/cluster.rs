@@ -111,7 +111,7 @@ fn service_without(number: usize) -> wire::Resource {
 fn resource(kind: wire::resource::Kind) -> wire::Resource {
     wire::Resource {
         kind: Some(kind),
-        revision: 0,
+        ..wire::Resource::default()
     }
 }
 

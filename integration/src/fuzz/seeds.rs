@@ -485,6 +485,7 @@ pub(super) fn resources() -> Vec<Vec<u8>> {
     let resource = |kind| wire::Resource {
         kind: Some(kind),
         revision: 7,
+        created_unix_ms: 1_700_000_000_000,
     };
     encoded(kinds.map(resource).to_vec())
 }

@@ -167,7 +167,7 @@ impl Fleet {
         let request = wire::ApplyRequest {
             resources: vec![wire::Resource {
                 kind: Some(wire::resource::Kind::Service(service)),
-                revision: 0,
+                ..wire::Resource::default()
             }],
             canary,
             ..wire::ApplyRequest::default()

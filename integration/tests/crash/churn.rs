@@ -226,7 +226,7 @@ async fn ask(
             let request = wire::ApplyRequest {
                 resources: vec![wire::Resource {
                     kind: Some(wire::resource::Kind::Service(*service)),
-                    revision: 0,
+                    ..wire::Resource::default()
                 }],
                 ..wire::ApplyRequest::default()
             };

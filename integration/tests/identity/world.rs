@@ -279,7 +279,7 @@ pub(crate) fn service(name: &str, vip: &str, nodes: &[&str]) -> wire::ApplyReque
     wire::ApplyRequest {
         resources: vec![wire::Resource {
             kind: Some(wire::resource::Kind::Service(service)),
-            revision: 0,
+            ..wire::Resource::default()
         }],
         ..wire::ApplyRequest::default()
     }

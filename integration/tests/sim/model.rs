@@ -178,7 +178,7 @@ impl Model {
         };
         wire::Resource {
             kind: Some(wire::resource::Kind::Node(node)),
-            revision: 0,
+            ..wire::Resource::default()
         }
     }
 
@@ -213,7 +213,7 @@ impl Model {
         };
         wire::Resource {
             kind: Some(wire::resource::Kind::Service(service)),
-            revision: 0,
+            ..wire::Resource::default()
         }
     }
 }

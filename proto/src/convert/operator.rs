@@ -46,7 +46,7 @@ pub fn resource_from_wire(resource: wire::Resource) -> Result<Resource, FieldErr
     problems.finish(resource)
 }
 
-/// Writes a resource with the revision of its last change.
+/// Writes a resource with the revision of its last change. When it was created is left to those who know.
 pub fn resource_to_wire(resource: &Resource, revision: Revision) -> wire::Resource {
     use wire::resource::Kind as Wire;
     let kind = match resource {
@@ -62,6 +62,7 @@ pub fn resource_to_wire(resource: &Resource, revision: Revision) -> wire::Resour
     wire::Resource {
         kind: Some(kind),
         revision: revision.0,
+        ..wire::Resource::default()
     }
 }
 

@@ -28,7 +28,7 @@ fn backend(address: &str, port: u32) -> wire::Backend {
 fn service(service: wire::Service) -> wire::Resource {
     wire::Resource {
         kind: Some(wire::resource::Kind::Service(service)),
-        revision: 0,
+        ..wire::Resource::default()
     }
 }
 
@@ -221,7 +221,7 @@ fn what_is_set_on_a_node_is_checked_field_by_field() {
             sync_daemons: daemons,
             ..wire::Node::default()
         })),
-        revision: 0,
+        ..wire::Resource::default()
     };
     let good = wire::SyncDaemon {
         role: 1,
@@ -320,6 +320,7 @@ fn what_is_left_out_has_its_default() {
                 ..wire::Service::default()
             })),
             revision: 7,
+            ..wire::Resource::default()
         }
     );
 }

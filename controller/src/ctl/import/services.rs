@@ -358,7 +358,7 @@ fn socket(real: &Real) -> String {
 fn resource(service: wire::Service) -> wire::Resource {
     wire::Resource {
         kind: Some(wire::resource::Kind::Service(service)),
-        revision: 0,
+        ..wire::Resource::default()
     }
 }
 

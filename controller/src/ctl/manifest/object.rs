@@ -99,7 +99,7 @@ pub(super) fn read(root: &Node) -> Read {
     let kind = fields.root(root).and_then(|root| body(&root, &mut fields));
     let resource = kind.map(|kind| wire::Resource {
         kind: Some(kind),
-        revision: 0,
+        ..wire::Resource::default()
     });
     if let Some(resource) = &resource
         && let Err(errors) = convert::resource_from_wire(resource.clone())
@@ -190,7 +190,7 @@ fn metadata(root: &Object<'_>, kind: wire::Kind, fields: &mut Fields) -> Metadat
         return Metadata::default();
     };
     fields.stand_in("name", &meta);
-    fields.only(&meta, &["name", "labels", "revision"]);
+    fields.only(&meta, &["name", "labels", "revision", "createdUnixMs"]);
     let name = fields.text(&meta, "name", "name").unwrap_or_default();
     if !name.is_empty()
         && let Ok(kind) = convert::kind_from_wire(kind.into())
@@ -199,6 +199,7 @@ fn metadata(root: &Object<'_>, kind: wire::Kind, fields: &mut Fields) -> Metadat
     }
     // `get` writes it for people; the controller gives it.
     let _: Option<u64> = fields.number(&meta, "revision", "revision");
+    let _: Option<u64> = fields.number(&meta, "createdUnixMs", "created_unix_ms");
     let labels = fields.labels(&meta, "labels", "labels");
     Metadata { name, labels }
 }

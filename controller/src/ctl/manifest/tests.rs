@@ -87,7 +87,7 @@ fn a_service_is_read_with_every_field() {
         read(WEB).resources(),
         [wire::Resource {
             kind: Some(wire::resource::Kind::Service(service)),
-            revision: 0,
+            ..wire::Resource::default()
         }]
     );
 }
@@ -102,7 +102,7 @@ spec: {service: web, backends: [{address: fd00::11, port: 80}]}
 ---
 apiVersion: weir/v1
 kind: Node
-metadata: {name: node-a, revision: 12}
+metadata: {name: node-a, revision: 12, createdUnixMs: 1700000000000}
 spec: {addresses: [10.0.0.1, \"fd00::1\"]}
 ---
 ";
@@ -147,7 +147,9 @@ fn an_unknown_field_is_named_with_the_nearest_one() {
     );
     assert_eq!(
         faults(&WEB.replace("labels:", "xyz:")),
-        ["web.yaml:3: unknown field \"xyz\" in metadata (there is name, labels, revision)"]
+        [
+            "web.yaml:3: unknown field \"xyz\" in metadata (there is name, labels, revision, createdUnixMs)"
+        ]
     );
     assert_eq!(
         faults(&WEB.replace("timeoutSeconds", "timeout")),

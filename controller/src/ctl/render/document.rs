@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use weir_proto::wire;
 
-use super::listing::Listing;
 use crate::ctl::manifest::{
     API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, ON_DEADLINES, PROTOCOLS, ROLES,
     TUNNELS,
@@ -33,30 +32,6 @@ pub(crate) fn json(resources: &[wire::Resource], single: bool) -> Result<String>
     Ok(text + "\n")
 }
 
-/// Writes the backends of services one by one, each with its service and its set, as YAML or JSON. They are
-/// to be read, not applied: a backend is a part of its service or set.
-pub(crate) fn backends(listing: &Listing, as_yaml: bool) -> Result<String> {
-    let mut items = Vec::new();
-    for (service, _) in &listing.services {
-        for (one, set) in listing.backends(service) {
-            items.push(PlacedBackend {
-                service: service.name.clone(),
-                backend_set: set.map(str::to_owned),
-                backend: backend(one),
-            });
-        }
-    }
-    let list = List {
-        kind: "BackendList",
-        ..List::new(&items)
-    };
-    if as_yaml {
-        return serde_saphyr::to_string(&list).context("cannot write the backends as YAML");
-    }
-    let text = serde_json::to_string_pretty(&list).context("cannot write the backends as JSON")?;
-    Ok(text + "\n")
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct List<'a, T> {
@@ -77,16 +52,6 @@ impl<'a, T> List<'a, T> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PlacedBackend {
-    service: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backend_set: Option<String>,
-    #[serde(flatten)]
-    backend: Backend,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Document {
     api_version: &'static str,
     kind: &'static str,
@@ -95,12 +60,15 @@ struct Document {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "is_zero")]
     revision: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    created_unix_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -198,7 +166,7 @@ struct SyncDaemon {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Frontend {
+pub(super) struct Frontend {
     #[serde(skip_serializing_if = "String::is_empty")]
     address: String,
     #[serde(skip_serializing_if = "is_nothing")]
@@ -215,7 +183,7 @@ struct Frontend {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Backend {
+pub(super) struct Backend {
     address: String,
     port: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,8 +233,8 @@ fn is_nothing(number: &u32) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(revision: &u64) -> bool {
-    *revision == 0
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn documents(resources: &[wire::Resource]) -> Vec<Document> {
@@ -305,6 +273,7 @@ fn document(resource: &wire::Resource) -> Option<Document> {
             name: name.clone(),
             labels: labels.clone(),
             revision: resource.revision,
+            created_unix_ms: resource.created_unix_ms,
         },
         spec,
     })
@@ -353,7 +322,7 @@ fn named(number: i32) -> Option<i32> {
     (number != 0).then_some(number)
 }
 
-fn frontend(frontend: &wire::Frontend) -> Frontend {
+pub(super) fn frontend(frontend: &wire::Frontend) -> Frontend {
     Frontend {
         address: frontend.address.clone(),
         port: frontend.port,
@@ -389,7 +358,7 @@ fn sync_daemon(daemon: &wire::SyncDaemon) -> SyncDaemon {
     }
 }
 
-fn backend(backend: &wire::Backend) -> Backend {
+pub(super) fn backend(backend: &wire::Backend) -> Backend {
     Backend {
         address: backend.address.clone(),
         port: backend.port,

@@ -43,8 +43,8 @@ pub(crate) fn drain_rows(drains: &[wire::DrainState], now: u64) -> Table {
         if by_node.is_empty() {
             let how = drain.drain.map(|drain| drain.on_deadline);
             rows.push(vec![
-                kind.to_owned(),
                 name.clone(),
+                kind.to_owned(),
                 NONE.to_owned(),
                 UNKNOWN.to_owned(),
                 UNKNOWN.to_owned(),
@@ -66,8 +66,8 @@ pub(crate) fn drain_rows(drains: &[wire::DrainState], now: u64) -> Table {
             };
             let (state, left) = state(&told, now);
             rows.push(vec![
-                kind.to_owned(),
                 name.clone(),
+                kind.to_owned(),
                 node.to_owned(),
                 connections.to_string(),
                 left,
@@ -79,8 +79,8 @@ pub(crate) fn drain_rows(drains: &[wire::DrainState], now: u64) -> Table {
     }
     Table {
         header: vec![
+            "NAME",
             "KIND",
-            "TARGET",
             "NODE",
             "CONNECTIONS",
             "LEFT",
@@ -93,7 +93,7 @@ pub(crate) fn drain_rows(drains: &[wire::DrainState], now: u64) -> Table {
 }
 
 /// Says how far a drain is on one node, and how much time it has.
-fn state(told: &[&wire::DrainProgress], now: u64) -> (String, String) {
+pub(super) fn state(told: &[&wire::DrainProgress], now: u64) -> (String, String) {
     let open: Vec<_> = told.iter().filter(|drain| !drain.done).copied().collect();
     let Some(deadline) = open.iter().map(|drain| drain.deadline_unix_ms).max() else {
         return ("done".to_owned(), UNKNOWN.to_owned());
@@ -138,16 +138,16 @@ pub(crate) fn repair_rows(states: &[wire::NodeState], now: u64) -> Table {
     let or_none = |text: &str| if text.is_empty() { NONE } else { text }.to_owned();
     let rows = repairs.into_iter().map(|(repair, node)| {
         vec![
-            format!("{} ago", age(repair.at_unix_ms.max(1), now)),
             node.clone(),
             repair.kind.clone(),
             repair.object.clone(),
             or_none(&repair.found),
             or_none(&repair.expected),
+            age(repair.at_unix_ms.max(1), now),
         ]
     });
     Table {
-        header: vec!["WHEN", "NODE", "KIND", "OBJECT", "FOUND", "EXPECTED"],
+        header: vec!["NODE", "KIND", "OBJECT", "FOUND", "EXPECTED", "AGE"],
         rows: rows.collect(),
     }
 }

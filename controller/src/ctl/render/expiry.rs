@@ -19,12 +19,17 @@ pub(super) fn left(expires: u64, now: u64) -> String {
     }
 }
 
-/// Says when a certificate expires.
-pub(super) fn phrase(expires: u64, now: u64) -> String {
+/// Says when a certificate expires: `expires in 89d`, `expired 2d ago`.
+pub(super) fn when(expires: u64, now: u64) -> String {
     match now.checked_sub(expires).map(Duration::from_millis) {
-        Some(ago) => format!("its certificate expired {} ago", human(ago)),
-        None => format!("its certificate expires in {}", left(expires, now)),
+        Some(ago) => format!("expired {} ago", human(ago)),
+        None => format!("expires in {}", left(expires, now)),
     }
+}
+
+/// Says whose certificate it is that expires, too.
+pub(super) fn phrase(expires: u64, now: u64) -> String {
+    format!("its certificate {}", when(expires, now))
 }
 
 /// Says that the controller is soon without a certificate; none: it is not.

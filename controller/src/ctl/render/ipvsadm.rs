@@ -15,11 +15,15 @@ use weir_proto::{convert, wire};
 
 use super::listing::Listing;
 
-/// Writes what nodes are told to hold: every service with the backends of its sets, a drained one at weight 0.
-pub(crate) fn ipvsadm(listing: &Listing, drains: &[wire::DrainState]) -> Result<String> {
+/// Writes what nodes are told to hold of services: each with the backends of its sets, a drained one at weight 0.
+pub(crate) fn ipvsadm(
+    listing: &Listing,
+    services: &[&wire::Service],
+    drains: &[wire::DrainState],
+) -> Result<String> {
     let drained = Drained::of(drains);
     let mut entries = Vec::new();
-    for (service, _) in &listing.services {
+    for service in services.iter().copied() {
         let backends = listing.backends(service).into_iter();
         let whole = wire::Service {
             backends: backends.map(|(backend, _)| backend.clone()).collect(),
@@ -27,7 +31,7 @@ pub(crate) fn ipvsadm(listing: &Listing, drains: &[wire::DrainState]) -> Result<
         };
         let resource = wire::Resource {
             kind: Some(wire::resource::Kind::Service(whole)),
-            revision: 0,
+            ..wire::Resource::default()
         };
         let read = convert::resource_from_wire(resource);
         let doing = || format!("this weirctl cannot read service/{}", service.name);

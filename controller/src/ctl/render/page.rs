@@ -3,7 +3,7 @@
 use weir_proto::wire;
 
 use super::failure::degraded;
-use super::{absence, expiry, held, lag, node_troubles, status_rows, table};
+use super::{Style, absence, expiry, held, lag, node_troubles, status_rows, styled};
 
 /// The controller that was called.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,7 @@ pub(crate) fn status_page(
     called: &Called<'_>,
     status: &wire::NodeStatusResponse,
     now: u64,
+    style: Style,
 ) -> String {
     let Called {
         url,
@@ -36,20 +37,12 @@ pub(crate) fn status_page(
         let gap = if soon.is_empty() { "" } else { "\n" };
         return head + "No nodes: none has registered, and none was applied.\n" + gap + &soon;
     }
-    let mut text = head + &table(&status_rows(&status.nodes, now));
+    let mut text = head + &styled(&status_rows(&status.nodes, now), style);
     let troubles: String = status
         .nodes
         .iter()
         .flat_map(|node| {
-            let held = held(node, now);
-            // one that holds back says so, and is behind for it
-            let lag = || lag(node, node.wanted_generation).filter(|_| held.is_none());
-            let behind = absence(node, now).or_else(lag).into_iter();
-            let condition = held.iter().cloned().chain(degraded(node, now));
-            let reasons = behind.chain(condition).chain(node_troubles(node));
-            let reasons = reasons.chain(expiry::of_node(node, now));
-            let reasons: Vec<String> = reasons.collect();
-            let reasons = reasons.into_iter();
+            let reasons = troubles(node, now).into_iter();
             reasons.map(|reason| format!("{}: {reason}\n", node.name))
         })
         .collect();
@@ -58,6 +51,17 @@ pub(crate) fn status_page(
         text = text + "\n" + &troubles;
     }
     text
+}
+
+/// Says all that is in the way of a node, or soon will be.
+pub(super) fn troubles(node: &wire::NodeState, now: u64) -> Vec<String> {
+    let held = held(node, now);
+    // one that holds back says so, and is behind for it
+    let lag = || lag(node, node.wanted_generation).filter(|_| held.is_none());
+    let behind = absence(node, now).or_else(lag).into_iter();
+    let condition = held.iter().cloned().chain(degraded(node, now));
+    let reasons = behind.chain(condition).chain(node_troubles(node));
+    reasons.chain(expiry::of_node(node, now)).collect()
 }
 
 /// Whether a node's agent is connected and says that the node holds all that it must, and that nothing keeps it from more.

@@ -1,6 +1,9 @@
-//! The rows of each table. PURE.
+//! The rows of the tables of services and what is made of them. PURE.
 
-use std::collections::BTreeMap;
+mod nodes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use weir_proto::model::{
@@ -9,9 +12,12 @@ use weir_proto::model::{
 use weir_proto::wire;
 
 use super::document::word;
-use super::listing::Listing;
-use super::{Table, expiry, human, is_unheard, missing_capabilities, silence};
+use super::human;
+use super::listing::{Known, Listing};
 use crate::ctl::manifest::{BINDINGS, FAMILIES, FORWARDINGS, ON_DEADLINES, PROTOCOLS};
+
+pub(super) use nodes::{certificate, reached, state_word};
+pub(crate) use nodes::{node_header, node_row, status_rows};
 
 /// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
 /// with endpoints.
@@ -24,11 +30,29 @@ pub(super) const NONE: &str = "<none>";
 pub(super) const UNKNOWN: &str = "-";
 
 /// What stands where nothing means each node.
-const ALL: &str = "<all>";
+pub(super) const ALL: &str = "<all>";
 
-/// Gives one row a service.
-pub(crate) fn service_rows(listing: &Listing, wide: bool) -> Table {
-    let mut header = vec![
+/// How much of each resource a row shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Detail {
+    pub(crate) wide: bool,
+    /// Unix milliseconds.
+    pub(crate) now: u64,
+}
+
+/// Gives a header: what is always shown, what `wide` adds, and the age.
+pub(super) fn header(
+    always: &[&'static str],
+    more: &[&'static str],
+    wide: bool,
+) -> Vec<&'static str> {
+    let more = if wide { more } else { &[] };
+    [always, more, &["AGE"]].concat()
+}
+
+/// Gives the columns of services.
+pub(crate) fn service_header(wide: bool) -> Vec<&'static str> {
+    let always = [
         "NAME",
         "FRONTENDS",
         "SCHEDULER",
@@ -36,210 +60,227 @@ pub(crate) fn service_rows(listing: &Listing, wide: bool) -> Table {
         "BACKENDS",
         "REVISION",
     ];
-    if wide {
-        header.extend([
-            "AFFINITY", "HAIRPIN", "BINDING", "LOCKDOWN", "DRAIN", "SELECTOR", "LABELS",
+    let more = [
+        "AFFINITY", "HAIRPIN", "BINDING", "LOCKDOWN", "DRAIN", "SELECTOR", "LABELS",
+    ];
+    header(&always, &more, wide)
+}
+
+/// Gives the row of a service.
+pub(crate) fn service_row(
+    listing: &Listing,
+    known: &Known<wire::Service>,
+    detail: Detail,
+) -> Vec<String> {
+    let service = &known.it;
+    let frontends = service.frontends.iter().map(frontend).collect();
+    let mut row = vec![
+        service.name.clone(),
+        list(frontends, detail.wide),
+        scheduler(service),
+        forwarding(service),
+        listing.backends(service).len().to_string(),
+        known.revision.to_string(),
+    ];
+    if detail.wide {
+        row.extend([
+            affinity(service),
+            service.hairpin.unwrap_or(true).to_string(),
+            binding(service),
+            lockdown(service).to_string(),
+            drain(service),
+            labels(&service.node_selector, ALL),
+            labels(&service.labels, NONE),
         ]);
     }
-    let rows = listing.services.iter().map(|(service, revision)| {
-        let frontends = service.frontends.iter().map(frontend).collect();
-        let default = Scheduler::DEFAULT.as_str();
+    row.push(age(known.created_unix_ms, detail.now));
+    row
+}
+
+/// Gives the columns of frontends.
+pub(crate) fn frontend_header(wide: bool) -> Vec<&'static str> {
+    let always = ["NAME", "SERVICE", "SCHEDULER", "FORWARDING", "BACKENDS"];
+    header(
+        &always,
+        &["AFFINITY", "LOCKDOWN", "SOURCES", "SELECTOR"],
+        wide,
+    )
+}
+
+/// Gives one row a frontend of a service.
+pub(crate) fn frontend_rows(
+    listing: &Listing,
+    known: &Known<wire::Service>,
+    detail: Detail,
+) -> Vec<Vec<String>> {
+    let service = &known.it;
+    let backends = listing.backends(service).len();
+    let rows = service.frontends.iter().map(|one| {
         let mut row = vec![
+            frontend(one),
             service.name.clone(),
-            list(frontends, wide),
-            service.scheduler.as_deref().unwrap_or(default).to_owned(),
-            service.forwarding.map_or_else(
-                || Forwarding::default().to_string(),
-                |forwarding| word(&FORWARDINGS, forwarding).to_owned(),
-            ),
-            listing.backends(service).len().to_string(),
-            revision.to_string(),
+            scheduler(service),
+            forwarding(service),
+            backends.to_string(),
         ];
-        if wide {
+        if detail.wide {
             row.extend([
                 affinity(service),
-                service.hairpin.unwrap_or(true).to_string(),
-                service.vip_binding.map_or_else(
-                    || VipBinding::default().to_string(),
-                    |binding| word(&BINDINGS, binding).to_owned(),
-                ),
-                service.lockdown.unwrap_or(true).to_string(),
-                drain(service),
+                lockdown(service).to_string(),
+                or(&one.allow_sources.join(","), ALL),
                 labels(&service.node_selector, ALL),
-                labels(&service.labels, NONE),
             ]);
         }
+        row.push(age(known.created_unix_ms, detail.now));
         row
     });
-    Table {
-        header,
-        rows: rows.collect(),
-    }
+    rows.collect()
 }
 
-/// Gives one row a backend of each service.
-pub(crate) fn backend_rows(listing: &Listing) -> Table {
-    let rows = listing.services.iter().flat_map(|(service, _)| {
-        listing
-            .backends(service)
-            .into_iter()
-            .map(|(backend, set)| {
-                vec![
-                    service.name.clone(),
-                    socket(&backend.address, backend.port),
-                    backend.weight.unwrap_or(1).to_string(),
-                    or(&backend.node, ALL),
-                    set.unwrap_or(NONE).to_owned(),
-                ]
-            })
-            .collect::<Vec<_>>()
-    });
-    Table {
-        header: vec!["SERVICE", "ADDRESS", "WEIGHT", "NODE", "SET"],
-        rows: rows.collect(),
-    }
+/// Gives the columns of backends.
+pub(crate) fn backend_header(wide: bool) -> Vec<&'static str> {
+    let always = ["NAME", "SERVICE", "ADDRESS", "WEIGHT", "NODE", "SET"];
+    header(&always, &["UPPER", "LOWER"], wide)
 }
 
-/// Gives one row a backend set.
-pub(crate) fn set_rows(listing: &Listing, wide: bool) -> Table {
-    let mut header = vec!["NAME", "SERVICE", "BACKENDS", "REVISION"];
-    if wide {
-        header.extend(["ADDRESSES", "LABELS"]);
-    }
-    let rows = listing.sets.iter().map(|(set, revision)| {
+/// Gives one row a backend of a service. It is as old as the resource that lists it.
+pub(crate) fn backend_rows(
+    listing: &Listing,
+    known: &Known<wire::Service>,
+    detail: Detail,
+) -> Vec<Vec<String>> {
+    let service = &known.it;
+    let rows = listing.backends(service).into_iter().map(|(backend, set)| {
+        let created = set.map_or(known.created_unix_ms, |set| set.created_unix_ms);
         let mut row = vec![
-            set.name.clone(),
-            set.service.clone(),
-            set.backends.len().to_string(),
-            revision.to_string(),
+            backend_name(service, backend),
+            service.name.clone(),
+            socket(&backend.address, backend.port),
+            backend.weight.unwrap_or(1).to_string(),
+            or(&backend.node, ALL),
+            set.map_or(NONE, |set| &set.it.name).to_owned(),
         ];
-        if wide {
-            let backends = set.backends.iter();
-            let sockets = backends.map(|backend| socket(&backend.address, backend.port));
-            row.extend([list(sockets.collect(), wide), labels(&set.labels, NONE)]);
-        }
-        row
-    });
-    Table {
-        header,
-        rows: rows.collect(),
-    }
-}
-
-/// Gives one row a node, with how far it is where that is known.
-pub(crate) fn node_rows(
-    nodes: &[wire::Node],
-    states: &BTreeMap<String, wire::NodeState>,
-    wide: bool,
-) -> Table {
-    let mut header = vec![
-        "NAME",
-        "STATE",
-        "WANTED",
-        "ACCEPTED",
-        "CONVERGED",
-        "ADDRESSES",
-    ];
-    if wide {
-        header.extend(["VERSION", "LABELS", "MISSING"]);
-    }
-    let rows = nodes.iter().map(|node| {
-        let unknown = wire::NodeState::default();
-        let state = states.get(&node.name).unwrap_or(&unknown);
-        let mut row = vec![
-            node.name.clone(),
-            state_word(state).to_owned(),
-            state.wanted_generation.to_string(),
-            reached(state, state.accepted_generation),
-            reached(state, state.converged_generation),
-            list(node.addresses.clone(), wide),
-        ];
-        if wide {
-            let missing = missing_capabilities(state);
-            let names = missing.iter().map(|missing| missing.name.clone());
+        if detail.wide {
             row.extend([
-                or(&state.agent_version, NONE),
-                labels(&node.labels, NONE),
-                list(names.collect(), wide),
+                threshold(backend.upper_threshold),
+                threshold(backend.lower_threshold),
             ]);
         }
+        row.push(age(created, detail.now));
         row
     });
-    Table {
-        header,
-        rows: rows.collect(),
-    }
+    rows.collect()
 }
 
-/// Gives one row a node's state. `now` is in Unix milliseconds. What is left of certificates is shown where there are any.
-pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
-    let certified = states.iter().any(|state| expiry::known(state).is_some());
-    let rows = states.iter().map(|state| {
-        let heard = match silence(state, now) {
-            Some(silence) => format!("{} ago", human(silence)),
-            None => UNKNOWN.to_owned(),
-        };
-        let mut row = vec![
-            state.name.clone(),
-            state_word(state).to_owned(),
-            state.wanted_generation.to_string(),
-            reached(state, state.accepted_generation),
-            reached(state, state.converged_generation),
-            state.wanted_items.to_string(),
-            state.failure_count.to_string(),
-            state.drain_count.to_string(),
-            state.repair_counts.values().sum::<u64>().to_string(),
-            heard,
-        ];
-        if certified {
-            let left = expiry::known(state).map(|expires| expiry::left(expires, now));
-            row.push(left.unwrap_or_else(|| UNKNOWN.to_owned()));
-        }
-        row
-    });
-    let mut header = vec![
-        "NODE",
-        "STATE",
-        "WANTED",
-        "ACCEPTED",
-        "CONVERGED",
-        "ITEMS",
-        "FAILED",
-        "DRAINS",
-        "REPAIRS",
-        "HEARD",
+/// Gives the columns of backend sets.
+pub(crate) fn set_header(wide: bool) -> Vec<&'static str> {
+    let always = ["NAME", "SERVICE", "BACKENDS", "REVISION"];
+    header(&always, &["ADDRESSES", "LABELS"], wide)
+}
+
+/// Gives the row of a backend set.
+pub(crate) fn set_row(known: &Known<wire::BackendSet>, detail: Detail) -> Vec<String> {
+    let set = &known.it;
+    let mut row = vec![
+        set.name.clone(),
+        set.service.clone(),
+        set.backends.len().to_string(),
+        known.revision.to_string(),
     ];
-    if certified {
-        header.push("CERTIFICATE");
+    if detail.wide {
+        let backends = set.backends.iter();
+        let sockets = backends.map(|backend| socket(&backend.address, backend.port));
+        row.extend([list(sockets.collect(), true), labels(&set.labels, NONE)]);
     }
-    Table {
-        header,
-        rows: rows.collect(),
+    row.push(age(known.created_unix_ms, detail.now));
+    row
+}
+
+/// Gives the columns of VIPs.
+pub(crate) fn vip_header(wide: bool) -> Vec<&'static str> {
+    let always = ["NAME", "SERVICES", "PORTS", "BINDING", "LOCKDOWN"];
+    header(&always, &["SELECTORS"], wide)
+}
+
+/// Gives the row of a VIP: of all services that have it, which agree in how it is bound and locked. It is as old as the oldest
+/// of them. None: none has it.
+pub(crate) fn vip_row(listing: &Listing, vip: IpAddr, detail: Detail) -> Option<Vec<String>> {
+    let services: Vec<_> = listing.services_at(vip).collect();
+    let first = &services.first()?.it;
+    let names = services.iter().map(|known| known.it.name.clone());
+    let ports = services.iter().flat_map(|known| &known.it.frontends);
+    let ports = ports.filter(|frontend| frontend.address.parse() == Ok(vip));
+    let ports = ports.map(|frontend| {
+        let protocol = word(&PROTOCOLS, frontend.protocol);
+        format!("{}/{protocol}", frontend.port)
+    });
+    let mut row = vec![
+        vip.to_string(),
+        list(names.collect(), detail.wide),
+        list(ports.collect(), detail.wide),
+        binding(first),
+        lockdown(first).to_string(),
+    ];
+    if detail.wide {
+        let selectors = services.iter();
+        let selectors = selectors.map(|known| labels(&known.it.node_selector, ALL));
+        let selectors: BTreeSet<String> = selectors.collect();
+        row.push(selectors.into_iter().collect::<Vec<_>>().join(" | "));
+    }
+    let created = services.iter().map(|known| known.created_unix_ms).min();
+    row.push(age(created.unwrap_or_default(), detail.now));
+    Some(row)
+}
+
+/// Names a backend: `web/10.0.0.11:8080`.
+pub(crate) fn backend_name(service: &wire::Service, backend: &wire::Backend) -> String {
+    let socket = socket(&backend.address, backend.port);
+    format!("{}/{socket}", service.name)
+}
+
+/// Gives how old a resource is.
+pub(super) fn age(created: u64, now: u64) -> String {
+    if created == 0 {
+        return "<unknown>".to_owned();
+    }
+    human(Duration::from_secs(now.saturating_sub(created) / 1_000))
+}
+
+pub(super) fn scheduler(service: &wire::Service) -> String {
+    let default = Scheduler::DEFAULT.as_str();
+    service.scheduler.as_deref().unwrap_or(default).to_owned()
+}
+
+pub(super) fn forwarding(service: &wire::Service) -> String {
+    service.forwarding.map_or_else(
+        || Forwarding::default().to_string(),
+        |forwarding| word(&FORWARDINGS, forwarding).to_owned(),
+    )
+}
+
+pub(super) fn binding(service: &wire::Service) -> String {
+    service.vip_binding.map_or_else(
+        || VipBinding::default().to_string(),
+        |binding| word(&BINDINGS, binding).to_owned(),
+    )
+}
+
+pub(super) fn lockdown(service: &wire::Service) -> bool {
+    service.lockdown.unwrap_or(true)
+}
+
+fn threshold(connections: Option<u32>) -> String {
+    match connections {
+        None | Some(0) => NONE.to_owned(),
+        Some(connections) => connections.to_string(),
     }
 }
 
-fn state_word(state: &wire::NodeState) -> &'static str {
-    match (state.connected, is_unheard(state)) {
-        (true, _) if state.hold.is_some() => "HELD",
-        (true, _) if state.degraded.is_some() => "DEGRADED",
-        (true, _) => "connected",
-        (false, true) => "unheard",
-        (false, false) => "gone",
-    }
-}
-
-/// Shows a generation that a node reached. Of one that was not heard from, none is known.
-fn reached(state: &wire::NodeState, generation: u64) -> String {
-    if is_unheard(state) {
-        return UNKNOWN.to_owned();
-    }
-    generation.to_string()
-}
-
-fn frontend(frontend: &wire::Frontend) -> String {
+/// Names a frontend: `10.100.100.100:8080/TCP`, `mark:7/IPV4`.
+pub(crate) fn frontend(frontend: &wire::Frontend) -> String {
     if frontend.firewall_mark != 0 {
         let family = word(&FAMILIES, frontend.address_family);
-        return format!("mark {}/{family}", frontend.firewall_mark);
+        return format!("mark:{}/{family}", frontend.firewall_mark);
     }
     let socket = socket(&frontend.address, frontend.port);
     format!("{socket}/{}", word(&PROTOCOLS, frontend.protocol))
@@ -253,7 +294,7 @@ pub(super) fn socket(address: &str, port: u32) -> String {
     }
 }
 
-fn affinity(service: &wire::Service) -> String {
+pub(super) fn affinity(service: &wire::Service) -> String {
     service.session_affinity.as_ref().map_or_else(
         || NONE.to_owned(),
         |affinity| {
@@ -263,7 +304,7 @@ fn affinity(service: &wire::Service) -> String {
     )
 }
 
-fn drain(service: &wire::Service) -> String {
+pub(super) fn drain(service: &wire::Service) -> String {
     let drain = service.drain.unwrap_or_default();
     let default = DrainDeadline::default().seconds();
     let seconds = drain.deadline_seconds.unwrap_or(default);
@@ -275,7 +316,7 @@ fn drain(service: &wire::Service) -> String {
     format!("{deadline},{end}")
 }
 
-fn labels(labels: &BTreeMap<String, String>, empty: &str) -> String {
+pub(super) fn labels(labels: &BTreeMap<String, String>, empty: &str) -> String {
     let pairs: Vec<String> = labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
@@ -283,7 +324,7 @@ fn labels(labels: &BTreeMap<String, String>, empty: &str) -> String {
     or(&pairs.join(","), empty)
 }
 
-fn list(entries: Vec<String>, wide: bool) -> String {
+pub(super) fn list(entries: Vec<String>, wide: bool) -> String {
     let rest = entries.len().saturating_sub(SHOWN);
     if wide || rest == 0 {
         return or(&entries.join(","), NONE);
@@ -291,6 +332,6 @@ fn list(entries: Vec<String>, wide: bool) -> String {
     format!("{} + {rest} more...", entries[..SHOWN].join(","))
 }
 
-fn or(text: &str, empty: &str) -> String {
+pub(super) fn or(text: &str, empty: &str) -> String {
     if text.is_empty() { empty } else { text }.to_owned()
 }

@@ -61,7 +61,15 @@ fn dns() -> wire::Service {
     }
 }
 
-fn listing() -> Listing {
+fn resource(kind: wire::resource::Kind, revision: u64, created_unix_ms: u64) -> wire::Resource {
+    wire::Resource {
+        kind: Some(kind),
+        revision,
+        created_unix_ms,
+    }
+}
+
+fn listing_of(dns: wire::Service, web: wire::Service) -> Listing {
     let set = wire::BackendSet {
         name: "web-b".to_owned(),
         labels: labels(&[("zone", "b")]),
@@ -71,10 +79,33 @@ fn listing() -> Listing {
             backend("10.0.0.31", None, "node-b"),
         ],
     };
-    Listing {
-        services: vec![(dns(), 4), (web(), 12)],
-        sets: vec![(set, 13)],
-    }
+    use wire::resource::Kind;
+    Listing::new([
+        resource(Kind::Service(dns), 4, 0),
+        resource(Kind::Service(web), 12, NOW - 90_000),
+        resource(Kind::BackendSet(set), 13, NOW - 5_000),
+    ])
+}
+
+fn listing() -> Listing {
+    listing_of(dns(), web())
+}
+
+/// Unix milliseconds.
+const NOW: u64 = 1_700_000_000_000;
+
+fn detail(wide: bool) -> Detail {
+    Detail { wide, now: NOW }
+}
+
+/// Sets the rows that each service has.
+fn of_services(
+    listing: &Listing,
+    header: Vec<&'static str>,
+    rows: impl Fn(&listing::Known<wire::Service>) -> Vec<Vec<String>>,
+) -> String {
+    let rows = listing.services.values().flat_map(rows).collect();
+    table(&Table { header, rows })
 }
 
 fn state(name: &str) -> wire::NodeState {
@@ -113,101 +144,175 @@ fn state(name: &str) -> wire::NodeState {
 
 #[test]
 fn services_are_shown_one_a_line() {
+    let listing = listing();
+    let row = |known: &_| vec![service_row(&listing, known, detail(false))];
     assert_eq!(
-        table(&service_rows(&listing(), false)),
+        of_services(&listing, service_header(false), row),
         "\
-NAME   FRONTENDS                                                        SCHEDULER   FORWARDING     BACKENDS   REVISION
-dns    [fd00::1]:53/UDP,[fd00::2]:53/UDP,[fd00::3]:53/UDP + 2 more...   wrr         MASQUERADE     0          4
-web    10.100.100.100:8080/TCP                                          rr          DIRECT_ROUTE   3          12
+NAME   FRONTENDS                                                        SCHEDULER   FORWARDING     BACKENDS   REVISION   AGE
+dns    [fd00::1]:53/UDP,[fd00::2]:53/UDP,[fd00::3]:53/UDP + 2 more...   wrr         MASQUERADE     0          4          <unknown>
+web    10.100.100.100:8080/TCP                                          rr          DIRECT_ROUTE   3          12         1m30s
 "
     );
 }
 
 #[test]
 fn wide_services_show_everything() {
-    let mut listing = listing();
-    listing.services[1].0.drain = Some(wire::Drain {
+    let mut web = web();
+    web.drain = Some(wire::Drain {
         deadline_seconds: Some(600),
         on_deadline: wire::OnDeadline::Reset.into(),
     });
-    listing.services[0].0.frontends.truncate(1);
+    let mut dns = dns();
+    dns.frontends.truncate(1);
+    let listing = listing_of(dns, web);
+    let row = |known: &_| vec![service_row(&listing, known, detail(true))];
     assert_eq!(
-        table(&service_rows(&listing, true)),
+        of_services(&listing, service_header(true), row),
         "\
-NAME   FRONTENDS                 SCHEDULER   FORWARDING     BACKENDS   REVISION   AFFINITY   HAIRPIN   BINDING   LOCKDOWN   DRAIN       SELECTOR   LABELS
-dns    [fd00::1]:53/UDP          wrr         MASQUERADE     0          4          <none>     true      ADDRESS   true       5m,KEEP     <all>      <none>
-web    10.100.100.100:8080/TCP   rr          DIRECT_ROUTE   3          12         300s       false     ADDRESS   true       10m,RESET   rack=r3    env=prod,tier=front
+NAME   FRONTENDS                 SCHEDULER   FORWARDING     BACKENDS   REVISION   AFFINITY   HAIRPIN   BINDING   LOCKDOWN   DRAIN       SELECTOR   LABELS                AGE
+dns    [fd00::1]:53/UDP          wrr         MASQUERADE     0          4          <none>     true      ADDRESS   true       5m,KEEP     <all>      <none>                <unknown>
+web    10.100.100.100:8080/TCP   rr          DIRECT_ROUTE   3          12         300s       false     ADDRESS   true       10m,RESET   rack=r3    env=prod,tier=front   1m30s
+"
+    );
+}
+
+#[test]
+fn frontends_are_shown_by_service() {
+    let mut dns = dns();
+    dns.frontends.truncate(1);
+    dns.frontends[0].allow_sources = vec!["fd00::/8".to_owned()];
+    dns.frontends.push(wire::Frontend {
+        firewall_mark: 7,
+        address_family: wire::AddressFamily::Ipv4.into(),
+        ..wire::Frontend::default()
+    });
+    let listing = listing_of(dns, web());
+    let rows = |known: &_| frontend_rows(&listing, known, detail(true));
+    assert_eq!(
+        of_services(&listing, frontend_header(true), rows),
+        "\
+NAME                      SERVICE   SCHEDULER   FORWARDING     BACKENDS   AFFINITY   LOCKDOWN   SOURCES    SELECTOR   AGE
+[fd00::1]:53/UDP          dns       wrr         MASQUERADE     0          <none>     true       fd00::/8   <all>      <unknown>
+mark:7/IPV4               dns       wrr         MASQUERADE     0          <none>     true       <all>      <all>      <unknown>
+10.100.100.100:8080/TCP   web       rr          DIRECT_ROUTE   3          300s       true       <all>      rack=r3    1m30s
 "
     );
 }
 
 #[test]
 fn backends_are_shown_by_service_and_the_services_own_counts() {
+    let listing = listing();
+    let rows = |known: &_| backend_rows(&listing, known, detail(false));
     assert_eq!(
-        table(&backend_rows(&listing())),
+        of_services(&listing, backend_header(false), rows),
         "\
-SERVICE   ADDRESS          WEIGHT   NODE     SET
-web       10.0.0.11:8080   3        node-a   <none>
-web       10.0.0.21:8080   1        <all>    <none>
-web       10.0.0.31:8080   1        node-b   web-b
+NAME                 SERVICE   ADDRESS          WEIGHT   NODE     SET      AGE
+web/10.0.0.11:8080   web       10.0.0.11:8080   3        node-a   <none>   1m30s
+web/10.0.0.21:8080   web       10.0.0.21:8080   1        <all>    <none>   1m30s
+web/10.0.0.31:8080   web       10.0.0.31:8080   1        node-b   web-b    5s
+"
+    );
+}
+
+#[test]
+fn vips_are_shown_with_all_services_that_have_them() {
+    let mut dns = dns();
+    dns.frontends = vec![
+        frontend("10.100.100.100", 53, wire::Protocol::Udp),
+        frontend("fd00::1", 53, wire::Protocol::Udp),
+    ];
+    let listing = listing_of(dns, web());
+    let rows = listing.vips();
+    let rows = rows.filter_map(|vip| vip_row(&listing, vip, detail(true)));
+    let rows = Table {
+        header: vip_header(true),
+        rows: rows.collect(),
+    };
+    assert_eq!(
+        table(&rows),
+        "\
+NAME             SERVICES   PORTS             BINDING   LOCKDOWN   SELECTORS         AGE
+10.100.100.100   dns,web    53/UDP,8080/TCP   ADDRESS   true       <all> | rack=r3   <unknown>
+fd00::1          dns        53/UDP            ADDRESS   true       <all>             <unknown>
 "
     );
 }
 
 #[test]
 fn backend_sets_are_shown_one_a_line() {
+    let listing = listing();
+    let shown = |wide: bool| {
+        let rows = listing.sets.values();
+        let rows = rows.map(|set| set_row(set, detail(wide))).collect();
+        let header = set_header(wide);
+        table(&Table { header, rows })
+    };
     assert_eq!(
-        table(&set_rows(&listing(), false)),
+        shown(false),
         "\
-NAME    SERVICE   BACKENDS   REVISION
-web-b   web       2          13
+NAME    SERVICE   BACKENDS   REVISION   AGE
+web-b   web       2          13         5s
 "
     );
     assert_eq!(
-        table(&set_rows(&listing(), true)),
+        shown(true),
         "\
-NAME    SERVICE   BACKENDS   REVISION   ADDRESSES                       LABELS
-web-b   web       2          13         10.0.0.21:8080,10.0.0.31:8080   zone=b
+NAME    SERVICE   BACKENDS   REVISION   ADDRESSES                       LABELS   AGE
+web-b   web       2          13         10.0.0.21:8080,10.0.0.31:8080   zone=b   5s
 "
     );
 }
 
 #[test]
 fn nodes_are_shown_with_how_far_they_are() {
-    let node = |name: &str, addresses: &[&str]| wire::Node {
-        name: name.to_owned(),
-        labels: labels(&[("rack", "r3")]),
-        addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
-        ..wire::Node::default()
+    let node = |name: &str, addresses: &[&str]| {
+        let node = wire::Node {
+            name: name.to_owned(),
+            labels: labels(&[("rack", "r3")]),
+            addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
+            ..wire::Node::default()
+        };
+        resource(wire::resource::Kind::Node(node), 1, NOW - 5_000)
     };
-    let nodes = [
+    let listing = Listing::new([
         node("node-a", &["10.0.0.1", "fd00::1"]),
         node("node-b", &["10.0.0.2"]),
         node("node-c", &[]),
-    ];
+    ]);
     let gone = wire::NodeState {
         connected: false,
         capabilities: vec![],
         ..state("node-b")
     };
-    let states = BTreeMap::from([
-        ("node-a".to_owned(), state("node-a")),
-        ("node-b".to_owned(), gone),
-    ]);
+    let valid = wire::NodeState {
+        certificate_expires_unix_ms: NOW + 87 * 86_400_000,
+        ..state("node-a")
+    };
+    let states = BTreeMap::from([("node-a".to_owned(), valid), ("node-b".to_owned(), gone)]);
+    let shown = |wide: bool| {
+        let rows = listing.nodes.values();
+        let rows = rows.map(|node| node_row(node, states.get(&node.it.name), detail(wide)));
+        let rows = rows.collect();
+        let header = node_header(wide);
+        table(&Table { header, rows })
+    };
     assert_eq!(
-        table(&node_rows(&nodes, &states, false)),
+        shown(false),
         "\
-NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES
-node-a   connected   7        7          6           10.0.0.1,fd00::1
-node-b   gone        7        7          6           10.0.0.2
-node-c   unheard     0        -          -           <none>
+NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES          AGE
+node-a   connected   7        7          6           10.0.0.1,fd00::1   5s
+node-b   gone        7        7          6           10.0.0.2           5s
+node-c   unheard     0        -          -           <none>             5s
 "
     );
     assert_eq!(
-        table(&node_rows(&nodes[..1], &states, true)),
+        shown(true),
         "\
-NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES          VERSION   LABELS    MISSING
-node-a   connected   7        7          6           10.0.0.1,fd00::1   0.1.0     rack=r3   xt_set,scheduler_twos
+NAME     STATE       WANTED   ACCEPTED   CONVERGED   ADDRESSES          VERSION   CERTIFICATE   LABELS    MISSING                 AGE
+node-a   connected   7        7          6           10.0.0.1,fd00::1   0.1.0     87d           rack=r3   xt_set,scheduler_twos   5s
+node-b   gone        7        7          6           10.0.0.2           0.1.0     <none>        rack=r3   <none>                  5s
+node-c   unheard     0        -          -           <none>             <none>    -             rack=r3   <none>                  5s
 "
     );
 }
@@ -299,6 +404,7 @@ fn yaml_is_what_people_write() {
     let resource = wire::Resource {
         kind: Some(wire::resource::Kind::Service(web())),
         revision: 12,
+        ..wire::Resource::default()
     };
     assert_eq!(
         yaml(&[resource], true).expect("it can be written"),
@@ -341,7 +447,7 @@ fn json_of_several_is_a_list() {
     };
     let resource = wire::Resource {
         kind: Some(wire::resource::Kind::Node(node)),
-        revision: 0,
+        ..wire::Resource::default()
     };
     assert_eq!(
         json(&[resource], false).expect("it can be written"),

@@ -56,7 +56,7 @@ impl About {
     }
 
     /// Says whether a failure on a node is about what was written.
-    pub(super) fn concerns(&self, node: &str, failure: &wire::ItemFailure) -> bool {
+    pub(crate) fn concerns(&self, node: &str, failure: &wire::ItemFailure) -> bool {
         if self.nodes.iter().any(|name| name.as_str() == node) {
             return true;
         }

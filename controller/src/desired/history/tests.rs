@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use weir_proto::model::NodeName;
 
+use super::super::samples::stored_at;
 use super::super::tests::operation;
-use super::super::{Change, Desired, Places, Stored, reference};
+use super::super::{Change, Desired, Places, reference};
 use super::*;
 use crate::store::{read_resource, written_resource};
 
@@ -167,10 +168,7 @@ impl Model {
         match step {
             Step::Apply(operations) => {
                 let can_be_said = |resource: &Resource| {
-                    let stored = Stored {
-                        resource: resource.clone(),
-                        revision: Revision(1),
-                    };
+                    let stored = stored_at(resource.clone(), 1);
                     read_resource(&written_resource(&stored)).is_ok()
                 };
                 let (deletions, puts): (Batch, Batch) = operations

@@ -29,7 +29,7 @@ fn take(desired: &mut Desired, change: Change) -> Vec<NodeName> {
     let seen = change.nodes().keys().cloned().collect();
     desired.take(change, Revision(2));
     let all = desired.resources.all();
-    let all = all.map(|stored| (stored.resource.clone(), stored.revision));
+    let all = all.map(|stored| (**stored).clone());
     let all: Vec<_> = all.collect();
     let rollout = desired.rollout.clone();
     let drains: Drains = desired.drains.clone();

@@ -1,13 +1,13 @@
 use super::super::samples::{
-    batch, capability, endpoint, frontend, labels, node, node_name, service, set,
+    batch, capability, endpoint, frontend, labels, node, node_name, service, set, stored_at,
 };
 use super::*;
-use weir_proto::model::{Forwarding, Node, Resource, Revision, Scheduler};
+use weir_proto::model::{Forwarding, Node, Resource, Scheduler};
 
 fn stored(resources: Vec<Resource>) -> Resources {
     let mut all = Resources::default();
     for resource in resources {
-        all.put(resource, Revision(1));
+        all.put(stored_at(resource, 1));
     }
     all
 }
@@ -211,9 +211,9 @@ fn a_frontend_that_passed_to_another_service_is_claimed_there() {
     let mut now = stored(vec![web()]);
     // written in order of name: the new claim comes before the old one goes
     let taken = service("shop", &["10.1.0.1:80"], &[]);
-    now.put(Resource::Service(taken), Revision(2));
+    now.put(stored_at(Resource::Service(taken), 2));
     let left = service("web", &["10.1.0.2:80"], &[]);
-    now.put(Resource::Service(left), Revision(2));
+    now.put(stored_at(Resource::Service(left), 2));
     let third = batch(vec![Resource::Service(service("x", &["10.1.0.1:80"], &[]))]);
     assert_eq!(
         problems(&now, &third),
@@ -348,7 +348,7 @@ fn a_service_that_one_selected_node_may_run_is_accepted() {
 fn a_service_that_was_accepted_can_be_changed_unless_it_asks_for_more() {
     let (mut now, abilities) = racks();
     let twos = Scheduler::TwoChoices;
-    now.put(balanced_in_rack("1", twos, &["10.1.0.1:80"]), Revision(1));
+    now.put(stored_at(balanced_in_rack("1", twos, &["10.1.0.1:80"]), 1));
     let said = |changed| {
         let batch = batch(vec![changed]);
         said(check(&now, &batch, &Places::default(), &abilities)).len()
@@ -364,7 +364,7 @@ fn a_service_that_was_accepted_can_be_changed_unless_it_asks_for_more() {
         1
     );
     let elsewhere = balanced_in_rack("2", twos, &["10.1.0.1:80"]);
-    now.put(elsewhere, Revision(2));
+    now.put(stored_at(elsewhere, 2));
     let batch = batch(vec![balanced_in_rack("1", twos, &["10.1.0.1:80"])]);
     let checked = check(&now, &batch, &Places::default(), &abilities);
     assert!(checked.is_err(), "other nodes are selected");

@@ -8,7 +8,9 @@ use weir_proto::model::{
 };
 
 use super::*;
-use crate::desired::samples::{capability, endpoint, node, node_name, service, service_name, set};
+use crate::desired::samples::{
+    capability, endpoint, node, node_name, service, service_name, set, stored_at,
+};
 use crate::desired::{Count, Outcome, Past, Rollout, reference};
 
 fn resources() -> Vec<Resource> {
@@ -27,10 +29,7 @@ fn known() -> Vec<Capability> {
 }
 
 fn past(revision: u64) -> Past {
-    let before = Stored {
-        resource: resources().remove(0),
-        revision: Revision(revision - 1),
-    };
+    let before = stored_at(resources().remove(0), revision - 1);
     let changes = [
         (before.resource.reference(), Outcome::Updated),
         (reference(Kind::Node, "a"), Outcome::Created),
@@ -82,9 +81,8 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
             revision: Revision(4),
             resources: resources
                 .map(|resource| {
-                    let revision = Revision(4);
                     let reference = resource.reference();
-                    (reference, Some(Arc::new(Stored { resource, revision })))
+                    (reference, Some(Arc::new(stored_at(resource, 4))))
                 })
                 .collect(),
             nodes: BTreeMap::from([
@@ -125,11 +123,11 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
     let (_, mut saved) = open().await.expect("a store");
     saved
         .resources
-        .sort_by_key(|(resource, _)| resource.reference());
+        .sort_by_key(|stored| stored.resource.reference());
     let mut kept = resources();
     kept.retain(|resource| resource.reference().kind != Kind::BackendSet);
     kept.sort_by_key(Resource::reference);
-    let kept = kept.into_iter().map(|resource| (resource, Revision(4)));
+    let kept = kept.into_iter().map(|resource| stored_at(resource, 4));
     assert_eq!(
         saved,
         Saved {

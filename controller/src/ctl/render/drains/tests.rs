@@ -73,13 +73,13 @@ fn drains_are_shown_node_by_node_with_what_is_left() {
     assert_eq!(
         table(&drain_rows(&drains, 1_000_000)),
         "\
-KIND      TARGET               NODE     CONNECTIONS   LEFT   ON-DEADLINE   STATE                        AGE
-backend   web/10.0.0.11:8080   node-a   9             4m     KEEP          draining                     1m
-backend   web/10.0.0.11:8080   node-b   3             -      KEEP          past deadline (keep)         1m
-backend   web/10.0.0.11:8080   node-c   0             -      KEEP          done                         1m
-node      node-a               node-b   5             -      KEEP,RESET    past deadline (keep,reset)   1m
-node      node-d               <none>   -             -      RESET         asked                        1m
-backend   [fd00::11]:8080      node-a   5             1s     KEEP          draining                     1m40s
+NAME                 KIND      NODE     CONNECTIONS   LEFT   ON-DEADLINE   STATE                        AGE
+web/10.0.0.11:8080   backend   node-a   9             4m     KEEP          draining                     1m
+web/10.0.0.11:8080   backend   node-b   3             -      KEEP          past deadline (keep)         1m
+web/10.0.0.11:8080   backend   node-c   0             -      KEEP          done                         1m
+node-a               node      node-b   5             -      KEEP,RESET    past deadline (keep,reset)   1m
+node-d               node      <none>   -             -      RESET         asked                        1m
+[fd00::11]:8080      backend   node-a   5             1s     KEEP          draining                     1m40s
 "
     );
 }
@@ -108,10 +108,10 @@ fn repairs_are_shown_as_they_happened_on_all_nodes() {
     assert_eq!(
         table(&repair_rows(&states, 1_000_000)),
         "\
-WHEN        NODE     KIND   OBJECT               FOUND        EXPECTED
-1m40s ago   node-a   vip    vip 10.100.100.100   <none>       bound
-50s ago     node-b   vip    vip 10.100.100.100   as a route   as an address
-10s ago     node-a   vip    vip 10.100.100.100   bound        <none>
+NODE     KIND   OBJECT               FOUND        EXPECTED        AGE
+node-a   vip    vip 10.100.100.100   <none>       bound           1m40s
+node-b   vip    vip 10.100.100.100   as a route   as an address   50s
+node-a   vip    vip 10.100.100.100   bound        <none>          10s
 "
     );
 }

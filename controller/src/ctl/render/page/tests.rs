@@ -52,7 +52,8 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         status_page(
             &URL,
             &response(vec![fine.clone(), behind, away.clone(), unheard.clone()]),
-            1_000_000
+            1_000_000,
+            Style::PLAIN
         ),
         "\
 controller http://127.0.0.1:7420, revision 12
@@ -75,7 +76,7 @@ node-d: not heard from since the controller started; generation 24 waits for it
 #[test]
 fn a_cluster_without_nodes_says_so() {
     assert_eq!(
-        status_page(&URL, &response(vec![]), 0),
+        status_page(&URL, &response(vec![]), 0, Style::PLAIN),
         "controller http://127.0.0.1:7420, revision 12\n\n\
          No nodes: none has registered, and none was applied.\n"
     );
@@ -147,7 +148,7 @@ fn a_page_says_what_is_held_back_and_why_a_node_is_degraded() {
         ..held.clone()
     };
     assert_eq!(
-        status_page(&URL, &response(vec![held, degraded]), 1_000_000),
+        status_page(&URL, &response(vec![held, degraded]), 1_000_000, Style::PLAIN),
         "\
 controller http://127.0.0.1:7420, revision 12
 
@@ -187,7 +188,7 @@ fn where_there_are_certificates_it_is_told_how_long_they_last() {
         node("node-d", true, 0),
     ];
     assert_eq!(
-        status_page(&called, &response(nodes), now),
+        status_page(&called, &response(nodes), now, Style::PLAIN),
         "\
 controller https://lb:7420, revision 12, its certificate expires in 6d
 

@@ -247,7 +247,7 @@ fn a_resource() -> impl Strategy<Value = wire::Resource> {
     ]
     .prop_map(|kind| wire::Resource {
         kind: Some(kind),
-        revision: 0,
+        ..wire::Resource::default()
     })
 }
 

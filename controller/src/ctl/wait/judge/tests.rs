@@ -72,7 +72,7 @@ fn both() -> Wait {
     };
     let web = wire::Resource {
         kind: Some(wire::resource::Kind::Service(service)),
-        revision: 0,
+        ..wire::Resource::default()
     };
     Wait::new(vec![target("a"), target("b")], About::new(vec![web]))
 }

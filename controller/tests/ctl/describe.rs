@@ -1,0 +1,153 @@
+//! `describe`: a page for each kind. The pages are in `pages/`.
+
+use weir_proto::wire::drain_state::OnNode;
+use weir_proto::wire::drain_target::{Backend, Target};
+use weir_proto::wire::{
+    Capability, Change, Drain, DrainProgress, DrainState, DrainTarget, Frontend, HistoryEntry,
+    ItemFailure, ItemKey, Kind, NodeState, OnDeadline, Protocol, Repair, ResourceRef, change,
+    item_key,
+};
+
+use super::drains::within;
+use super::fake::Fake;
+use super::{NODE, Ran, SET, WEB, failed, start};
+
+fn cluster() -> Fake {
+    let fake = start();
+    let b = NODE
+        .replace("node-a", "node-b")
+        .replace("10.0.0.1", "10.0.0.2");
+    let c = NODE
+        .replace("node-a", "node-c")
+        .replace("10.0.0.1", "10.0.0.3");
+    let ran = fake.apply(&format!("{WEB}---\n{SET}---\n{NODE}---\n{b}---\n{c}"));
+    assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+    let state = |name: &str| NodeState {
+        name: name.to_owned(),
+        connected: true,
+        agent_version: "0.1.0".to_owned(),
+        wanted_generation: 2,
+        accepted_generation: 2,
+        converged_generation: 2,
+        wanted_items: 5,
+        ..NodeState::default()
+    };
+    let key = item_key::Kind::Backend(item_key::Backend {
+        frontend: Some(Frontend {
+            address: "10.100.100.100".to_owned(),
+            port: 8080,
+            protocol: Protocol::Tcp.into(),
+            ..Frontend::default()
+        }),
+        address: "10.0.0.11".to_owned(),
+        port: 8080,
+    });
+    let refusing = NodeState {
+        failures: vec![ItemFailure {
+            key: Some(ItemKey { kind: Some(key) }),
+            errno: 2,
+            cause: "scheduler rr is not in this kernel".to_owned(),
+            field: String::new(),
+        }],
+        failure_count: 1,
+        capabilities: vec![Capability {
+            name: "scheduler_twos".to_owned(),
+            available: false,
+            detail: "load the module ip_vs_twos".to_owned(),
+            optional: true,
+        }],
+        certificate_expires_unix_ms: within(6 * 86_400 + 43_200),
+        repairs: vec![Repair {
+            object: "vip 10.100.100.100".to_owned(),
+            kind: "vip".to_owned(),
+            found: String::new(),
+            expected: "bound".to_owned(),
+            at_unix_ms: within(-(10 * 3_600 + 1_800)),
+        }],
+        repair_counts: [("vip".to_owned(), 4)].into(),
+        ..state("node-b")
+    };
+    let target = DrainTarget {
+        target: Some(Target::Backend(Backend {
+            service: "web".to_owned(),
+            address: "10.0.0.11".to_owned(),
+            port: 8080,
+        })),
+    };
+    let of = ResourceRef {
+        kind: Kind::Service.into(),
+        name: "web".to_owned(),
+    };
+    let progress = DrainProgress {
+        key: refusing.failures[0].key.clone(),
+        active_connections: 3,
+        inactive_connections: 1,
+        started_unix_ms: within(-(2 * 3_600 + 1_800)),
+        deadline_unix_ms: within(10 * 3_600 + 1_800),
+        on_deadline: OnDeadline::Reset.into(),
+        done: false,
+    };
+    let drain = DrainState {
+        target: Some(target.clone()),
+        asked: true,
+        asked_unix_ms: within(-(2 * 3_600 + 1_800)),
+        drain: Some(Drain {
+            deadline_seconds: Some(13 * 3_600),
+            on_deadline: OnDeadline::Reset.into(),
+        }),
+        nodes: vec![OnNode {
+            node: "node-a".to_owned(),
+            progress: Some(progress),
+        }],
+    };
+    let applied = HistoryEntry {
+        revision: 1,
+        unix_ms: within(-(5 * 86_400 + 7_200 + 1_800)),
+        who: "admin/alice".to_owned(),
+        what: "apply".to_owned(),
+        changes: vec![Change {
+            r#ref: Some(of),
+            outcome: change::Outcome::Created.into(),
+        }],
+        ..HistoryEntry::default()
+    };
+    let drained = HistoryEntry {
+        revision: 2,
+        unix_ms: within(-(2 * 3_600 + 1_800)),
+        who: "operator/bob".to_owned(),
+        what: "drain".to_owned(),
+        drains: vec![target],
+        ..HistoryEntry::default()
+    };
+    let mut held = fake.state();
+    held.nodes = vec![state("node-a"), refusing];
+    held.drains = [vec![drain]].into();
+    held.history = vec![drained, applied];
+    drop(held);
+    fake
+}
+
+#[test]
+fn each_page_tells_everything_that_is_known() {
+    let fake = cluster();
+    for (what, golden) in [
+        ("service/web", include_str!("pages/service.txt")),
+        ("backendset/web-b", include_str!("pages/backendset.txt")),
+        ("node/node-b", include_str!("pages/node.txt")),
+        ("vip/10.100.100.100", include_str!("pages/vip.txt")),
+        ("drain/web/10.0.0.11:8080", include_str!("pages/drain.txt")),
+    ] {
+        let Ran { status, out, err } = fake.run(&["describe", what]);
+        assert_eq!((status, err.as_str()), (0, ""), "{what}");
+        assert_eq!(out, golden, "{what}");
+    }
+}
+
+#[test]
+fn what_is_not_there_has_no_page() {
+    let fake = cluster();
+    assert_eq!(
+        fake.run(&["describe", "service", "shop"]),
+        failed("error: service/shop not found\n")
+    );
+}
