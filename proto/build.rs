@@ -8,6 +8,7 @@ use tonic_prost_build::FileDescriptorSet;
 
 const FILES: [&str; 3] = [
     "weir/v1/types.proto",
+    "weir/v1/traffic.proto",
     "weir/v1/operator.proto",
     "weir/v1/node.proto",
 ];
