@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use prost::Message;
 use tonic_prost_build::FileDescriptorSet;
 
-const FILES: [&str; 4] = [
+const FILES: &[&str] = &[
     "weir/v1/types.proto",
     "weir/v1/traffic.proto",
     "weir/v1/operator.proto",
