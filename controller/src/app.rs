@@ -22,6 +22,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc;
 use crate::store::DiskStore;
+use crate::traffic::Traffic;
 
 /// How long a stop waits for calls under way: the longest unary call is given ten seconds, but nothing is
 /// lost when one is cut off, and whoever restarts us must not wait.
@@ -93,7 +94,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let _ = ready.send_replace(Ok(()));
     tasks.spawn(watch_over(owner, ready.clone()));
     let operators = Incoming::new(operators, tls);
-    let server = rpc::serve(operators, cluster, stopping.clone());
+    let traffic = Traffic::start(cluster.clone());
+    let server = rpc::serve(operators, cluster, traffic, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
     tasks.spawn(tell_stopping(ready, stopping));
     info!(%operator_addr, %admin_addr, "serving");

@@ -18,6 +18,7 @@ mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
 mod staging;
+mod traffic;
 mod validate;
 mod view;
 
@@ -42,6 +43,10 @@ pub(crate) use resources::{Batch, Resources, Stored, reference};
 pub(crate) use rollout::{Count, Heard, Member, Next, NotNow, Recent, Rollout};
 pub(crate) use staging::{Begin, HeldUp};
 use staging::{Staging, compile_as};
+pub(crate) use traffic::{
+    BackendPassing, NodePassing, Passing, Present, Report, RollUp, ServicePassing, Sum, Totals,
+    TrafficQuery,
+};
 pub(crate) use validate::Places;
 use view::ViewsChange;
 pub(crate) use view::{Content, Shared, View, ViewMut, Views};

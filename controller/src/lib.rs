@@ -9,3 +9,4 @@ pub mod ctl;
 mod desired;
 mod rpc;
 mod store;
+mod traffic;

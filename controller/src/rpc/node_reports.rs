@@ -1,4 +1,5 @@
-//! The streams of reports: read, checked, and passed on as sums of each frontend. Served as tonic would generate it, but with
+//! The streams of reports: read, checked, and passed on: whole to who adds up what passes, and as sums of each frontend to who
+//! decides by what fails. Served as tonic would generate it, but with
 //! small buffers: each agent that counts has such a stream while it is connected.
 
 use std::collections::BTreeMap;
@@ -23,7 +24,8 @@ use super::ending::Ending;
 use super::node_sync::speaks_for;
 use super::status::{invalid, refusal, unknown_call};
 use crate::cluster::Cluster;
-use crate::desired::Count;
+use crate::desired::{Count, Report};
+use crate::traffic::Traffic;
 
 /// Most reports take some hundred bytes; the buffer grows for larger ones.
 const BUFFER: usize = 1 << 10;
@@ -43,6 +45,7 @@ struct ReportCodec;
 #[derive(Debug)]
 pub(super) struct NodeReportsService {
     cluster: Cluster,
+    traffic: Traffic,
     stopping: watch::Receiver<bool>,
 }
 
@@ -109,8 +112,12 @@ impl Codec for ReportCodec {
 
 impl NodeReportsService {
     /// Reads reports until the controller stops.
-    pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
-        Self { cluster, stopping }
+    pub(super) fn new(cluster: Cluster, traffic: Traffic, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            cluster,
+            traffic,
+            stopping,
+        }
     }
 
     async fn report(
@@ -132,30 +139,22 @@ impl NodeReportsService {
         mut reports: Streaming<wire::ReportRequest>,
     ) -> Result<(), Status> {
         while let Some(report) = reports.message().await? {
-            let Report {
-                node,
-                interval_ms,
-                counts,
-            } = check(report)?;
-            speaks_for(&who, &node)?;
+            let report = check(report)?;
+            speaks_for(&who, &report.node)?;
+            let counts = opened(&report);
             if !counts.is_empty() {
-                let passed = self.cluster.counted(node, counts, interval_ms).await;
+                let node = report.node.clone();
+                let passed = self.cluster.counted(node, counts, report.interval_ms).await;
                 passed.map_err(|gone| refusal(gone.into()))?;
             }
+            let passed = self.traffic.report(report).await;
+            passed.map_err(|gone| refusal(gone.into()))?;
         }
         Ok(())
     }
 }
 
-/// What a node counted.
-struct Report {
-    node: NodeName,
-    interval_ms: u64,
-    /// At each frontend to which connections were opened.
-    counts: BTreeMap<Frontend, Count>,
-}
-
-/// Gives the node a report is of.
+/// Reads a report.
 fn check(report: wire::ReportRequest) -> Result<Report, Status> {
     let wire::ReportRequest {
         node,
@@ -167,22 +166,29 @@ fn check(report: wire::ReportRequest) -> Result<Report, Status> {
     if interval_ms == 0 {
         problems.add("report.interval_ms", Refused::Missing);
     }
-    let mut counts: BTreeMap<Frontend, Count> = BTreeMap::new();
+    let mut increments = Vec::with_capacity(backends.len());
     for (place, counters) in backends.into_iter().enumerate() {
         let at = format!("report.backends[{place}]");
-        let increment = increment_from_wire(counters, &at, &mut problems);
-        if let Some(increment) = increment.filter(|increment| increment.connections > 0) {
-            let counted = counts.entry(increment.backend.frontend).or_default();
-            counted.add(Count {
-                connections: increment.connections,
-                failed: increment.failed,
-            });
-        }
+        increments.extend(increment_from_wire(counters, &at, &mut problems));
     }
     let report = node.map(|node| Report {
         node,
         interval_ms: interval_ms.into(),
-        counts,
+        increments,
     });
     problems.finish(report).map_err(|errors| invalid(&errors))
+}
+
+/// Counts the connections that were opened at each frontend.
+fn opened(report: &Report) -> BTreeMap<Frontend, Count> {
+    let mut counts: BTreeMap<Frontend, Count> = BTreeMap::new();
+    let opened = report.increments.iter().filter(|it| it.connections > 0);
+    for increment in opened {
+        let counted = counts.entry(increment.backend.frontend).or_default();
+        counted.add(Count {
+            connections: increment.connections,
+            failed: increment.failed,
+        });
+    }
+    counts
 }
