@@ -15,7 +15,7 @@ use tonic::server::{Grpc, NamedService};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 use tower::Service;
-use weir_proto::convert::{Problems, increment_from_wire};
+use weir_proto::convert::{Problems, increment_from_wire, vip_connections_from_wire};
 use weir_proto::model::{Frontend, Identity, NodeName, Refused};
 use weir_proto::wire;
 
@@ -160,6 +160,8 @@ fn check(report: wire::ReportRequest) -> Result<Report, Status> {
         node,
         interval_ms,
         backends,
+        conntrack: _,
+        vips,
     } = report;
     let mut problems = Problems::default();
     let node = problems.take("report.node", NodeName::new(&node));
@@ -170,6 +172,9 @@ fn check(report: wire::ReportRequest) -> Result<Report, Status> {
     for (place, counters) in backends.into_iter().enumerate() {
         let at = format!("report.backends[{place}]");
         increments.extend(increment_from_wire(counters, &at, &mut problems));
+    }
+    for (place, vip) in vips.iter().enumerate() {
+        vip_connections_from_wire(vip, &format!("report.vips[{place}]"), &mut problems);
     }
     let report = node.map(|node| Report {
         node,

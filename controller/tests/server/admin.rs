@@ -157,7 +157,7 @@ async fn reports_are_read_to_their_end_and_bad_ones_named() {
     let report = |node: &str| wire::ReportRequest {
         node: node.to_owned(),
         interval_ms: 1_000,
-        backends: Vec::new(),
+        ..wire::ReportRequest::default()
     };
     let good = tokio_stream::iter(vec![report("a"), report("a")]);
     client.report(good).await.expect("the end");
