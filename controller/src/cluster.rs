@@ -6,6 +6,7 @@
 //! sees it.
 
 mod drains;
+mod events;
 mod group;
 mod log;
 mod nodes;
@@ -32,6 +33,7 @@ use crate::desired::{
     Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
+pub(crate) use events::EventList;
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
 
@@ -44,6 +46,7 @@ const WAITING_COMMANDS: usize = 1_024;
 pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
     nodes_changed: watch::Receiver<u64>,
+    events_changed: watch::Receiver<u64>,
     metrics: Metrics,
 }
 
@@ -330,6 +333,10 @@ enum Command {
         most: usize,
         answer: Answer<Histories>,
     },
+    Events {
+        after: u64,
+        answer: Answer<EventList>,
+    },
     Statuses {
         names: Vec<NodeName>,
         answer: Answer<Statuses>,
@@ -356,11 +363,14 @@ impl Cluster {
     ) -> (Self, JoinHandle<Result<(), Arc<StoreError>>>) {
         let (commands, inbox) = mpsc::channel(WAITING_COMMANDS);
         let (bell, nodes_changed) = watch::channel(0);
-        let owner = Owner::new(store, saved, bell, metrics.clone());
+        let (events_bell, events_changed) = watch::channel(0);
+        let bells = (bell, events_bell);
+        let owner = Owner::new(store, saved, bells, metrics.clone());
         let task = tokio::spawn(owner.run(inbox));
         let cluster = Self {
             commands,
             nodes_changed,
+            events_changed,
             metrics,
         };
         (cluster, task)

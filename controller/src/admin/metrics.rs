@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use weir_proto::model::Revision;
 
-use crate::desired::Tally;
+use crate::desired::{Reason, Tally};
 
 /// What nodes repair, as Repair.kind says. What a node calls otherwise counts as "other": an agent does not decide how many
 /// numbers the controller keeps.
@@ -49,6 +49,14 @@ pub(crate) struct Metrics {
     views: Level,
     encodings: Counter,
     rejections: Family<RejectionLabels, Counter>,
+    events: Family<EventLabels, Counter>,
+    events_dropped: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    r#type: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -148,6 +156,16 @@ impl Metrics {
             "Updates that nodes did not take",
             metrics.rejections.clone(),
         );
+        registry.register(
+            "events",
+            "Events noted, those that were counted up included",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Events that were not noted, since their nodes tell too many",
+            metrics.events_dropped.clone(),
+        );
         metrics
     }
 
@@ -223,6 +241,20 @@ impl Metrics {
     pub(crate) fn rejected(&self, reason: &'static str) {
         let labels = RejectionLabels { reason };
         self.rejections.get_or_create(&labels).inc();
+    }
+
+    /// Counts an event.
+    pub(crate) fn event(&self, reason: Reason) {
+        let labels = EventLabels {
+            r#type: reason.event_type().as_str(),
+            reason: reason.to_string(),
+        };
+        self.events.get_or_create(&labels).inc();
+    }
+
+    /// Counts an event that was not noted.
+    pub(crate) fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Gives how many commits were counted.

@@ -1,5 +1,6 @@
 //! What operators ask.
 
+mod events;
 mod history;
 mod rollouts;
 mod streams;
@@ -53,6 +54,7 @@ impl Operator for OperatorService {
     type WatchStream = Answers<wire::WatchResponse>;
     type NodeStatusStream = Answers<wire::NodeStatusResponse>;
     type RolloutStatusStream = Answers<wire::RolloutStatusResponse>;
+    type EventsStream = Answers<wire::EventsResponse>;
 
     async fn apply(
         &self,
@@ -314,6 +316,13 @@ impl Operator for OperatorService {
         request: Request<wire::RollbackRequest>,
     ) -> Result<Response<wire::ApplyResponse>, Status> {
         history::rollback(&self.cluster, request).await
+    }
+
+    async fn events(
+        &self,
+        request: Request<wire::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        events::events(&self.cluster, &self.stopping, request).await
     }
 }
 
