@@ -57,7 +57,7 @@ impl Cluster {
 
     /// Gives a channel that rings when there are events after those before.
     pub(crate) fn events_changed(&self) -> watch::Receiver<u64> {
-        self.events_changed.clone()
+        self.bells.events.clone()
     }
 }
 
@@ -254,7 +254,10 @@ impl<S: Store> Owner<S> {
     /// Takes note of how it went: a store that failed takes nothing more.
     pub(super) fn note_kept(&mut self, kept: Result<(), StoreError>) {
         if let Err(error) = kept {
-            error!(error = &error as &dyn std::error::Error, "the store took no events");
+            error!(
+                error = &error as &dyn std::error::Error,
+                "the store took no events"
+            );
             self.lost = Some(Arc::new(error));
         }
     }

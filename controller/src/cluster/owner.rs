@@ -124,15 +124,17 @@ impl<S: Store> Owner<S> {
         while !ended {
             let waits = self.waits().into_iter().chain(self.events.waits()).min();
             let later = tokio::select! {
+                // that events were kept is heard first, at most once a second: others become durable only then
+                biased;
+                kept = self.events.kept() => {
+                    self.note_kept(kept);
+                    Vec::new()
+                }
                 command = inbox.recv() => match command {
                     Some(command) => self.gather(command, &mut inbox),
                     None => break,
                 },
                 () = after(waits) => Vec::new(),
-                kept = self.events.kept() => {
-                    self.note_kept(kept);
-                    Vec::new()
-                }
             };
             self.look_at_deadlines();
             if self.finish().await.is_ok() {

@@ -84,8 +84,7 @@ impl Desired {
         };
         let own = DrainTarget::Backend(service.clone(), *endpoint);
         let node = backend.node.as_ref();
-        self.drains.get(&own).is_none()
-            && node.is_none_or(|node| self.drains.node(node).is_none())
+        self.drains.get(&own).is_none() && node.is_none_or(|node| self.drains.node(node).is_none())
     }
 
     /// Finds the drain that an item of a node belongs to.

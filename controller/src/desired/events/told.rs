@@ -28,11 +28,7 @@ pub(crate) fn about_node(name: &NodeName, reason: Reason, message: impl Into<Str
 }
 
 /// Makes an event that is on no node.
-pub(crate) fn anywhere(
-    object: Option<EventObject>,
-    reason: Reason,
-    message: String,
-) -> Happening {
+pub(crate) fn anywhere(object: Option<EventObject>, reason: Reason, message: String) -> Happening {
     Happening {
         reason,
         node: None,
@@ -163,7 +159,9 @@ pub(crate) fn repairs<'a>(
         }
     });
     let mut told: Vec<Happening> = named.collect();
-    let all = counts.values().fold(0_u64, |sum, one| sum.saturating_add(*one));
+    let all = counts
+        .values()
+        .fold(0_u64, |sum, one| sum.saturating_add(*one));
     let unnamed = all.saturating_sub(repairs.len() as u64);
     if unnamed > 0 {
         let message = format!("{unnamed} repairs that the node does not name");
@@ -226,9 +224,7 @@ pub(crate) fn degraded(
     now: Option<&Degraded>,
 ) -> Option<Happening> {
     match (before, now) {
-        (None, Some(degraded)) => {
-            Some(about_node(name, Reason::NodeDegraded, &degraded.reason))
-        }
+        (None, Some(degraded)) => Some(about_node(name, Reason::NodeDegraded, &degraded.reason)),
         (Some(_), None) => {
             let message = "it makes things durable again";
             Some(about_node(name, Reason::NodeRecovered, message))
@@ -326,7 +322,9 @@ pub(crate) fn writes(
         Some((reference, outcome))
     });
     let named = written.by_ref().take(MOST_NAMED);
-    told.extend(named.map(|(reference, outcome)| by(wrote((reference, outcome), revision, (who, what)))));
+    told.extend(
+        named.map(|(reference, outcome)| by(wrote((reference, outcome), revision, (who, what)))),
+    );
     let more = written.count() as u64;
     if more > 0 {
         let reason = match what {
@@ -388,7 +386,9 @@ fn wrote(
         What::Rollback(to) => {
             format!("{done} at revision {revision}, back to what it was at {to}, by {who}")
         }
-        What::Undo(of) => format!("{done} at revision {revision}, by {who}, who undid rollout {of}"),
+        What::Undo(of) => {
+            format!("{done} at revision {revision}, by {who}, who undid rollout {of}")
+        }
         What::Apply | What::Delete | What::Drain | What::Undrain | What::Rollout => {
             format!("{done} at revision {revision}, by {who}")
         }
@@ -405,3 +405,6 @@ fn wrote(
         ..anywhere(Some(object), reason, message)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,9 +124,7 @@ fn is_of(event: &Event, object: &EventObject) -> bool {
     let of = event.object.as_ref();
     match object.kind {
         ObjectKind::Node if on_node == Some(&object.name) => true,
-        ObjectKind::Service
-            if let Some(of) = of.filter(|of| of.kind == ObjectKind::Backend) =>
-        {
+        ObjectKind::Service if let Some(of) = of.filter(|of| of.kind == ObjectKind::Backend) => {
             let service = of.name.split_once('/');
             service.is_some_and(|(service, _)| service == object.name)
         }
@@ -194,10 +192,17 @@ impl Telling {
 async fn send(events: Vec<Arc<Event>>, at_least_one: bool, answers: &Told) -> bool {
     let mut chunks = chunks(&events, LARGEST).peekable();
     if at_least_one && chunks.peek().is_none() {
-        return answers.send(Ok(wire::EventsResponse::default())).await.is_ok();
+        return answers
+            .send(Ok(wire::EventsResponse::default()))
+            .await
+            .is_ok();
     }
     for events in chunks {
-        if answers.send(Ok(wire::EventsResponse { events })).await.is_err() {
+        if answers
+            .send(Ok(wire::EventsResponse { events }))
+            .await
+            .is_err()
+        {
             return false;
         }
     }
