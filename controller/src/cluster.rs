@@ -6,6 +6,7 @@
 //! sees it.
 
 mod drains;
+mod events;
 mod group;
 mod log;
 mod nodes;
@@ -34,6 +35,7 @@ use crate::desired::{
     Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
+pub(crate) use events::EventList;
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
 
@@ -45,8 +47,15 @@ const WAITING_COMMANDS: usize = 1_024;
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
-    nodes_changed: watch::Receiver<u64>,
+    bells: Arc<Bells>,
     metrics: Metrics,
+}
+
+/// What rings when something changes.
+#[derive(Debug)]
+struct Bells {
+    nodes: watch::Receiver<u64>,
+    events: watch::Receiver<u64>,
 }
 
 /// The cluster's task is gone: the controller stops.
@@ -355,6 +364,10 @@ enum Command {
         most: usize,
         answer: Answer<Histories>,
     },
+    Events {
+        after: u64,
+        answer: Answer<EventList>,
+    },
     Statuses {
         names: Vec<NodeName>,
         answer: Answer<Statuses>,
@@ -383,12 +396,13 @@ impl Cluster {
         metrics: Metrics,
     ) -> (Self, JoinHandle<Result<(), Arc<StoreError>>>) {
         let (commands, inbox) = mpsc::channel(WAITING_COMMANDS);
-        let (bell, nodes_changed) = watch::channel(0);
-        let owner = Owner::new(store, saved, bell, metrics.clone());
+        let (nodes_bell, nodes) = watch::channel(0);
+        let (events_bell, events) = watch::channel(0);
+        let owner = Owner::new(store, saved, (nodes_bell, events_bell), metrics.clone());
         let task = tokio::spawn(owner.run(inbox));
         let cluster = Self {
             commands,
-            nodes_changed,
+            bells: Arc::new(Bells { nodes, events }),
             metrics,
         };
         (cluster, task)
@@ -576,7 +590,7 @@ impl Cluster {
 
     /// Gives a channel that rings when the state of any node changes.
     pub(crate) fn nodes_changed(&self) -> watch::Receiver<u64> {
-        self.nodes_changed.clone()
+        self.bells.nodes.clone()
     }
 
     /// Gives what is counted.

@@ -7,6 +7,7 @@
 mod abilities;
 mod compile;
 mod drains;
+pub(crate) mod events;
 mod feed;
 mod history;
 mod needs;
@@ -35,6 +36,7 @@ use weir_proto::model::{
 use abilities::Abilities;
 use compile::{Compiled, own_items};
 pub(crate) use drains::{DrainBatch, Drained, Drains, ListedDrain};
+pub(crate) use events::{Event, EventBatch, Events, Happening, Reason};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
 pub(crate) use history::{Before, History, HistoryBatch, Past, What, going_back};
 use placing::Census;

@@ -14,7 +14,7 @@ use weir_proto::model::Revision;
 
 use super::stages::Stages;
 use super::table;
-use crate::desired::Tally;
+use crate::desired::{Reason, Tally};
 
 /// What nodes repair, as Repair.kind says. What a node calls otherwise counts as "other": an agent does not decide how many
 /// numbers the controller keeps.
@@ -56,6 +56,14 @@ pub(crate) struct Metrics {
     failed_items: Level,
     /// In one place: everybody who holds the metrics holds this.
     stages: Arc<Stages>,
+    events: Family<EventLabels, Counter>,
+    events_dropped: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    r#type: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +107,8 @@ impl Metrics {
         show(registry, &table::VIEWS, &metrics.views);
         show(registry, &table::ENCODINGS, &metrics.encodings);
         show(registry, &table::REJECTIONS, &metrics.rejections);
+        show(registry, &table::EVENTS, &metrics.events);
+        show(registry, &table::EVENTS_DROPPED, &metrics.events_dropped);
         metrics.stages.show(registry);
         metrics
     }
@@ -182,6 +192,20 @@ impl Metrics {
     /// Gives what counts how long each stage of a change takes.
     pub(crate) fn stages(&self) -> &Stages {
         &self.stages
+    }
+
+    /// Counts an event.
+    pub(crate) fn event(&self, reason: Reason) {
+        let labels = EventLabels {
+            r#type: reason.event_type().as_str(),
+            reason: reason.to_string(),
+        };
+        self.events.get_or_create(&labels).inc();
+    }
+
+    /// Counts an event that was not noted.
+    pub(crate) fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Gives how many commits were counted.

@@ -86,6 +86,16 @@ pub(super) const REJECTIONS: Metric = Metric::counter(
     &["reason"],
     "Updates that nodes did not take",
 );
+pub(super) const EVENTS: Metric = Metric::counter(
+    "weir_controller_events",
+    &["type", "reason"],
+    "Events noted, those that were counted up included",
+);
+pub(super) const EVENTS_DROPPED: Metric = Metric::counter(
+    "weir_controller_events_dropped",
+    &[],
+    "Events that were not noted, since their nodes tell too many",
+);
 
 /// What passes through something, in numbers: what all that is counted tells, of services, of backends, and of all.
 pub(super) struct Passed {
@@ -243,6 +253,8 @@ pub const METRICS: &[Metric] = &[
     VIEWS,
     ENCODINGS,
     REJECTIONS,
+    EVENTS,
+    EVENTS_DROPPED,
     STAGES,
     FLEET.connections,
     FLEET.failed,

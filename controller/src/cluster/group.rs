@@ -237,6 +237,7 @@ impl<S: Store> Owner<S> {
             | Command::List { .. }
             | Command::Watch { .. }
             | Command::History { .. }
+            | Command::Events { .. }
             | Command::Rollout { .. }
             | Command::Counted { .. }
             | Command::Statuses { .. }
@@ -274,6 +275,10 @@ impl<S: Store> Owner<S> {
             first,
         } = std::mem::take(&mut self.group);
         let wrote = write.is_some();
+        let write = write.map(|write| {
+            let events = self.events.ride();
+            Write { events, ..write }
+        });
         if let Some(write) = write
             && let Err(error) = self.commit(write).await
         {
@@ -320,6 +325,7 @@ impl<S: Store> Owner<S> {
             self.measure();
             self.ring();
         }
+        self.events.ring();
         for Asked {
             answer,
             written,

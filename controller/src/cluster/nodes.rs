@@ -12,7 +12,8 @@ use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 use super::owner::{Owner, now_unix_ms};
 use super::{Behind, Beside, Outgoing, Refusal, Said, Session, SessionId};
 use crate::admin::Metrics;
-use crate::desired::{Feed, NodeProgress, Rejected, View};
+use crate::desired::events::{DrainWatch, told};
+use crate::desired::{Feed, NodeProgress, Reason, Rejected, View};
 use crate::store::Store;
 
 /// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
@@ -35,6 +36,10 @@ pub(super) struct NodeEntry {
     pub(super) released: Generation,
     /// When the first change was asked for that it has not yet; none: it has all that it is to have.
     pub(super) behind_since: Option<Instant>,
+    /// Its drains, as they are told of: over its streams.
+    pub(super) drains: DrainWatch,
+    /// When one of them has used up its time, in Unix milliseconds.
+    pub(super) deadline_unix_ms: Option<u64>,
 }
 
 /// A stream that is open.
@@ -185,7 +190,10 @@ impl<S: Store> Owner<S> {
                  unnoticed, or two agents may run under one name"
             );
             earlier.end(Outgoing::Replaced);
+            let message = "another stream took the place of the one that it had";
+            self.happened(told::about_node(&name, Reason::NodeReplaced, message));
         }
+        self.happened(told::hello(&hello));
         info!(node = %name, version = hello.agent_version, held = ?hello.held, "node connected");
         self.hear(&name);
         self.pump(&name);
@@ -204,7 +212,9 @@ impl<S: Store> Owner<S> {
         }
         let before = entry.progress.tally();
         let (mut learns_name, mut gone) = (false, false);
+        let mut happened = Vec::new();
         for said in all {
+            happened.extend(entry.happenings(name, &said, &self.desired));
             match said {
                 Said::Gone(why) => {
                     info!(node = %name, why, "node disconnected");
@@ -223,6 +233,7 @@ impl<S: Store> Owner<S> {
             self.tally = self.tally.without(before).with(after);
             self.metrics.tally(self.tally);
         }
+        self.happened_on(name, happened);
         if learns_name {
             self.name(name);
         }
@@ -273,10 +284,12 @@ impl<S: Store> Owner<S> {
             let now = now_unix_ms();
             let before = entry.progress.tally();
             let why = "updates were accepted before they were read".to_owned();
+            let message = format!("its stream ended: {why}");
             let at = (&view.look(), &entry.feed);
             entry.progress.disconnected(at, why, now);
             self.tally = self.tally.without(before).with(entry.progress.tally());
             self.metrics.tally(self.tally);
+            self.happened(told::about_node(name, Reason::NodeDisconnected, message));
         }
     }
 

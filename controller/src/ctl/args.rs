@@ -16,7 +16,7 @@ use weir_proto::model::Canary;
 
 use super::render::parse_span;
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
-pub(crate) use get::{DescribeArgs, GetArgs};
+pub(crate) use get::{DescribeArgs, EventType, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};

@@ -163,6 +163,17 @@ impl Controller {
         Ok(self.answer(listed).await?.drains)
     }
 
+    /// Gives events, which is asked for without watching.
+    pub(crate) async fn events(&self, request: wire::EventsRequest) -> Result<Vec<wire::Event>> {
+        let mut client = self.client.clone();
+        let mut stream = self.answer(client.events(request)).await?;
+        let mut events = Vec::new();
+        while let Some(answer) = self.next(&mut stream).await? {
+            events.extend(answer.events);
+        }
+        Ok(events)
+    }
+
     /// Waits for an answer of a stream that is due at once; none: the stream ended.
     pub(crate) async fn next<T>(&self, stream: &mut Streaming<T>) -> Result<Option<T>> {
         self.answer(async { stream.message().await.map(Response::new) })

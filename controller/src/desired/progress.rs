@@ -203,6 +203,11 @@ impl NodeProgress {
         self.hold.as_ref()
     }
 
+    /// Gives why the node can make nothing durable, as it said last.
+    pub(crate) fn degradation(&self) -> Option<&Degraded> {
+        self.degraded.as_ref()
+    }
+
     /// Gives how far the node's drains are, as it said last.
     pub(crate) fn told_drains(&self) -> &[DrainProgress] {
         &self.drains

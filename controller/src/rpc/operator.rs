@@ -1,5 +1,6 @@
 //! What operators ask.
 
+mod events;
 mod history;
 mod rollouts;
 mod streams;
@@ -61,6 +62,7 @@ impl Operator for OperatorService {
     type NodeStatusStream = Answers<wire::NodeStatusResponse>;
     type RolloutStatusStream = Answers<wire::RolloutStatusResponse>;
     type TrafficStream = Answers<wire::TrafficResponse>;
+    type EventsStream = Answers<wire::EventsResponse>;
 
     async fn apply(
         &self,
@@ -329,6 +331,13 @@ impl Operator for OperatorService {
         request: Request<wire::TrafficRequest>,
     ) -> Result<Response<Self::TrafficStream>, Status> {
         traffic::traffic(&self.traffic, &self.stopping, request).await
+    }
+
+    async fn events(
+        &self,
+        request: Request<wire::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        events::events(&self.cluster, &self.stopping, request).await
     }
 }
 

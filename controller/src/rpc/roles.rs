@@ -44,6 +44,7 @@ const CALLS: [(&str, Need); 17] = [
     ("/weir.v1.Operator/RolloutStatus", VIEWER),
     ("/weir.v1.Operator/History", VIEWER),
     ("/weir.v1.Operator/Traffic", VIEWER),
+    ("/weir.v1.Operator/Events", VIEWER),
     ("/weir.v1.Operator/Apply", OPERATOR),
     ("/weir.v1.Operator/Delete", OPERATOR),
     ("/weir.v1.Operator/Drain", OPERATOR),

@@ -120,6 +120,7 @@ fn cluster() -> Fake {
         ..HistoryEntry::default()
     };
     let mut held = fake.state();
+    held.events = super::events::events();
     held.nodes = vec![state("node-a"), refusing];
     held.drains = [vec![drain]].into();
     held.history = vec![drained, applied];

@@ -13,12 +13,12 @@ use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
     ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, DrainState, GetRequest, HistoryEntry, HistoryRequest, HistoryResponse,
-    ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
-    NodeStatusResponse, NodeTarget, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef,
-    RollbackRequest, Rollout, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
-    SteerRolloutResponse, TrafficRequest, TrafficResponse, UndrainRequest, WatchRequest,
-    WatchResponse, change,
+    DrainResponse, DrainState, Event, EventsRequest, EventsResponse, GetRequest, HistoryEntry,
+    HistoryRequest, HistoryResponse, ListDrainsRequest, ListDrainsResponse, ListRequest,
+    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
+    ReleaseNodeResponse, Resource, ResourceRef, RollbackRequest, Rollout, RolloutStatusRequest,
+    RolloutStatusResponse, SteerRolloutRequest, SteerRolloutResponse, TrafficRequest,
+    TrafficResponse, UndrainRequest, WatchRequest, WatchResponse, change,
 };
 
 /// The most resources on one page, so that a few make several pages.
@@ -70,6 +70,11 @@ pub(crate) struct State {
     pub(crate) rollout: Option<Rollout>,
     /// What each call that watches the rollout is told, answer by answer; then the call ends.
     pub(crate) rollouts: VecDeque<Vec<Rollout>>,
+    /// What happened, and what whoever watches is told beside that.
+    pub(crate) events: Vec<Event>,
+    pub(crate) more_events: Vec<Event>,
+    /// What was asked of events.
+    pub(crate) events_asked: Vec<EventsRequest>,
     /// What was done with the rollout.
     pub(crate) steered: Vec<SteerRolloutRequest>,
     /// What passes, and how it was asked for.
@@ -394,6 +399,41 @@ impl Operator for Shared {
             Box::pin(answers.chain(tokio_stream::pending()))
         } else {
             Box::pin(answers)
+        }))
+    }
+
+    type EventsStream = Answers<EventsResponse>;
+
+    /// Tells one event in each message.
+    async fn events(
+        &self,
+        request: Request<EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let request = request.into_inner();
+        let mut state = self.lock();
+        let limit = match request.limit {
+            0 => usize::MAX,
+            limit => limit as usize,
+        };
+        let beyond = state.events.len().saturating_sub(limit);
+        let mut told: Vec<Vec<Event>> = state
+            .events
+            .iter()
+            .skip(beyond)
+            .map(|it| vec![it.clone()])
+            .collect();
+        if request.watch && told.is_empty() {
+            told.push(Vec::new());
+        }
+        let watch = request.watch;
+        if watch {
+            told.extend(state.more_events.iter().map(|it| vec![it.clone()]));
+        }
+        state.events_asked.push(request);
+        let told = tokio_stream::iter(told).map(|events| Ok(EventsResponse { events }));
+        Ok(Response::new(match watch {
+            true => Box::pin(told.chain(tokio_stream::pending())),
+            false => Box::pin(told),
         }))
     }
 

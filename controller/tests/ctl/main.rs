@@ -3,6 +3,7 @@
 mod apply;
 mod describe;
 mod drains;
+mod events;
 mod fake;
 mod get;
 mod history;
@@ -247,6 +248,44 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
         (
             &["describe", "repairs"],
             "error: repairs are described with their node: weirctl describe node NAME\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["describe", "events"],
+            "error: events are described with what they are of, and shown by weirctl get events\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["delete", "event/7"],
+            "error: events go by themselves\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "-l", "tier=front"],
+            "error: events have no labels\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "node-a"],
+            "error: \"node-a\" is not the number of an event: give what it is of by --for\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "--for", "drain/web"],
+            "error: events are of services, backendsets, backends, nodes, vips and rollouts, not of drains\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "-o", "ipvsadm"],
+            "error: events are not shown so: get services in this form, which has their backends\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "nodes", "--types", "warning"],
+            "error: --for, --node and --types choose among events\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "--types", "bad"],
+            "error: invalid value 'bad' for '--types <TYPES>'\n  [possible values: Normal, Warning]\n\n\
              For more information, try '--help'.\n",
         ),
         (

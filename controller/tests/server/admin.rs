@@ -69,6 +69,8 @@ async fn metrics_count_what_was_done() {
         "weir_controller_apply_total{outcome=\"unchanged\"} 1",
         "weir_controller_updates_sent_total{kind=\"snapshot\"} 1",
         "weir_controller_updates_sent_total{kind=\"delta\"} 1",
+        "weir_controller_events_total{type=\"Normal\",reason=\"NodeConnected\"} 1",
+        "weir_controller_events_dropped_total 0",
         "# EOF",
     ] {
         assert!(page.lines().any(|one| one == line), "{line}\n{page}");

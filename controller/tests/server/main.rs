@@ -5,6 +5,7 @@ mod admin;
 mod agents;
 mod brakes;
 mod drains;
+mod events;
 mod history;
 mod operators;
 mod rig;

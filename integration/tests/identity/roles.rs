@@ -19,6 +19,7 @@ const CALLS: [(&str, [bool; 4]); 17] = [
     ("/weir.v1.Operator/Apply", [false, true, true, false]),
     ("/weir.v1.Operator/Delete", [false, true, true, false]),
     ("/weir.v1.Operator/Drain", [false, true, true, false]),
+    ("/weir.v1.Operator/Events", [true, true, true, false]),
     ("/weir.v1.Operator/Get", [true, true, true, false]),
     ("/weir.v1.Operator/History", [true, true, true, false]),
     ("/weir.v1.Operator/List", [true, true, true, false]),

@@ -60,6 +60,7 @@ pub(crate) fn describe_service(facts: &Facts, name: &str, style: Style) -> Optio
         Some(Target::Backend(backend)) => backend.service == name,
         Some(Target::Node(_)) | None => false,
     });
+    page.events("service", name);
     Some(page.finish())
 }
 
@@ -163,6 +164,7 @@ pub(crate) fn describe_set(facts: &Facts, name: &str, style: Style) -> Option<St
         Some(Target::Backend(backend)) => here(backend),
         Some(Target::Node(_)) | None => false,
     });
+    page.events("backendset", name);
     Some(page.finish())
 }
 
@@ -226,6 +228,7 @@ pub(crate) fn describe_vip(facts: &Facts, vip: IpAddr, style: Style) -> Option<S
         .map(|known| named(wire::Kind::Service, &known.it.name))
         .collect();
     page.writes(&touched, |_| false);
+    page.events("vip", &vip.to_string());
     Some(page.finish())
 }
 
