@@ -11,6 +11,7 @@ mod group;
 mod log;
 mod nodes;
 mod owner;
+mod questions;
 mod release;
 mod rollout;
 mod write;
@@ -38,6 +39,7 @@ use crate::store::{Saved, Store, StoreError};
 pub(crate) use events::EventList;
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
+pub(crate) use questions::{Asking, Call, Inquired, Inquiry, Line};
 
 /// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
 /// reconnects at once; who comes later waits at the channel's door.
@@ -201,6 +203,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// What to send, and at last why the stream ends.
     pub(crate) outbox: mpsc::Receiver<Outgoing>,
+    /// What to ask.
+    pub(crate) calls: mpsc::Receiver<Call>,
 }
 
 /// Tells the streams of one node apart: a later one has a greater number.
@@ -374,6 +378,10 @@ enum Command {
     },
     Behind {
         answer: Answer<Behind>,
+    },
+    Inquire {
+        inquiry: Inquiry,
+        answer: Answer<Inquired>,
     },
     Hello {
         hello: Hello,

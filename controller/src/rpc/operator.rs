@@ -2,6 +2,7 @@
 
 mod events;
 mod history;
+mod inquiries;
 mod rollouts;
 mod streams;
 mod traffic;
@@ -63,6 +64,8 @@ impl Operator for OperatorService {
     type RolloutStatusStream = Answers<wire::RolloutStatusResponse>;
     type TrafficStream = Answers<wire::TrafficResponse>;
     type EventsStream = Answers<wire::EventsResponse>;
+    type PlanStream = Answers<wire::PlanResponse>;
+    type DiffStream = Answers<wire::DiffResponse>;
 
     async fn apply(
         &self,
@@ -338,6 +341,20 @@ impl Operator for OperatorService {
         request: Request<wire::EventsRequest>,
     ) -> Result<Response<Self::EventsStream>, Status> {
         events::events(&self.cluster, &self.stopping, request).await
+    }
+
+    async fn plan(
+        &self,
+        request: Request<wire::PlanRequest>,
+    ) -> Result<Response<Self::PlanStream>, Status> {
+        inquiries::plan(&self.cluster, &self.stopping, request).await
+    }
+
+    async fn diff(
+        &self,
+        request: Request<wire::DiffRequest>,
+    ) -> Result<Response<Self::DiffStream>, Status> {
+        inquiries::diff(&self.cluster, &self.stopping, request).await
     }
 }
 

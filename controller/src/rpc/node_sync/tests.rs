@@ -58,6 +58,7 @@ fn serve(cluster: &Cluster, node: &str) -> (Frames, tokio::task::JoinHandle<Resu
         expires_unix_ms: None,
         due: None,
         durable: None,
+        questions: Box::default(),
     };
     (frames, tokio::spawn(stream.run()))
 }
@@ -134,6 +135,7 @@ async fn an_agent_that_only_says_again_what_it_held_has_answered_nothing() {
         expires_unix_ms: None,
         due: None,
         durable: None,
+        questions: Box::default(),
     };
     let again = tokio::spawn(stream.run());
     assert!(matches!(frames.recv().await, Some(Ok(Frame::Update(_)))));
@@ -176,6 +178,7 @@ async fn a_stream_takes_little_while_nothing_is_said() {
         expires_unix_ms: None,
         due: None,
         durable: None,
+        questions: Box::default(),
     };
     // each agent has one for as long as it is connected
     let bytes = std::mem::size_of_val(&stream.run());
@@ -194,6 +197,7 @@ async fn an_agent_whose_certificate_expires_is_told_so_and_the_status_says_it() 
         expires_unix_ms: Some(weir_proto::machine::now_unix_ms() + 100),
         due: None,
         durable: None,
+        questions: Box::default(),
     };
     let ended = timeout(PATIENCE, stream.run()).await.expect("it ends");
     let ended = ended.expect_err("it is told why");
