@@ -32,6 +32,8 @@ pub use commands::{Said, once};
 
 /// Accepted changes that may wait for the kernel: a pass takes all that wait, so a few are enough.
 const CHANGES: usize = 16;
+/// Questions that may wait for the kernel: each reads it, and what is more is refused.
+const QUESTIONS: usize = 4;
 /// A pass under way at a stop is let finish; one on a kernel that does not answer is not waited for.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -169,7 +171,8 @@ pub async fn run<C: Connect, K: Kernel>(
     let (changes, queue) = mpsc::channel(CHANGES);
     // one who asks waits for the answer
     let (asks, asked) = mpsc::channel(1);
-    let reconciler = reconciler.asked(asked);
+    let (inquiries, questions) = mpsc::channel(QUESTIONS);
+    let reconciler = reconciler.asked(asked).questioned(questions);
     let (link, link_watch) = watch::channel(Link {
         contact: Contact::Never,
         accepted: keeping.accepted.generation,
@@ -196,6 +199,7 @@ pub async fn run<C: Connect, K: Kernel>(
         drains: reconciler.drains(),
         repairs: reconciler.repairs_to_tell(),
         asks,
+        inquiries,
         link,
     };
     let mut reconciling = tokio::spawn(reconciler.run(queue, audit_interval));

@@ -14,3 +14,4 @@ pub mod reconciler;
 pub mod release;
 pub mod sampler;
 pub mod session;
+pub mod shown;

@@ -10,6 +10,7 @@ mod group;
 mod log;
 mod nodes;
 mod owner;
+mod questions;
 mod release;
 mod rollout;
 mod write;
@@ -34,6 +35,7 @@ use crate::desired::{
 use crate::store::{Saved, Store, StoreError};
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
+pub(crate) use questions::{Asking, Call, Inquired, Inquiry, Line};
 
 /// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
 /// reconnects at once; who comes later waits at the channel's door.
@@ -190,6 +192,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// What to send, and at last why the stream ends.
     pub(crate) outbox: mpsc::Receiver<Outgoing>,
+    /// What to ask.
+    pub(crate) calls: mpsc::Receiver<Call>,
 }
 
 /// Tells the streams of one node apart: a later one has a greater number.
@@ -333,6 +337,10 @@ enum Command {
     Statuses {
         names: Vec<NodeName>,
         answer: Answer<Statuses>,
+    },
+    Inquire {
+        inquiry: Inquiry,
+        answer: Answer<Inquired>,
     },
     Hello {
         hello: Hello,

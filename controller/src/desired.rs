@@ -17,6 +17,7 @@ mod resources;
 mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
+mod staged;
 mod staging;
 mod validate;
 mod view;
@@ -40,6 +41,7 @@ use placing::Census;
 pub(crate) use progress::{MOST_FAILURES, MOST_REPAIRS, NodeProgress, NodeStatus, Tally};
 pub(crate) use resources::{Batch, Resources, Stored, reference};
 pub(crate) use rollout::{Count, Heard, Member, Next, NotNow, Recent, Rollout};
+pub(crate) use staged::Staged;
 pub(crate) use staging::{Begin, HeldUp};
 use staging::{Staging, compile_as};
 pub(crate) use validate::Places;

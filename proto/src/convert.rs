@@ -32,6 +32,7 @@ pub use rollout::{
     canary_from_wire, canary_to_wire, phase_from_wire, phase_to_wire, steering_from_wire,
 };
 pub use sent::{RefusedSent, item_from_sent};
+pub use settings::{binding_to_wire, forwarding_to_wire, role_to_wire};
 pub use sync::{
     Hello, capability_from_wire, capability_to_wire, digest_from_wire, failure_from_wire,
     failure_to_wire, hello_from_wire, hello_to_wire,
@@ -174,7 +175,8 @@ fn mark_from_wire(frontend: &wire::Frontend, path: &str, problems: &mut Problems
     Some(Mark { number, family })
 }
 
-fn frontend_to_wire(frontend: Frontend) -> wire::Frontend {
+/// Writes a frontend.
+pub fn frontend_to_wire(frontend: Frontend) -> wire::Frontend {
     match frontend {
         Frontend::Address(listener) => wire::Frontend {
             address: listener.address.to_string(),

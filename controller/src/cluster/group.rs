@@ -221,6 +221,7 @@ impl<S: Store> Owner<S> {
             }
             other @ (Command::ListDrains { .. }
             | Command::Release { .. }
+            | Command::Inquire { .. }
             | Command::Get { .. }
             | Command::List { .. }
             | Command::Watch { .. }

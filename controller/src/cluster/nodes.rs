@@ -9,7 +9,8 @@ use weir_proto::faults::{self, Bug};
 use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
 use super::owner::{Owner, now_unix_ms};
-use super::{Beside, Outgoing, Refusal, Said, Session, SessionId};
+use super::questions::CALLS;
+use super::{Beside, Call, Outgoing, Refusal, Said, Session, SessionId};
 use crate::admin::Metrics;
 use crate::desired::{Feed, NodeProgress, Rejected};
 use crate::store::Store;
@@ -39,9 +40,16 @@ pub(super) struct NodeEntry {
 pub(super) struct Open {
     id: SessionId,
     outbox: mpsc::Sender<Outgoing>,
+    /// Questions are no part of what the node must have: they have a way of their own.
+    calls: mpsc::Sender<Call>,
 }
 
 impl Open {
+    /// Gives where to ask the agent something.
+    pub(super) fn calls(&self) -> mpsc::Sender<Call> {
+        self.calls.clone()
+    }
+
     /// Says whether there was room for something to be sent.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
         self.outbox.try_send(outgoing).is_ok()
@@ -147,6 +155,7 @@ impl<S: Store> Owner<S> {
         self.sessions += 1;
         let id = SessionId(self.sessions);
         let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let (calls, asked) = mpsc::channel(CALLS);
         let entry = self.nodes.entry(name.clone()).or_default();
         let known = entry.feed.newest() > Generation(0) && faults::planted(Bug::HelloIgnored);
         if let (Some(mut view), false) = (self.desired.view_mut(&name), known) {
@@ -160,7 +169,7 @@ impl<S: Store> Owner<S> {
         entry.progress.hello(&hello, now_unix_ms());
         entry.released = Generation(0);
         self.tally = self.tally.without(before).with(entry.progress.tally());
-        if let Some(earlier) = entry.session.replace(Open { id, outbox }) {
+        if let Some(earlier) = entry.session.replace(Open { id, outbox, calls }) {
             warn!(
                 node = %name,
                 "another stream of this node takes the place of its earlier one: its agent came back \
@@ -173,7 +182,11 @@ impl<S: Store> Owner<S> {
         self.pump(&name);
         self.measure();
         self.ring();
-        Ok(Session { id, outbox: inbox })
+        Ok(Session {
+            id,
+            outbox: inbox,
+            calls: asked,
+        })
     }
 
     /// Takes note of what an agent says. What an earlier stream of the node still says no longer counts.

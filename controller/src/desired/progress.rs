@@ -123,6 +123,11 @@ impl Tally {
 }
 
 impl NodeProgress {
+    /// Gives the version of the agent that said hello last; empty: none did.
+    pub(crate) fn version(&self) -> &str {
+        &self.agent_version
+    }
+
     /// Notes that the agent connected. What it said of convergence counts on while it holds the same; its condition and
     /// its drains it tells again.
     pub(crate) fn hello(&mut self, hello: &Hello, now_unix_ms: u64) {

@@ -1,6 +1,7 @@
 //! What operators ask.
 
 mod history;
+mod inquiries;
 mod rollouts;
 mod streams;
 
@@ -53,6 +54,8 @@ impl Operator for OperatorService {
     type WatchStream = Answers<wire::WatchResponse>;
     type NodeStatusStream = Answers<wire::NodeStatusResponse>;
     type RolloutStatusStream = Answers<wire::RolloutStatusResponse>;
+    type PlanStream = Answers<wire::PlanResponse>;
+    type DiffStream = Answers<wire::DiffResponse>;
 
     async fn apply(
         &self,
@@ -314,6 +317,20 @@ impl Operator for OperatorService {
         request: Request<wire::RollbackRequest>,
     ) -> Result<Response<wire::ApplyResponse>, Status> {
         history::rollback(&self.cluster, request).await
+    }
+
+    async fn plan(
+        &self,
+        request: Request<wire::PlanRequest>,
+    ) -> Result<Response<Self::PlanStream>, Status> {
+        inquiries::plan(&self.cluster, &self.stopping, request).await
+    }
+
+    async fn diff(
+        &self,
+        request: Request<wire::DiffRequest>,
+    ) -> Result<Response<Self::DiffStream>, Status> {
+        inquiries::diff(&self.cluster, &self.stopping, request).await
     }
 }
 
