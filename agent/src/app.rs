@@ -20,11 +20,10 @@ use weir_proto::tls::{Call, Connector, Part, Tls};
 
 use self::waiting::{Waiting, may_pass};
 use crate::admin::{self, Staleness};
-use crate::config::{Config, LoopbackEngine};
+use crate::config::Config;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
-use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
 use crate::sampler::{self, Sampler, Shared};
 use crate::session::{self, Connect, Contact, Identity, Link, Session};
@@ -80,7 +79,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         Call::Tls(files) => Some(Tls::new(files, Part::Node(config.node.clone()))),
     };
     let controller = Connector::new(controller, tls);
-    let (mut kernel, capabilities) = Linux::open_with(needed, wanted_engine(config.loopback)).await;
+    let (mut kernel, capabilities) = Linux::open_with(needed, config.loopback.wanted()).await;
     let missing = || {
         capabilities
             .iter()
@@ -244,14 +243,6 @@ async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
 /// Gives the name of this boot.
 fn boot() -> anyhow::Result<String> {
     machine::boot().context("it is not known which boot this is")
-}
-
-fn wanted_engine(engine: LoopbackEngine) -> Wanted {
-    match engine {
-        LoopbackEngine::Auto => Wanted::Auto,
-        LoopbackEngine::Ipset => Wanted::Ipset,
-        LoopbackEngine::Nftables => Wanted::Nftables,
-    }
 }
 
 /// Finds the addresses behind the controller's URL, as far as they can be known now.

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod adopt;
 pub mod app;
+pub mod check;
 pub mod cleanup;
 mod clock;
 pub mod config;

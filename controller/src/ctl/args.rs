@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and the words of its help.
 
+mod check;
 mod drain;
 mod get;
 mod history;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use weir_proto::model::Canary;
 
 use super::render::parse_span;
+pub(crate) use check::{CheckArgs, CheckForm};
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 pub(crate) use get::{DescribeArgs, EventType, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Rollout(RolloutArgs),
     /// Show how far each node is, and what is in its way
     Status(StatusArgs),
+    /// Look for what is amiss in the whole fleet, and say what to do
+    Check(CheckArgs),
     /// Make certificates, for those who have no authority that does
     Pki(PkiArgs),
     /// Turn what keepalived, ipvsadm or kube-proxy has into resources
