@@ -6,6 +6,7 @@ mod history;
 mod import;
 mod pki;
 mod rollout;
+mod top;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
+pub(crate) use top::{TopArgs, TopForm};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -42,7 +44,7 @@ pub(crate) struct Cli {
 }
 
 /// Whom to call.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct To {
     /// Where the controller listens
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Rollout(RolloutArgs),
     /// Show how far each node is, and what is in its way
     Status(StatusArgs),
+    /// Show what passes through services, backends and nodes, live
+    Top(TopArgs),
     /// Make certificates, for those who have no authority that does
     Pki(PkiArgs),
     /// Turn what keepalived, ipvsadm or kube-proxy has into resources
