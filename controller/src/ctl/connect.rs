@@ -203,6 +203,11 @@ impl Controller {
             .await
     }
 
+    /// Says that an answer that was due did not come.
+    pub(crate) fn silent_for(&self, waited: Duration) -> anyhow::Error {
+        self.refusal(&Status::deadline_exceeded(silence(waited)))
+    }
+
     /// Says that a stream ended though nobody asked for that.
     pub(crate) fn ended(&self) -> anyhow::Error {
         anyhow!("the controller at {} ended the call", self.url)

@@ -80,6 +80,8 @@ pub(crate) struct State {
     /// What passes, and how it was asked for.
     pub(crate) traffic: TrafficResponse,
     pub(crate) traffic_asked: Vec<TrafficRequest>,
+    /// What calls that watch what passes are told besides, after that.
+    pub(crate) traffic_later: Vec<TrafficResponse>,
 }
 
 /// The fake, listening as long as it lives.
@@ -91,13 +93,18 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn start(state: State) -> Self {
+        Self::start_at(0, state)
+    }
+
+    /// Starts where another one was. 0: anywhere.
+    pub(crate) fn start_at(port: u16, state: State) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .block_on(TcpListener::bind(("127.0.0.1", port)))
             .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let state = Arc::new(Mutex::new(state));
@@ -490,8 +497,18 @@ impl Operator for Shared {
         request: Request<TrafficRequest>,
     ) -> Result<Response<Self::TrafficStream>, Status> {
         let mut state = self.lock();
-        state.traffic_asked.push(request.into_inner());
+        let request = request.into_inner();
+        let watch = request.watch;
+        state.traffic_asked.push(request);
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
         let answer = tokio_stream::once(Ok(state.traffic.clone()));
-        Ok(Response::new(Box::pin(answer)))
+        if !watch {
+            return Ok(Response::new(Box::pin(answer)));
+        }
+        let later = tokio_stream::iter(state.traffic_later.clone()).map(Ok);
+        let answers = answer.chain(later).chain(tokio_stream::pending());
+        Ok(Response::new(Box::pin(answers)))
     }
 }

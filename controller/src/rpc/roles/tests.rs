@@ -123,7 +123,7 @@ fn health_and_reflection_want_any_certificate_and_what_has_no_line_is_not_there(
 
 #[test]
 fn a_certificate_that_expires_while_its_connection_is_open_allows_nothing_more() {
-    let calls = CALLS.map(|(call, _)| call.to_owned());
+    let calls = CALLS.iter().map(|(call, _)| (*call).to_owned());
     for path in calls
         .into_iter()
         .chain(OTHERS.map(|other| format!("{other}Check")))
