@@ -1,6 +1,7 @@
-//! What machines ask of the controller over plain HTTP: /livez, /readyz and /metrics.
+//! What machines ask of the controller over plain HTTP, /livez, /readyz and /metrics, and one page for people.
 
 mod metrics;
+mod page;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 pub(crate) use metrics::Metrics;
+use page::Gathering;
+pub(crate) use page::Gatherer;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -23,17 +26,24 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) struct Admin {
     registry: Arc<Registry>,
     ready: watch::Receiver<Ready>,
+    gathering: Gathering,
 }
 
 /// Whether the controller is ready, or why it is not.
 pub(crate) type Ready = Result<(), String>;
 
 impl Admin {
-    /// Shows the metrics of a registry, and whether the controller is ready.
-    pub(crate) fn new(registry: Registry, ready: watch::Receiver<Ready>) -> Self {
+    /// Shows the metrics of a registry, whether the controller is ready, and what is gathered for the page once there is
+    /// anything.
+    pub(crate) fn new(
+        registry: Registry,
+        ready: watch::Receiver<Ready>,
+        gathering: Gathering,
+    ) -> Self {
         Self {
             registry: Arc::new(registry),
             ready,
+            gathering,
         }
     }
 
@@ -43,11 +53,13 @@ impl Admin {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        let page = page::routes(self.gathering.clone());
         let pages = Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(show_metrics))
-            .with_state(self);
+            .with_state(self)
+            .merge(page);
         axum::serve(listener, pages)
             .with_graceful_shutdown(stop)
             .await

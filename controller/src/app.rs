@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_proto::tls::{Incoming, Part, Tls};
 
-use crate::admin::{Admin, Metrics, Ready};
+use crate::admin::{Gatherer, Admin, Metrics, Ready};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc;
@@ -83,7 +83,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (ready, is_ready) = watch::channel(Err("starting".to_owned()));
     let mut tasks = JoinSet::new();
     // first of all, so that /livez answers while the store is loaded
-    let admin = Admin::new(registry, is_ready).serve(admins, stopped(stopping.clone()));
+    let (gather, gathering) = watch::channel(None);
+    let admin = Admin::new(registry, is_ready, gathering);
+    let admin = admin.serve(admins, stopped(stopping.clone()));
     tasks.spawn(async { admin.await.context("the admin server failed") });
 
     let opened = DiskStore::open(config.data_dir.clone()).await;
@@ -95,6 +97,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     tasks.spawn(watch_over(owner, ready.clone()));
     let operators = Incoming::new(operators, tls);
     let traffic = Traffic::start(cluster.clone());
+    let gatherer = Gatherer::start(cluster.clone(), traffic.clone());
+    let _ = gather.send_replace(Some(gatherer));
     let server = rpc::serve(operators, cluster, traffic, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
     tasks.spawn(tell_stopping(ready, stopping));
