@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_proto::tls::{Incoming, Part, Tls};
 
-use crate::admin::{Gatherer, Admin, Metrics, Ready};
+use crate::admin::{Admin, Gatherer, Metrics, Ready};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc;

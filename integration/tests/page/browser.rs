@@ -21,7 +21,14 @@ use super::{PATIENCE, css};
 /// Between two looks at a page.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// The smallest contrast and the largest rules that axe knows by these names.
-const RULES: [&str; 6] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const RULES: [&str; 6] = [
+    "wcag2a",
+    "wcag2aa",
+    "wcag21a",
+    "wcag21aa",
+    "wcag22aa",
+    "best-practice",
+];
 
 /// How a page is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +49,9 @@ pub(crate) struct Browser {
 impl Browser {
     pub(crate) async fn start(look: Look) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}"));
         let mut driver = Daemon::start("chromedriver", command, dir.path())?;
@@ -152,7 +161,10 @@ impl Browser {
                    axe.run(document, {runOnly: tags}).then(r => done([r.passes.length, r.violations.map(v => \
                    [v.id, v.help, v.nodes.map(n => n.html + ' ' + n.failureSummary)])]), e => done([0, String(e)]))";
         let found = self.client.execute_async(run, vec![json!(RULES)]).await?;
-        ensure!(found[0].as_u64() > Some(10), "axe looked at nothing: {found}");
+        ensure!(
+            found[0].as_u64() > Some(10),
+            "axe looked at nothing: {found}"
+        );
         ensure!(found[1] == json!([]), "{state}: {:#}", found[1]);
         Ok(())
     }
@@ -170,7 +182,10 @@ impl Browser {
 }
 
 /// Asks until it holds.
-pub(crate) async fn until<F: Future<Output = Result<()>>>(what: &str, holds: impl Fn() -> F) -> Result<()> {
+pub(crate) async fn until<F: Future<Output = Result<()>>>(
+    what: &str,
+    holds: impl Fn() -> F,
+) -> Result<()> {
     let start = Instant::now();
     loop {
         match holds().await {

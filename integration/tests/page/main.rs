@@ -57,7 +57,8 @@ async fn axe_finds_nothing_that_keeps_anybody_out_whatever_is_on_it() -> Result<
             browser.unfold("#backends-web").await?;
             browser.check("unfolded").await
         };
-        browser.end(looked.await).await?;
+        let looked = looked.await;
+        browser.end(looked).await?;
     }
     world.stop().await?;
     let empty = World::empty().await?;
@@ -67,7 +68,8 @@ async fn axe_finds_nothing_that_keeps_anybody_out_whatever_is_on_it() -> Result<
         browser.wait_for("#nodes").await?;
         browser.check("empty").await
     };
-    browser.end(looked.await).await?;
+    let looked = looked.await;
+    browser.end(looked).await?;
     empty.stop().await
 }
 
@@ -82,7 +84,10 @@ async fn with_scripts_off_it_shows_sorts_filters_and_unfolds() -> Result<()> {
     let looked = async {
         browser.open(&world.address("")).await?;
         let updates = browser.text("#updates").await?;
-        ensure!(updates.starts_with("As of when it was loaded."), "{updates}");
+        ensure!(
+            updates.starts_with("As of when it was loaded."),
+            "{updates}"
+        );
         let web = browser.text("#service-web").await?;
         ensure!(web.contains("10.100.0.1:80 TCP"), "{web}");
         browser.type_into("#filter", "dns").await?;
@@ -94,12 +99,14 @@ async fn with_scripts_off_it_shows_sorts_filters_and_unfolds() -> Result<()> {
         ensure!(unfolded.contains("10.0.0.53:53"), "{unfolded}");
         browser.picture("scripts-off").await
     };
-    browser.end(looked.await).await?;
+    let looked = looked.await;
+    browser.end(looked).await?;
     world.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_updates_itself_and_leaves_open_what_is_open_and_the_keyboard_where_it_is() -> Result<()> {
+async fn it_updates_itself_and_leaves_open_what_is_open_and_the_keyboard_where_it_is() -> Result<()>
+{
     let world = World::start().await?;
     let browser = Browser::start(LOOKS[0]).await?;
     let looked = async {
@@ -129,7 +136,8 @@ async fn it_updates_itself_and_leaves_open_what_is_open_and_the_keyboard_where_i
         };
         browser::until("the page goes on", two).await
     };
-    browser.end(looked.await).await?;
+    let looked = looked.await;
+    browser.end(looked).await?;
     world.stop().await
 }
 
@@ -152,14 +160,18 @@ async fn the_keyboard_reaches_everything_that_can_be_done_and_shows_where_it_is(
         for _ in 0..all {
             browser.press(Key::Tab).await?;
             let at = browser.run(focus).await?;
-            ensure!(at[0] != "again" && at[0] != "BODY", "after {reached} of {all}: {at}");
+            ensure!(
+                at[0] != "again" && at[0] != "BODY",
+                "after {reached} of {all}: {at}"
+            );
             ensure!(at[1] == true, "nothing shows the keyboard at {at}");
             reached += 1;
         }
         ensure!(reached == all);
         Ok(())
     };
-    browser.end(looked.await).await?;
+    let looked = looked.await;
+    browser.end(looked).await?;
     world.stop().await
 }
 
@@ -172,12 +184,21 @@ async fn of_ten_thousand_services_it_shows_a_page_and_finds_the_rest() -> Result
         browser.open(&world.address("")).await?;
         let counted = browser.text("#services > p").await?;
         ensure!(counted == "10003 in all", "{counted}");
-        let elements = browser.run("return document.querySelectorAll('*').length").await?;
+        let elements = browser
+            .run("return document.querySelectorAll('*').length")
+            .await?;
         let elements = elements.as_u64().context("a number")?;
         ensure!(elements <= MOST_ELEMENTS, "{elements} elements");
-        let bytes = browser.run("return document.documentElement.outerHTML.length").await?;
-        ensure!(bytes.as_u64().context("a number")? <= MOST_BYTES as u64, "{bytes} bytes");
-        let took = browser.run("return performance.getEntriesByType('navigation')[0].duration").await?;
+        let bytes = browser
+            .run("return document.documentElement.outerHTML.length")
+            .await?;
+        ensure!(
+            bytes.as_u64().context("a number")? <= MOST_BYTES as u64,
+            "{bytes} bytes"
+        );
+        let took = browser
+            .run("return performance.getEntriesByType('navigation')[0].duration")
+            .await?;
         eprintln!("10,003 services: {elements} elements, {bytes} characters, loaded in {took} ms");
         browser.click("nav a[rel=next]").await?;
         let second = || async {
@@ -191,7 +212,8 @@ async fn of_ten_thousand_services_it_shows_a_page_and_finds_the_rest() -> Result
         browser.wait_for("#service-many-07777").await?;
         browser.picture("ten-thousand").await
     };
-    browser.end(looked.await).await?;
+    let looked = looked.await;
+    browser.end(looked).await?;
     world.stop().await
 }
 

@@ -1,7 +1,5 @@
 //! A controller with its page, a node that holds what it must, one that has gone, one that nobody has heard of, and what passes.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tempfile::TempDir;
@@ -81,7 +79,12 @@ impl World {
         let gone = world.agent(GONE)?;
         until("the second node is there", || world.connected(GONE)).await?;
         gone.stop().await?;
-        let mut web = service("web", "10.100.0.1", 80, &["10.0.0.11", "10.0.0.12", "10.0.0.13"]);
+        let mut web = service(
+            "web",
+            "10.100.0.1",
+            80,
+            &["10.0.0.11", "10.0.0.12", "10.0.0.13"],
+        );
         web.labels = [("tier".to_owned(), "front".to_owned())].into();
         let mut dns = service("dns", "10.100.0.53", 53, &["10.0.0.53"]);
         dns.frontends[0].protocol = wire::Protocol::Udp.into();
@@ -121,7 +124,9 @@ impl World {
 
     /// Gives a service so many backends.
     pub(crate) async fn scale(&self, name: &str, backends: u8) -> Result<()> {
-        let backends: Vec<String> = (1..=backends).map(|last| format!("10.0.0.{last}")).collect();
+        let backends: Vec<String> = (1..=backends)
+            .map(|last| format!("10.0.0.{last}"))
+            .collect();
         let backends: Vec<&str> = backends.iter().map(String::as_str).collect();
         let service = service(name, "10.100.0.1", 80, &backends);
         self.apply(vec![resource::Kind::Service(service)]).await
@@ -140,7 +145,10 @@ impl World {
                 node: Node::new(NodeName::new(name)?, Labels::default(), vec![]),
                 capabilities: vec![],
             },
-            controller: weir_agent::session::endpoint(&format!("http://{}", self.running.operator_addr()))?,
+            controller: weir_agent::session::endpoint(&format!(
+                "http://{}",
+                self.running.operator_addr()
+            ))?,
             journal: self.dir.path().join(name),
             admin_listen: None,
             audit_interval: PATIENCE,
@@ -169,7 +177,8 @@ impl World {
 
     async fn converged(&self) -> Result<()> {
         let node = self.node(NODE).await?;
-        let holds = node.wanted_generation > 0 && node.converged_generation == node.wanted_generation;
+        let holds =
+            node.wanted_generation > 0 && node.converged_generation == node.wanted_generation;
         ensure!(holds, "{node:?}");
         Ok(())
     }
@@ -198,22 +207,24 @@ impl World {
         let (reports, stream) = mpsc::channel(1);
         tokio::spawn(async move { client.report(ReceiverStream::new(stream)).await });
         let backends = [("10.0.0.11", 900), ("10.0.0.12", 450), ("10.0.0.13", 3)];
-        let backends = backends.into_iter().map(|(address, connections)| wire::BackendCounters {
-            backend: Some(wire::item_key::Backend {
-                frontend: Some(frontend("10.100.0.1", 80)),
-                address: address.to_owned(),
-                port: 80,
-            }),
-            connections,
-            failed_connections: connections % 10,
-            packets_in: connections * 12,
-            packets_out: connections * 14,
-            bytes_in: connections * 1_400,
-            bytes_out: connections * 91_000,
-            active_connections: connections / 2,
-            inactive_connections: connections / 3,
-            ..wire::BackendCounters::default()
-        });
+        let backends = backends
+            .into_iter()
+            .map(|(address, connections)| wire::BackendCounters {
+                backend: Some(wire::item_key::Backend {
+                    frontend: Some(frontend("10.100.0.1", 80)),
+                    address: address.to_owned(),
+                    port: 80,
+                }),
+                connections,
+                failed_connections: connections % 10,
+                packets_in: connections * 12,
+                packets_out: connections * 14,
+                bytes_in: connections * 1_400,
+                bytes_out: connections * 91_000,
+                active_connections: connections / 2,
+                inactive_connections: connections / 3,
+                ..wire::BackendCounters::default()
+            });
         let report = wire::ReportRequest {
             node: NODE.to_owned(),
             // as long as what is told counts, so that it is there while a browser looks

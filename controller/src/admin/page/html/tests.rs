@@ -89,12 +89,15 @@ fn everything_that_is_seen_is_said_and_what_people_wrote_is_text() {
         "web 10.1.0.1:80 TCP 10.1.0.1:53 UDP wrr 0 0 0 0 B/s 0 B/s 30 backends of web",
         "Backends of web Backend Node Weight Active New/s Failed/s In Out 10.0.0.1:80 any 1 0 0 0 0 B/s 0 B/s",
         "The busiest 1 of 30; all with weirctl top backends . node-a: &lt;b&gt; and 2 more",
-        "Previous 51 – 100 of 120 Next",
+        "Previous 51–100 of 120 Next",
         "Nodes Name State Wanted Accepted Converged Items Drains Repairs Last heard What is in the way",
         "node-a gone 3 ? ? 4 0 1 never",
-        &format!("Read only. Version {version} . Numbers for machines: /metrics ."),
+        &format!("Read only. Version {version}. Numbers for machines: /metrics ."),
     ];
-    assert_eq!(text(html.trim_start_matches("<!DOCTYPE html>")), words.join(" "));
+    assert_eq!(
+        text(html.trim_start_matches("<!DOCTYPE html>")),
+        words.join(" ")
+    );
 }
 
 #[test]
@@ -108,8 +111,14 @@ fn a_page_of_nothing_says_how_to_begin() {
         ..seen()
     };
     let text = text(&page(&nothing).into_string());
-    assert!(text.contains("There is no service yet. weirctl apply -f FILE makes one."), "{text}");
-    assert!(text.contains("No node yet: an agent registers its own."), "{text}");
+    assert!(
+        text.contains("There is no service yet. weirctl apply -f FILE makes one."),
+        "{text}"
+    );
+    assert!(
+        text.contains("No node yet: an agent registers its own."),
+        "{text}"
+    );
 }
 
 #[test]

@@ -35,14 +35,21 @@ fn node(name: &str, wanted: u64, converged: u64) -> NodeStatus {
 }
 
 /// Services with what one node tells of them.
-fn gathered(services: &[Service], sets: &[BackendSet], told: &[(&str, &str, u64)]) -> (Arc<Gathered>, RollUp) {
+fn gathered(
+    services: &[Service],
+    sets: &[BackendSet],
+    told: &[(&str, &str, u64)],
+) -> (Arc<Gathered>, RollUp) {
     let services = services.iter().cloned().map(Resource::Service);
     let services: Vec<_> = services.map(|one| Arc::new(stored_at(one, 1))).collect();
     let sets = sets.iter().cloned().map(Resource::BackendSet);
     let sets: Vec<_> = sets.map(|one| Arc::new(stored_at(one, 1))).collect();
     let mut roll_up = RollUp::default();
     let here = Resource::Node(crate::desired::samples::node("node-a", &[]));
-    roll_up.place(&here.reference(), Some(Arc::new(stored_at(here.clone(), 1))));
+    roll_up.place(
+        &here.reference(),
+        Some(Arc::new(stored_at(here.clone(), 1))),
+    );
     for stored in services.iter().chain(&sets) {
         roll_up.place(&stored.resource.reference(), Some(Arc::clone(stored)));
     }
@@ -65,6 +72,9 @@ fn gathered(services: &[Service], sets: &[BackendSet], told: &[(&str, &str, u64)
         node: node_name("node-a"),
         interval_ms: 1_000,
         increments: increments.collect(),
+        first: true,
+        conntrack: None,
+        vips: Vec::new(),
     };
     roll_up.report(&report, 0);
     let passing = roll_up.passing(&TrafficQuery::default()).expect("passing");
@@ -137,7 +147,13 @@ fn numbers_sort_from_the_largest_and_those_alike_by_name() {
 #[test]
 fn a_page_past_the_last_is_the_last_and_no_page_has_more_than_its_rows() {
     let services: Vec<Service> = (0..=ROWS)
-        .map(|number| service(&format!("s{number:03}"), &[&format!("10.1.0.{number}:80")], &[]))
+        .map(|number| {
+            service(
+                &format!("s{number:03}"),
+                &[&format!("10.1.0.{number}:80")],
+                &[],
+            )
+        })
         .collect();
     let (gathered, _) = gathered(&services[1..], &[], &[]);
     let mut beyond = Asked::default();
@@ -155,7 +171,9 @@ fn a_page_past_the_last_is_the_last_and_no_page_has_more_than_its_rows() {
 
 #[test]
 fn of_a_service_the_busiest_backends_are_shown_those_of_its_sets_among_them() {
-    let own: Vec<String> = (1..=BACKENDS).map(|last| format!("10.0.0.{last}:80")).collect();
+    let own: Vec<String> = (1..=BACKENDS)
+        .map(|last| format!("10.0.0.{last}:80"))
+        .collect();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
     let web = service("web", &["10.1.0.1:80"], &own);
     let more = set("more", "web", &["10.0.1.1:80@node-a*3"]);
@@ -169,9 +187,17 @@ fn of_a_service_the_busiest_backends_are_shown_those_of_its_sets_among_them() {
     let passing = roll_up.passing(&query).expect("passing").backends;
     let seen = Chosen::of(&gathered, &Asked::default()).seen(&passing);
     let web = &seen.services[0];
-    assert_eq!((web.backend_count, web.backends.len()), (BACKENDS + 1, BACKENDS));
+    assert_eq!(
+        (web.backend_count, web.backends.len()),
+        (BACKENDS + 1, BACKENDS)
+    );
     let first = &web.backends[0];
-    let told = (first.endpoint, first.weight, first.node.as_str(), first.sum.now.active);
+    let told = (
+        first.endpoint,
+        first.weight,
+        first.node.as_str(),
+        first.sum.now.active,
+    );
     assert_eq!(told, (endpoint("10.0.1.1:80"), 3, "node-a", 5));
     assert_eq!(web.backends[1].endpoint, endpoint("10.0.0.1:80"));
     assert_eq!(connections(&web.sum), 5.0);
@@ -203,11 +229,21 @@ fn nodes_with_trouble_come_first_each_with_what_is_in_its_way() {
     let web = service("web", &["10.1.0.2:80"], &[]);
     let (with, _) = gathered(&[web], &[], &[]);
     let with = Gathered {
-        nodes: vec![node("behind", 3, 2), failing, gone, node("fine", 3, 3), unheard],
+        nodes: vec![
+            node("behind", 3, 2),
+            failing,
+            gone,
+            node("fine", 3, 3),
+            unheard,
+        ],
         ..Arc::into_inner(with).expect("one")
     };
     let seen = Chosen::of(&Arc::new(with), &Asked::default()).seen(&[]);
-    let states: Vec<_> = seen.nodes.iter().map(|node| (node.name.as_str(), node.state.word())).collect();
+    let states: Vec<_> = seen
+        .nodes
+        .iter()
+        .map(|node| (node.name.as_str(), node.state.word()))
+        .collect();
     assert_eq!(
         states,
         [
@@ -220,8 +256,14 @@ fn nodes_with_trouble_come_first_each_with_what_is_in_its_way() {
     );
     assert_eq!(seen.nodes[0].troubles, ["its agent stopped"]);
     let failing = &seen.nodes[1];
-    assert_eq!((failing.troubles.len(), failing.more_troubles), (TROUBLES, 115));
-    assert_eq!(failing.troubles[0], "virtual service 10.1.0.1:80 TCP: no such scheduler");
+    assert_eq!(
+        (failing.troubles.len(), failing.more_troubles),
+        (TROUBLES, 115)
+    );
+    assert_eq!(
+        failing.troubles[0],
+        "virtual service 10.1.0.1:80 TCP: no such scheduler"
+    );
     assert_eq!(seen.nodes[3].reached, None);
     assert_eq!(seen.nodes[2].heard_ms_ago, Some(1_500));
     assert_eq!(
