@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_proto::tls::{Incoming, Part, Tls};
 
-use crate::admin::{Admin, Gatherer, Metrics, Ready};
+use crate::admin::{Admin, Asked, Gatherer, Metrics, Ready};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc;
@@ -67,6 +67,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         tls_key = ?config.tls_key,
         tls_ca = ?config.tls_ca,
         log_format = ?config.log_format,
+        backend_metrics = config.backend_metrics,
         "starting"
     );
     let tls = config.tls()?;
@@ -83,8 +84,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (ready, is_ready) = watch::channel(Err("starting".to_owned()));
     let mut tasks = JoinSet::new();
     // first of all, so that /livez answers while the store is loaded
-    let (gather, gathering) = watch::channel(None);
-    let admin = Admin::new(registry, is_ready, gathering);
+    let (serves, asked) = watch::channel(None);
+    let admin = Admin::new(registry, is_ready, asked, config.backend_metrics);
     let admin = admin.serve(admins, stopped(stopping.clone()));
     tasks.spawn(async { admin.await.context("the admin server failed") });
 
@@ -97,8 +98,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     tasks.spawn(watch_over(owner, ready.clone()));
     let operators = Incoming::new(operators, tls);
     let traffic = Traffic::start(cluster.clone());
-    let gatherer = Gatherer::start(cluster.clone(), traffic.clone());
-    let _ = gather.send_replace(Some(gatherer));
+    let _ = serves.send_replace(Some(Asked {
+        cluster: cluster.clone(),
+        traffic: traffic.clone(),
+        gatherer: Gatherer::start(cluster.clone(), traffic.clone()),
+    }));
     let server = rpc::serve(operators, cluster, traffic, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
     tasks.spawn(tell_stopping(ready, stopping));

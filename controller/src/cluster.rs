@@ -16,9 +16,11 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::Span;
 use weir_proto::convert::{FieldErrors, Hello};
 use weir_proto::model::{
@@ -258,6 +260,29 @@ pub(crate) enum Said {
     Gone(String),
 }
 
+/// How many nodes have not all that they are to have, and since when the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) nodes: u64,
+    pub(crate) longest: Duration,
+}
+
+/// The call that asks for a write: what it is part of, and when it came.
+#[derive(Debug)]
+struct Call {
+    span: Span,
+    begun: Instant,
+}
+
+impl Call {
+    fn begins() -> Self {
+        Self {
+            span: Span::current(),
+            begun: Instant::now(),
+        }
+    }
+}
+
 type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 enum Command {
@@ -265,19 +290,19 @@ enum Command {
         resources: Vec<Resource>,
         places: Places,
         options: WriteOptions,
-        span: Span,
+        call: Call,
         answer: Answer<Written>,
     },
     Delete {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
-        span: Span,
+        call: Call,
         answer: Answer<Written>,
     },
     Rollback {
         to: Revision,
         options: WriteOptions,
-        span: Span,
+        call: Call,
         answer: Answer<Written>,
     },
     Steer {
@@ -285,7 +310,7 @@ enum Command {
         /// The rollout that is meant; none: whichever it is.
         revision: Option<Revision>,
         who: Identity,
-        span: Span,
+        call: Call,
         answer: Answer<Written>,
     },
     Rollout {
@@ -301,7 +326,7 @@ enum Command {
         /// How; none: they are drained no longer.
         terms: Option<DrainTerms>,
         who: Identity,
-        span: Span,
+        call: Call,
         answer: Answer<Written>,
     },
     ListDrains {
@@ -333,6 +358,9 @@ enum Command {
     Statuses {
         names: Vec<NodeName>,
         answer: Answer<Statuses>,
+    },
+    Behind {
+        answer: Answer<Behind>,
     },
     Hello {
         hello: Hello,
@@ -373,12 +401,12 @@ impl Cluster {
         places: Places,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Call::begins();
         self.ask(|answer| Command::Apply {
             resources,
             places,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -390,11 +418,11 @@ impl Cluster {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Call::begins();
         self.ask(|answer| Command::Delete {
             refs,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -406,11 +434,11 @@ impl Cluster {
         to: Revision,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Call::begins();
         self.ask(|answer| Command::Rollback {
             to,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -428,12 +456,12 @@ impl Cluster {
         revision: Option<Revision>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Call::begins();
         self.ask(|answer| Command::Steer {
             steering,
             revision,
             who,
-            span,
+            call,
             answer,
         })
         .await
@@ -484,12 +512,12 @@ impl Cluster {
         terms: Option<DrainTerms>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Call::begins();
         self.ask(|answer| Command::Drain {
             targets,
             terms,
             who,
-            span,
+            call,
             answer,
         })
         .await
@@ -539,6 +567,11 @@ impl Cluster {
     /// Gives the states of nodes by name; of all of them when none is named.
     pub(crate) async fn statuses(&self, names: Vec<NodeName>) -> Result<Statuses, Refusal> {
         self.ask(|answer| Command::Statuses { names, answer }).await
+    }
+
+    /// Gives how many nodes are behind, and for how long.
+    pub(crate) async fn behind(&self) -> Result<Behind, Refusal> {
+        self.ask(|answer| Command::Behind { answer }).await
     }
 
     /// Gives a channel that rings when the state of any node changes.

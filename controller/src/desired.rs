@@ -44,8 +44,7 @@ pub(crate) use rollout::{Count, Heard, Member, Next, NotNow, Recent, Rollout};
 pub(crate) use staging::{Begin, HeldUp};
 use staging::{Staging, compile_as};
 pub(crate) use traffic::{
-    BackendPassing, NodePassing, Passing, Present, Report, RollUp, ServicePassing, Sum, Totals,
-    TrafficQuery,
+    BackendPassing, NodePassing, Passing, Report, RollUp, ServicePassing, Sum, Totals, TrafficQuery,
 };
 pub(crate) use validate::Places;
 use view::ViewsChange;

@@ -1,10 +1,10 @@
 //! One page for people: services with their backends and what passes, nodes and how far each is, and what happened last. It is
 //! read only, works with scripts off, and holds nothing from elsewhere.
 
-mod asked;
 mod figures;
 mod gather;
 mod html;
+mod query;
 mod seen;
 
 use axum::extract::{RawQuery, State};
@@ -14,8 +14,9 @@ use axum::routing::get;
 use axum::{Router, http::HeaderValue};
 use tokio::sync::watch;
 
-use asked::Asked;
+use super::Asked;
 pub(crate) use gather::Gatherer;
+use query::Query;
 
 /// What the browser may do with the page: show it, with the style and the script that are served beside it, and ask for it again.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
@@ -25,11 +26,8 @@ const NEVER: HeaderValue = HeaderValue::from_static("no-store");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
-/// Who gathers what is shown, once the store is loaded.
-pub(crate) type Gathering = watch::Receiver<Option<Gatherer>>;
-
 /// Gives the routes of the page and of what it is made of.
-pub(super) fn routes(gathering: Gathering) -> Router {
+pub(super) fn routes(whom: watch::Receiver<Option<Asked>>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/page.css", get(|| part("text/css; charset=utf-8", STYLE)))
@@ -37,14 +35,17 @@ pub(super) fn routes(gathering: Gathering) -> Router {
             "/page.js",
             get(|| part("text/javascript; charset=utf-8", SCRIPT)),
         )
-        .with_state(gathering)
+        .with_state(whom)
 }
 
-async fn page(State(gathering): State<Gathering>, RawQuery(query): RawQuery) -> Response {
-    let asked = Asked::read(query.as_deref().unwrap_or_default());
-    let gatherer = gathering.borrow().clone();
-    let seen = match gatherer {
-        Some(gatherer) => gatherer.look(&asked).await,
+async fn page(
+    State(whom): State<watch::Receiver<Option<Asked>>>,
+    RawQuery(text): RawQuery,
+) -> Response {
+    let asked = Query::read(text.as_deref().unwrap_or_default());
+    let whom = whom.borrow().clone();
+    let seen = match whom {
+        Some(whom) => whom.gatherer.look(&asked).await,
         None => None,
     };
     let (status, html) = match seen {

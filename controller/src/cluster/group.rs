@@ -11,6 +11,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{Span, error, info};
 use weir_proto::model::{DrainTarget, Identity, NodeName, ResourceRef, Revision};
 
@@ -52,6 +53,8 @@ struct Asked {
     written: Result<Written, Refusal>,
     /// How it ended, where that is counted.
     ended: Option<&'static str>,
+    /// When it was asked for.
+    begun: Instant,
 }
 
 /// A line of the audit.
@@ -62,6 +65,13 @@ pub(super) struct Done {
     revision: Revision,
     named: Vec<String>,
     more: usize,
+}
+
+impl Asked {
+    /// Says whether anything of it was to become durable.
+    fn is_written(&self) -> bool {
+        self.written.is_ok() && matches!(self.ended, None | Some("written"))
+    }
 }
 
 impl Group {
@@ -170,39 +180,41 @@ impl<S: Store> Owner<S> {
                 resources,
                 places,
                 options,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.apply(resources, &places, &options));
-                self.answer(answer, written, Some(&options));
+                let written = call
+                    .span
+                    .in_scope(|| self.apply(resources, &places, &options));
+                self.answer((answer, call.begun), written, Some(&options));
             }
             Command::Delete {
                 refs,
                 options,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.delete(&refs, &options));
-                self.answer(answer, written, Some(&options));
+                let written = call.span.in_scope(|| self.delete(&refs, &options));
+                self.answer((answer, call.begun), written, Some(&options));
             }
             Command::Rollback {
                 to,
                 options,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.roll_back(to, &options));
-                self.answer(answer, written, Some(&options));
+                let written = call.span.in_scope(|| self.roll_back(to, &options));
+                self.answer((answer, call.begun), written, Some(&options));
             }
             Command::Drain {
                 targets,
                 terms,
                 who,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.drain(targets, terms, who));
-                self.answer(answer, written, None);
+                let written = call.span.in_scope(|| self.drain(targets, terms, who));
+                self.answer((answer, call.begun), written, None);
             }
             Command::Hello { hello, answer } => {
                 // so that a fleet that comes for the first time is written together
@@ -213,11 +225,11 @@ impl<S: Store> Owner<S> {
                 steering,
                 revision,
                 who,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.steer(steering, revision, &who));
-                self.answer(answer, written, None);
+                let written = call.span.in_scope(|| self.steer(steering, revision, &who));
+                self.answer((answer, call.begun), written, None);
             }
             other @ (Command::ListDrains { .. }
             | Command::Release { .. }
@@ -228,6 +240,7 @@ impl<S: Store> Owner<S> {
             | Command::Rollout { .. }
             | Command::Counted { .. }
             | Command::Statuses { .. }
+            | Command::Behind { .. }
             | Command::Said { .. }) => return Some(other),
         }
         None
@@ -235,7 +248,7 @@ impl<S: Store> Owner<S> {
 
     fn answer(
         &mut self,
-        answer: Answer<Written>,
+        (answer, begun): (Answer<Written>, Instant),
         written: Result<Written, Refusal>,
         counted: Option<&WriteOptions>,
     ) {
@@ -244,6 +257,7 @@ impl<S: Store> Owner<S> {
             answer,
             written,
             ended,
+            begun,
         });
     }
 
@@ -272,6 +286,11 @@ impl<S: Store> Owner<S> {
             }
             return Err(Refusal::Store(error));
         }
+        let now = Instant::now();
+        let first_asked = asked.iter().map(|asked| asked.begun).min();
+        for asked in asked.iter().filter(|asked| asked.is_written()) {
+            self.metrics.stages().accepted(now - asked.begun);
+        }
         for done in done {
             done.log();
         }
@@ -286,6 +305,9 @@ impl<S: Store> Owner<S> {
         for (name, trace) in &seen {
             if let (Some(entry), Some(trace)) = (self.nodes.get_mut(name), trace) {
                 entry.traceparent = Arc::clone(trace);
+                if self.served {
+                    entry.wants(first_asked.unwrap_or(now));
+                }
             }
         }
         if first {
@@ -302,6 +324,7 @@ impl<S: Store> Owner<S> {
             answer,
             written,
             ended,
+            begun: _,
         } in asked
         {
             if let Some(ended) = ended {

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use weir_proto::convert::Hello;
 use weir_proto::faults::{self, Bug};
 use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
 use super::owner::{Owner, now_unix_ms};
-use super::{Beside, Outgoing, Refusal, Said, Session, SessionId};
+use super::{Behind, Beside, Outgoing, Refusal, Said, Session, SessionId};
 use crate::admin::Metrics;
-use crate::desired::{Feed, NodeProgress, Rejected};
+use crate::desired::{Feed, NodeProgress, Rejected, View};
 use crate::store::Store;
 
 /// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
@@ -32,6 +33,8 @@ pub(super) struct NodeEntry {
     pub(super) named: bool,
     /// Up to which generation it was released on its stream.
     pub(super) released: Generation,
+    /// When the first change was asked for that it has not yet; none: it has all that it is to have.
+    pub(super) behind_since: Option<Instant>,
 }
 
 /// A stream that is open.
@@ -55,6 +58,21 @@ impl Open {
 }
 
 impl NodeEntry {
+    /// Notes that a change it is to have was asked for then.
+    pub(super) fn wants(&mut self, asked: Instant) {
+        self.behind_since.get_or_insert(asked);
+    }
+
+    /// Notes whether it has all that it is to have.
+    fn settle(&mut self, view: &View<'_>, metrics: &Metrics) {
+        if self.behind_since.is_some() && self.progress.at(view, &self.feed).1 == view.generation()
+        {
+            let since = self.behind_since.take();
+            let took = since.map(|since| since.elapsed()).unwrap_or_default();
+            metrics.stages().converged(took);
+        }
+    }
+
     /// Takes note of what the agent says on its stream. Says whether the node knows the cluster's name by that for the first time.
     fn note(&mut self, name: &NodeName, said: Said, metrics: &Metrics) -> bool {
         let now = now_unix_ms();
@@ -229,6 +247,7 @@ impl<S: Store> Owner<S> {
             return;
         };
         let Some(update) = entry.feed.next(&mut view) else {
+            entry.settle(&view.look(), &self.metrics);
             return;
         };
         let whole = update.base.is_none();
@@ -258,6 +277,16 @@ impl<S: Store> Owner<S> {
             entry.progress.disconnected(at, why, now);
             self.tally = self.tally.without(before).with(entry.progress.tally());
             self.metrics.tally(self.tally);
+        }
+    }
+
+    /// Gives how many nodes are behind, and for how long.
+    pub(super) fn behind(&self) -> Behind {
+        let since = self.nodes.values().filter_map(|entry| entry.behind_since);
+        let first = since.clone().min();
+        Behind {
+            nodes: since.count() as u64,
+            longest: first.map(|first| first.elapsed()).unwrap_or_default(),
         }
     }
 

@@ -1,25 +1,27 @@
 //! What passes through the cluster: the nodes' reports, added up for each backend, service, node and all. PURE
 //!
-//! Totals only grow, while what they are of is placed. Connections and rates are those that the nodes told last; what a node has not
-//! told for 30 s is no longer known, and counts in totals alone. What is not placed, or no longer, is not kept: what is here
-//! grows with what nodes hold, not with what they say.
+//! Totals only grow, while what they are of is placed. Connections and rates are those that the nodes told last; those of a
+//! node that says nothing for 30 s do not count until it speaks again. What is not placed, or no longer, is not kept: what is
+//! here grows with what nodes hold, not with what they say.
 
 mod places;
 mod sums;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_proto::model::{
-    BackendKey, Endpoint, Increment, Kind, NodeName, ResourceRef, ServiceName,
+    BackendKey, ConnectionState, Conntrack, Endpoint, Increment, Kind, NodeName, Protocol,
+    ResourceRef, ServiceName, VipConnections,
 };
 
 use super::resources::Stored;
-use places::{Counted, Place, Places};
+use places::{Place, Places};
 use sums::Interval;
-pub(crate) use sums::{Present, Sum, Totals};
+pub(crate) use sums::{Sum, Totals};
 
-/// For how long what was told counts as what there is: three times as long as the slowest agent takes to tell again.
+/// For how long what a node told counts as what there is, as traffic.proto says.
 const KNOWN_FOR_MS: u64 = 30_000;
 /// How many intervals may pass without a word until nothing passes: a report may be late, and one may be lost.
 const PATIENCE_INTERVALS: u64 = 3;
@@ -30,6 +32,12 @@ pub(crate) struct Report {
     pub(crate) node: NodeName,
     pub(crate) interval_ms: u64,
     pub(crate) increments: Vec<Increment>,
+    /// None: as it was told before.
+    pub(crate) conntrack: Option<Conntrack>,
+    /// Those that are others than were told on the stream.
+    pub(crate) vips: Vec<VipConnections>,
+    /// It is the first of its stream: what connections there are is told anew.
+    pub(crate) first: bool,
 }
 
 /// What is asked.
@@ -57,6 +65,8 @@ pub(crate) struct ServicePassing {
     pub(crate) name: ServiceName,
     pub(crate) sum: Sum,
     pub(crate) backends: usize,
+    /// How many of them are silent.
+    pub(crate) silent: usize,
     /// The busiest backend's load over the mean of all; 0: there is nothing to compare.
     pub(crate) imbalance: f64,
 }
@@ -74,6 +84,9 @@ pub(crate) struct BackendPassing {
 pub(crate) struct NodePassing {
     pub(crate) name: NodeName,
     pub(crate) sum: Sum,
+    /// Its losses are since the controller started. None: it has told nothing, or nothing for long.
+    pub(crate) conntrack: Option<Conntrack>,
+    pub(crate) vips: Vec<VipConnections>,
 }
 
 /// What the nodes told, added up.
@@ -89,6 +102,8 @@ pub(crate) struct RollUp {
 struct Telling {
     sum: Sum,
     parts: BTreeMap<BackendKey, Part>,
+    conntrack: Option<Conntrack>,
+    vips: BTreeMap<(IpAddr, Protocol, ConnectionState), u64>,
     /// Counts the intervals.
     round: u64,
     /// When the first report of the interval came.
@@ -96,6 +111,8 @@ struct Telling {
     interval_ms: u64,
     /// When it told anything last.
     told_ms: u64,
+    /// It has told nothing for long: what there is on it is not counted.
+    mute: bool,
 }
 
 /// What a node told of a backend last.
@@ -110,6 +127,12 @@ struct Part {
     told_ms: u64,
 }
 
+/// What is added up, beside what each node told.
+struct Sums<'a> {
+    places: &'a mut Places,
+    fleet: &'a mut Sum,
+}
+
 impl RollUp {
     /// Takes note of a resource that was written, or, without one, went.
     pub(crate) fn place(&mut self, reference: &ResourceRef, stored: Option<Arc<Stored>>) {
@@ -118,7 +141,7 @@ impl RollUp {
         // what has no such name has told nothing
         let gone = gone.then(|| NodeName::new(&reference.name).ok()).flatten();
         if let Some(mut telling) = gone.and_then(|name| self.nodes.remove(&name)) {
-            telling.quiet(&mut self.places, &mut self.fleet);
+            telling.forget(&mut self.sums());
         }
     }
 
@@ -136,53 +159,61 @@ impl RollUp {
 
     /// Adds what a node counted, at `now`, in milliseconds of a clock that does not go back.
     pub(crate) fn report(&mut self, report: &Report, now: u64) {
-        let Report {
-            node,
-            interval_ms,
-            increments,
-        } = report;
-        if !self.places.nodes.contains(node) {
+        if !self.places.nodes.contains(&report.node) {
             return;
         }
-        let telling = self.nodes.entry(node.clone()).or_default();
-        let first = increments.first();
+        let telling = self.nodes.entry(report.node.clone()).or_default();
+        let mut sums = Sums {
+            places: &mut self.places,
+            fleet: &mut self.fleet,
+        };
+        if report.first {
+            telling.forget(&mut sums);
+        }
+        telling.speak(&mut sums);
+        let first = report.increments.first();
         let again = first.and_then(|first| telling.parts.get(&first.backend));
         let again = again.is_some_and(|part| part.round == telling.round);
         // the parts of a long report come at once, each with other backends
-        if again || telling.round == 0 || now.saturating_sub(telling.begun_ms) >= interval_ms / 2 {
-            telling.rest(&mut self.places, &mut self.fleet);
+        let late = now.saturating_sub(telling.begun_ms) >= report.interval_ms / 2;
+        if again || late || telling.round == 0 {
+            telling.rest(&mut sums);
             telling.round += 1;
             telling.begun_ms = now;
         }
-        telling.interval_ms = *interval_ms;
+        telling.interval_ms = report.interval_ms;
         telling.told_ms = now;
-        for increment in increments {
-            telling.tell(increment, (&mut self.places, &mut self.fleet));
+        for increment in &report.increments {
+            telling.tell(increment, &mut sums);
+        }
+        if let Some(conntrack) = &report.conntrack {
+            telling.track(conntrack);
+        }
+        for vip in &report.vips {
+            let key = (vip.address, vip.protocol, vip.state);
+            if vip.connections > 0 && self.places.has_vip(vip.address) {
+                telling.vips.insert(key, vip.connections);
+            } else {
+                telling.vips.remove(&key);
+            }
         }
     }
 
-    /// Forgets at `now` what was told too long ago.
+    /// Lets go at `now` of what was told too long ago, and of what is no longer placed.
     pub(crate) fn age(&mut self, now: u64) {
-        let old = |since: u64| now.saturating_sub(since) >= KNOWN_FOR_MS;
+        let mut sums = Sums {
+            places: &mut self.places,
+            fleet: &mut self.fleet,
+        };
         for telling in self.nodes.values_mut() {
-            if telling.parts.is_empty() {
-                continue;
+            let since = now.saturating_sub(telling.told_ms);
+            if since >= PATIENCE_INTERVALS.saturating_mul(telling.interval_ms) {
+                telling.rest(&mut sums);
             }
-            let late = PATIENCE_INTERVALS.saturating_mul(telling.interval_ms);
-            if now.saturating_sub(telling.told_ms) >= late {
-                telling.rest(&mut self.places, &mut self.fleet);
+            if since >= KNOWN_FOR_MS {
+                telling.mute(&mut sums);
             }
-            let sum = &mut telling.sum;
-            telling.parts.retain(|key, part| {
-                let keeps = !old(part.told_ms);
-                if !keeps {
-                    let present = part.interval.present();
-                    part.at(key, &mut self.places, |sum| sum.now.take_away(present));
-                    sum.now.take_away(present);
-                    self.fleet.now.take_away(present);
-                }
-                keeps
-            });
+            telling.prune(&mut sums, now);
         }
     }
 
@@ -204,65 +235,51 @@ impl RollUp {
                 .filter_map(|name| self.places.service(name))
                 .collect()
         };
-        let services = selected.iter().map(|place| ServicePassing {
-            name: place.name.clone(),
-            sum: place.sum,
-            backends: place.backend_count(),
-            imbalance: imbalance(place),
-        });
         let backends = selected.iter().filter(|_| query.backends);
         let backends = backends.flat_map(|place| {
-            place.backends().map(|endpoint| BackendPassing {
-                service: place.name.clone(),
-                endpoint,
-                sum: place
-                    .counted
-                    .get(&endpoint)
-                    .map_or(Sum::default(), |counted| counted.sum),
+            place.backends().map(|endpoint| {
+                let counted = place.counted.get(&endpoint);
+                BackendPassing {
+                    service: place.name.clone(),
+                    endpoint,
+                    sum: counted.map_or(Sum::default(), |counted| counted.sum),
+                }
             })
         });
         let nodes = self.places.nodes.iter().filter(|_| query.nodes);
-        let nodes = nodes.map(|name| NodePassing {
-            name: name.clone(),
-            sum: self
-                .nodes
-                .get(name)
-                .map_or(Sum::default(), |telling| telling.sum),
+        let nodes = nodes.map(|name| match self.nodes.get(name) {
+            Some(telling) => telling.passing(name),
+            None => Telling::default().passing(name),
         });
         Ok(Passing {
             fleet: self.fleet,
-            services: services.collect(),
+            services: selected.iter().map(|place| service(place)).collect(),
             backends: backends.collect(),
             nodes: nodes.collect(),
         })
     }
+
+    fn sums(&mut self) -> Sums<'_> {
+        Sums {
+            places: &mut self.places,
+            fleet: &mut self.fleet,
+        }
+    }
 }
 
 impl Telling {
-    fn tell(&mut self, increment: &Increment, (places, fleet): (&mut Places, &mut Sum)) {
+    /// Takes what the node tells of a backend in the place of what it told of it before.
+    fn tell(&mut self, increment: &Increment, sums: &mut Sums<'_>) {
         let key = increment.backend;
         if let Some(before) = self.parts.remove(&key) {
             let present = before.interval.present();
-            before.at(&key, places, |sum| sum.now.take_away(present));
-            self.sum.now.take_away(present);
-            fleet.now.take_away(present);
+            sums.settle(&before, &key, &mut self.sum, |sum| {
+                sum.now.take_away(present)
+            });
         }
-        let Some(service) = places.behind(&key.frontend) else {
+        let Some((service, backend)) = sums.places.find(&key) else {
             return;
         };
-        let fresh = places.next_id();
-        let Some(place) = places.get_mut(service) else {
-            return;
-        };
-        let backend = place.has(&key.endpoint).then(|| {
-            let counted = place.counted.entry(key.endpoint);
-            counted
-                .or_insert_with(|| Counted {
-                    id: fresh,
-                    sum: Sum::default(),
-                })
-                .id
-        });
         let part = Part {
             interval: Interval::new(increment, self.interval_ms),
             service,
@@ -271,71 +288,142 @@ impl Telling {
             told_ms: self.told_ms,
         };
         let (total, present) = (Totals::of(increment), part.interval.present());
-        let add = |sum: &mut Sum| {
+        sums.settle(&part, &key, &mut self.sum, |sum| {
             sum.total.add(total);
             sum.now.add(present);
-        };
-        part.at(&key, places, add);
-        add(&mut self.sum);
-        add(fleet);
+        });
         self.parts.insert(key, part);
     }
 
+    /// Takes what connection tracking holds, and adds what it lost.
+    fn track(&mut self, told: &Conntrack) {
+        let before = self.conntrack.unwrap_or_default();
+        self.conntrack = Some(Conntrack {
+            entries: told.entries,
+            max_entries: told.max_entries,
+            dropped: before.dropped.saturating_add(told.dropped),
+            insert_failed: before.insert_failed.saturating_add(told.insert_failed),
+            early_dropped: before.early_dropped.saturating_add(told.early_dropped),
+        });
+    }
+
     /// Notes that nothing passes any more; the connections that there are stay.
-    fn rest(&mut self, places: &mut Places, fleet: &mut Sum) {
-        for (key, part) in &mut self.parts {
+    fn rest(&mut self, sums: &mut Sums<'_>) {
+        let (mute, sum) = (self.mute, &mut self.sum);
+        self.parts.retain(|key, part| {
             let resting = part.interval.at_rest();
-            if resting == part.interval {
-                continue;
+            if resting != part.interval && !mute {
+                let (before, now) = (part.interval.present(), resting.present());
+                sums.settle(part, key, sum, |sum| {
+                    sum.now.take_away(before);
+                    sum.now.add(now);
+                });
             }
-            let (before, now) = (part.interval.present(), resting.present());
-            let settle = |sum: &mut Sum| {
-                sum.now.take_away(before);
-                sum.now.add(now);
-            };
             part.interval = resting;
-            part.at(key, places, settle);
-            settle(&mut self.sum);
-            settle(fleet);
+            !part.interval.leaves_nothing()
+        });
+    }
+
+    /// Counts what it told no longer, until it speaks.
+    fn mute(&mut self, sums: &mut Sums<'_>) {
+        if !std::mem::replace(&mut self.mute, true) {
+            for (key, part) in &self.parts {
+                let present = part.interval.present();
+                sums.settle(part, key, &mut self.sum, |sum| sum.now.take_away(present));
+            }
         }
     }
 
-    /// Takes away all that it told.
-    fn quiet(&mut self, places: &mut Places, fleet: &mut Sum) {
-        for (key, part) in std::mem::take(&mut self.parts) {
-            let present = part.interval.present();
-            part.at(&key, places, |sum| sum.now.take_away(present));
-            self.sum.now.take_away(present);
-            fleet.now.take_away(present);
+    /// Counts what it told, if that was not counted because it told nothing for long.
+    fn speak(&mut self, sums: &mut Sums<'_>) {
+        if std::mem::take(&mut self.mute) {
+            for (key, part) in &self.parts {
+                let present = part.interval.present();
+                sums.settle(part, key, &mut self.sum, |sum| sum.now.add(present));
+            }
+        }
+    }
+
+    /// Forgets what connections there are.
+    fn forget(&mut self, sums: &mut Sums<'_>) {
+        self.mute(sums);
+        self.mute = false;
+        self.parts.clear();
+        self.vips.clear();
+    }
+
+    /// Forgets what is no longer placed: of a backend that was taken out of its service connections may go on, and are told.
+    fn prune(&mut self, sums: &mut Sums<'_>, now: u64) {
+        let (mute, sum) = (self.mute, &mut self.sum);
+        self.parts.retain(|key, part| {
+            let is_old = now.saturating_sub(part.told_ms) >= KNOWN_FOR_MS;
+            let keeps = sums.places.holds(part.service, key) || !is_old;
+            if !keeps && !mute {
+                let present = part.interval.present();
+                sums.settle(part, key, sum, |sum| sum.now.take_away(present));
+            }
+            keeps
+        });
+        self.vips
+            .retain(|(address, ..), _| sums.places.has_vip(*address));
+    }
+
+    fn passing(&self, name: &NodeName) -> NodePassing {
+        let vips = self.vips.iter().filter(|_| !self.mute);
+        let vips = vips.map(|((address, protocol, state), connections)| VipConnections {
+            address: *address,
+            protocol: *protocol,
+            state: *state,
+            connections: *connections,
+        });
+        NodePassing {
+            name: name.clone(),
+            sum: self.sum,
+            conntrack: self.conntrack.filter(|_| !self.mute),
+            vips: vips.collect(),
         }
     }
 }
 
-impl Part {
-    /// Does something to the sums of its service and backend, if these are still the same.
-    fn at(&self, key: &BackendKey, places: &mut Places, act: impl Fn(&mut Sum)) {
-        let Some(place) = places.get_mut(self.service) else {
+impl Sums<'_> {
+    /// Does the same to every sum of which a part is: of its service and backend, if these are still the same, of its node and
+    /// of all.
+    fn settle(&mut self, part: &Part, key: &BackendKey, node: &mut Sum, act: impl Fn(&mut Sum)) {
+        act(node);
+        act(self.fleet);
+        let Some(place) = self.places.get_mut(part.service) else {
             return;
         };
         act(&mut place.sum);
         let counted = place.counted.get_mut(&key.endpoint);
-        if let Some(counted) = counted.filter(|counted| Some(counted.id) == self.backend) {
+        if let Some(counted) = counted.filter(|counted| Some(counted.id) == part.backend) {
             act(&mut counted.sum);
         }
     }
 }
 
+fn service(place: &Place) -> ServicePassing {
+    let silent = place.counted.values().filter(|it| it.sum.now.silent > 0);
+    let backends = place.backend_count();
+    ServicePassing {
+        name: place.name.clone(),
+        sum: place.sum,
+        backends,
+        silent: silent.count(),
+        imbalance: imbalance(place, backends),
+    }
+}
+
 /// Compares the busiest backend with the mean of all.
-fn imbalance(place: &Place) -> f64 {
+fn imbalance(place: &Place, backends: usize) -> f64 {
     let loads = place.counted.values().map(|it| it.sum.now.load());
     let (all, busiest) = loads.fold((0_u64, 0), |(all, busiest), load| {
         (all.saturating_add(load), load.max(busiest))
     });
-    let count = place.backend_count();
-    if count < 2 || all == 0 {
+    if backends < 2 || all == 0 {
         return 0.0;
     }
-    busiest as f64 * count as f64 / all as f64
+    busiest as f64 * backends as f64 / all as f64
 }
 
 #[cfg(test)]

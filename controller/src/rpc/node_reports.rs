@@ -15,7 +15,9 @@ use tonic::server::{Grpc, NamedService};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 use tower::Service;
-use weir_proto::convert::{Problems, increment_from_wire, vip_connections_from_wire};
+use weir_proto::convert::{
+    Problems, conntrack_from_wire, increment_from_wire, vip_connections_from_wire,
+};
 use weir_proto::model::{Frontend, Identity, NodeName, Refused};
 use weir_proto::wire;
 
@@ -138,8 +140,9 @@ impl NodeReportsService {
         who: Identity,
         mut reports: Streaming<wire::ReportRequest>,
     ) -> Result<(), Status> {
+        let mut first = true;
         while let Some(report) = reports.message().await? {
-            let report = check(report)?;
+            let report = check(report, std::mem::take(&mut first))?;
             speaks_for(&who, &report.node)?;
             let counts = opened(&report);
             if !counts.is_empty() {
@@ -154,13 +157,13 @@ impl NodeReportsService {
     }
 }
 
-/// Reads a report.
-fn check(report: wire::ReportRequest) -> Result<Report, Status> {
+/// Reads a report, the first of its stream or a later one.
+fn check(report: wire::ReportRequest, first: bool) -> Result<Report, Status> {
     let wire::ReportRequest {
         node,
         interval_ms,
         backends,
-        conntrack: _,
+        conntrack,
         vips,
     } = report;
     let mut problems = Problems::default();
@@ -173,13 +176,18 @@ fn check(report: wire::ReportRequest) -> Result<Report, Status> {
         let at = format!("report.backends[{place}]");
         increments.extend(increment_from_wire(counters, &at, &mut problems));
     }
+    let mut connections = Vec::with_capacity(vips.len());
     for (place, vip) in vips.iter().enumerate() {
-        vip_connections_from_wire(vip, &format!("report.vips[{place}]"), &mut problems);
+        let at = format!("report.vips[{place}]");
+        connections.extend(vip_connections_from_wire(vip, &at, &mut problems));
     }
     let report = node.map(|node| Report {
         node,
         interval_ms: interval_ms.into(),
         increments,
+        conntrack: conntrack.map(conntrack_from_wire),
+        vips: connections,
+        first,
     });
     problems.finish(report).map_err(|errors| invalid(&errors))
 }

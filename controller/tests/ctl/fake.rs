@@ -17,7 +17,8 @@ use weir_proto::wire::{
     ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
     NodeStatusResponse, NodeTarget, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef,
     RollbackRequest, Rollout, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
-    SteerRolloutResponse, UndrainRequest, WatchRequest, WatchResponse, change,
+    SteerRolloutResponse, TrafficRequest, TrafficResponse, UndrainRequest, WatchRequest,
+    WatchResponse, change,
 };
 
 /// The most resources on one page, so that a few make several pages.
@@ -71,6 +72,9 @@ pub(crate) struct State {
     pub(crate) rollouts: VecDeque<Vec<Rollout>>,
     /// What was done with the rollout.
     pub(crate) steered: Vec<SteerRolloutRequest>,
+    /// What passes, and how it was asked for.
+    pub(crate) traffic: TrafficResponse,
+    pub(crate) traffic_asked: Vec<TrafficRequest>,
 }
 
 /// The fake, listening as long as it lives.
@@ -437,5 +441,17 @@ impl Operator for Shared {
             changes: state.back.clone(),
             targets: state.targets.clone(),
         }))
+    }
+
+    type TrafficStream = Answers<TrafficResponse>;
+
+    async fn traffic(
+        &self,
+        request: Request<TrafficRequest>,
+    ) -> Result<Response<Self::TrafficStream>, Status> {
+        let mut state = self.lock();
+        state.traffic_asked.push(request.into_inner());
+        let answer = tokio_stream::once(Ok(state.traffic.clone()));
+        Ok(Response::new(Box::pin(answer)))
     }
 }

@@ -9,3 +9,4 @@ mod history;
 mod operators;
 mod rig;
 mod trace;
+mod traffic;

@@ -15,7 +15,7 @@ use weir_proto::wire;
 use crate::world::{self, World, node, operator};
 
 /// Who may: viewer, operator, admin, a node.
-const CALLS: [(&str, [bool; 4]); 16] = [
+const CALLS: [(&str, [bool; 4]); 17] = [
     ("/weir.v1.Operator/Apply", [false, true, true, false]),
     ("/weir.v1.Operator/Delete", [false, true, true, false]),
     ("/weir.v1.Operator/Drain", [false, true, true, false]),
@@ -28,6 +28,7 @@ const CALLS: [(&str, [bool; 4]); 16] = [
     ("/weir.v1.Operator/Rollback", [false, false, true, false]),
     ("/weir.v1.Operator/RolloutStatus", [true, true, true, false]),
     ("/weir.v1.Operator/SteerRollout", [false, true, true, false]),
+    ("/weir.v1.Operator/Traffic", [true, true, true, false]),
     ("/weir.v1.Operator/Undrain", [false, true, true, false]),
     ("/weir.v1.Operator/Watch", [true, true, true, false]),
     ("/weir.v1.NodeReports/Report", [false, false, false, true]),

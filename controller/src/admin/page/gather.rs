@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use weir_proto::machine::now_unix_ms;
 use weir_proto::model::Kind;
 
-use super::asked::Asked;
+use super::query::Query;
 use super::seen::{Chosen, Gathered, Seen};
 use crate::cluster::{Cluster, Refusal};
 use crate::desired::{Stored, TrafficQuery};
@@ -45,7 +45,7 @@ impl Gatherer {
     }
 
     /// Gives what is asked for; none: the controller is stopping.
-    pub(super) async fn look(&self, asked: &Asked) -> Option<Seen> {
+    pub(super) async fn look(&self, asked: &Query) -> Option<Seen> {
         let (answer, answered) = oneshot::channel();
         self.asks.send(answer).await.ok()?;
         let gathered = answered.await.ok()?;

@@ -5,8 +5,8 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::asked::{Asked, Order};
 use super::figures::{ago, bytes, short};
+use super::query::{Order, Query};
 use super::seen::{
     BackendSeen, NodeSeen, NodeState, ROWS, Seen, ServiceSeen, bytes_in, bytes_out, connections,
     failed, pages,
@@ -253,7 +253,7 @@ fn figures(sum: &Sum) -> Markup {
 fn nodes(seen: &Seen) -> Markup {
     let asked = &seen.asked;
     let at = |page| {
-        let asked = Asked {
+        let asked = Query {
             node_page: page,
             ..asked.clone()
         };
@@ -333,14 +333,14 @@ fn trouble_list(troubles: &[String], more: usize) -> Markup {
     }
 }
 
-fn sort_head(asked: &Asked, order: Order, head: &str, class: &str) -> Markup {
+fn sort_head(asked: &Query, order: Order, head: &str, class: &str) -> Markup {
     let sorted = asked.order == order;
     let direction = match (sorted, order) {
         (false, _) => None,
         (true, Order::Name) => Some("ascending"),
         (true, _) => Some("descending"),
     };
-    let sorted_so = Asked {
+    let sorted_so = Query {
         order,
         page: 1,
         ..asked.clone()
@@ -353,16 +353,16 @@ fn sort_head(asked: &Asked, order: Order, head: &str, class: &str) -> Markup {
     }
 }
 
-fn at_page(asked: &Asked, page: usize, part: &str) -> String {
-    let asked = Asked {
+fn at_page(asked: &Query, page: usize, part: &str) -> String {
+    let asked = Query {
         page,
         ..asked.clone()
     };
     format!("{}{part}", asked.address())
 }
 
-fn with_filter(asked: &Asked, filter: &str) -> String {
-    let asked = Asked {
+fn with_filter(asked: &Query, filter: &str) -> String {
+    let asked = Query {
         filter: filter.to_owned(),
         page: 1,
         ..asked.clone()

@@ -12,7 +12,7 @@ use weir_proto::model::{
     Service, ServiceName,
 };
 
-use super::asked::{Asked, Order};
+use super::query::{Order, Query};
 use crate::desired::{BackendPassing, NodeStatus, Passing, ServicePassing, Stored, Sum};
 
 /// How many services, and how many nodes, a page has.
@@ -38,7 +38,7 @@ pub(super) struct Gathered {
 #[derive(Debug)]
 pub(super) struct Chosen {
     gathered: Arc<Gathered>,
-    asked: Asked,
+    asked: Query,
     /// Where in what was gathered.
     services: Vec<usize>,
     matching: usize,
@@ -49,7 +49,7 @@ pub(super) struct Chosen {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Seen {
     /// As it was asked, with pages that are there.
-    pub(super) asked: Asked,
+    pub(super) asked: Query,
     pub(super) at_unix_ms: u64,
     pub(super) revision: Revision,
     pub(super) fleet: Sum,
@@ -156,7 +156,7 @@ impl NodeState {
 
 impl Chosen {
     /// Chooses what is on the page that is asked for; past the last one, the last.
-    pub(super) fn of(gathered: &Arc<Gathered>, asked: &Asked) -> Self {
+    pub(super) fn of(gathered: &Arc<Gathered>, asked: &Query) -> Self {
         let sets = sets_of(&gathered.sets);
         let words: Vec<String> = asked
             .filter
@@ -193,7 +193,7 @@ impl Chosen {
         let node_page = asked.node_page.min(pages(nodes.len()));
         Self {
             gathered: Arc::clone(gathered),
-            asked: Asked {
+            asked: Query {
                 page,
                 node_page,
                 ..asked.clone()

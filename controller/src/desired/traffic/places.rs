@@ -1,15 +1,17 @@
 //! Which service and which backend it is that something passes through. PURE
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_proto::model::{
-    Backend, BackendSetName, Endpoint, Frontend, Kind, NodeName, Resource, ResourceRef, Service,
-    ServiceName,
+    Backend, BackendKey, BackendSetName, Endpoint, Frontend, Kind, NodeName, Resource, ResourceRef,
+    Service, ServiceName,
 };
 
 use super::sums::Sum;
 use crate::desired::Stored;
+use crate::desired::resources::frontends_at;
 
 /// A service, and what passes through it.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Place {
     }
 
     /// Says whether the service is there.
-    pub(super) fn is_there(&self) -> bool {
+    fn is_there(&self) -> bool {
         self.stored.is_some()
     }
 
@@ -66,7 +68,7 @@ impl Place {
     }
 
     /// Says whether a backend is one of the service.
-    pub(super) fn has(&self, endpoint: &Endpoint) -> bool {
+    fn has(&self, endpoint: &Endpoint) -> bool {
         self.named_backends()
             .any(|backends| backends.contains_key(endpoint))
     }
@@ -203,7 +205,7 @@ impl Places {
     }
 
     /// Gives a number that was not given before.
-    pub(super) fn next_id(&mut self) -> u64 {
+    fn next_id(&mut self) -> u64 {
         self.given += 1;
         self.given
     }
@@ -221,8 +223,41 @@ impl Places {
     }
 
     /// Gives the number of the service behind a frontend.
-    pub(super) fn behind(&self, frontend: &Frontend) -> Option<u64> {
+    fn behind(&self, frontend: &Frontend) -> Option<u64> {
         self.claims.get(frontend).copied()
+    }
+
+    /// Says whether an address is a VIP.
+    pub(super) fn has_vip(&self, address: IpAddr) -> bool {
+        let Some((first, last)) = frontends_at(address) else {
+            return false;
+        };
+        self.claims.range(first..=last).next().is_some()
+    }
+
+    /// Says whether a backend is still one of a service under its number, at the same frontend.
+    pub(super) fn holds(&self, service: u64, key: &BackendKey) -> bool {
+        self.behind(&key.frontend) == Some(service)
+            && self
+                .all
+                .get(&service)
+                .is_some_and(|it| it.has(&key.endpoint))
+    }
+
+    /// Gives the numbers of a service, and of the backend where it is one of the service's.
+    pub(super) fn find(&mut self, key: &BackendKey) -> Option<(u64, Option<u64>)> {
+        let service = self.behind(&key.frontend)?;
+        let fresh = self.next_id();
+        let place = self.all.get_mut(&service)?;
+        if !place.has(&key.endpoint) {
+            return Some((service, None));
+        }
+        let counted = place.counted.entry(key.endpoint);
+        let counted = counted.or_insert_with(|| Counted {
+            id: fresh,
+            sum: Sum::default(),
+        });
+        Some((service, Some(counted.id)))
     }
 
     /// Gives a service by its number.

@@ -25,6 +25,8 @@ pub(crate) struct Present {
     pub(crate) inactive: u64,
     /// Connections of the last intervals.
     pub(crate) opened: u64,
+    /// How often it is told that a backend answers none.
+    pub(crate) silent: u64,
     /// What passes in a thousand seconds.
     rates: Totals,
 }
@@ -49,6 +51,7 @@ pub(super) struct Interval {
     inactive: u32,
     bytes_in: u64,
     bytes_out: u64,
+    silent: bool,
 }
 
 impl Totals {
@@ -64,6 +67,7 @@ impl Totals {
             bytes_out,
             active: _,
             inactive: _,
+            silent: _,
         } = *increment;
         Self {
             connections,
@@ -117,6 +121,7 @@ impl Present {
         self.active = act(self.active, other.active);
         self.inactive = act(self.inactive, other.inactive);
         self.opened = act(self.opened, other.opened);
+        self.silent = act(self.silent, other.silent);
         self.rates.each(other.rates, act);
     }
 
@@ -146,14 +151,21 @@ impl Interval {
             inactive: small(increment.inactive),
             bytes_in: increment.bytes_in,
             bytes_out: increment.bytes_out,
+            silent: increment.silent,
         }
     }
 
-    /// Gives what is left when nothing passes any more: the connections.
+    /// Says whether there is nothing that would stay when nothing passes.
+    pub(super) fn leaves_nothing(&self) -> bool {
+        self.at_rest() == Self::default()
+    }
+
+    /// Gives what is left when nothing passes any more: the connections, and that none is answered.
     pub(super) fn at_rest(self) -> Self {
         Self {
             active: self.active,
             inactive: self.inactive,
+            silent: self.silent,
             ..Self::default()
         }
     }
@@ -169,6 +181,7 @@ impl Interval {
             active: self.active.into(),
             inactive: self.inactive.into(),
             opened: self.connections.into(),
+            silent: self.silent.into(),
             rates: Totals {
                 connections: rate(self.connections.into()),
                 failed: rate(self.failed.into()),

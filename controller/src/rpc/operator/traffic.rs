@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use weir_proto::convert::Problems;
+use weir_proto::convert::{Problems, conntrack_to_wire, vip_connections_to_wire};
 use weir_proto::machine::now_unix_ms;
 use weir_proto::model::{Refused, ServiceName};
 use weir_proto::wire;
@@ -148,13 +148,14 @@ fn service(passing: ServicePassing) -> wire::ServiceTraffic {
         name,
         sum,
         backends,
+        silent,
         imbalance,
     } = passing;
     wire::ServiceTraffic {
         name: name.to_string(),
         counters: Some(counters(&sum)),
         backend_count: u32::try_from(backends).unwrap_or(u32::MAX),
-        silent_backend_count: 0,
+        silent_backend_count: u32::try_from(silent).unwrap_or(u32::MAX),
         imbalance,
     }
 }
@@ -170,17 +171,22 @@ fn backend(passing: BackendPassing) -> wire::BackendTraffic {
         address: endpoint.address.to_string(),
         port: endpoint.port.get().into(),
         counters: Some(counters(&sum)),
-        silent: false,
+        silent: sum.now.silent > 0,
     }
 }
 
 fn node(passing: NodePassing) -> wire::NodeTraffic {
-    let NodePassing { name, sum } = passing;
+    let NodePassing {
+        name,
+        sum,
+        conntrack,
+        vips,
+    } = passing;
     wire::NodeTraffic {
         name: name.to_string(),
         counters: Some(counters(&sum)),
-        conntrack: None,
-        vips: Vec::new(),
+        conntrack: conntrack.as_ref().map(conntrack_to_wire),
+        vips: vips.iter().map(vip_connections_to_wire).collect(),
     }
 }
 

@@ -2,17 +2,17 @@
 
 use weir_proto::model::Revision;
 
-use super::super::asked::Asked;
+use super::super::query::Query;
 use super::super::seen::Tally;
 use super::*;
 use crate::desired::samples::{endpoint, frontend, service_name};
 
 fn seen() -> Seen {
     Seen {
-        asked: Asked {
+        asked: Query {
             filter: "<script>alert(1)</script>".to_owned(),
             page: 2,
-            ..Asked::default()
+            ..Query::default()
         },
         at_unix_ms: 1_700_000_000_000,
         revision: Revision(9),
@@ -103,7 +103,7 @@ fn everything_that_is_seen_is_said_and_what_people_wrote_is_text() {
 #[test]
 fn a_page_of_nothing_says_how_to_begin() {
     let nothing = Seen {
-        asked: Asked::default(),
+        asked: Query::default(),
         tally: Tally::default(),
         services: Vec::new(),
         matching: 0,
@@ -131,9 +131,9 @@ fn while_nothing_is_loaded_it_says_so() {
 #[test]
 fn what_a_column_is_sorted_by_is_said_to_those_who_cannot_see_it() {
     let sorted = Seen {
-        asked: Asked {
+        asked: Query {
             order: Order::Failed,
-            ..Asked::default()
+            ..Query::default()
         },
         ..seen()
     };

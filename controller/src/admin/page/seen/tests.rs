@@ -93,11 +93,11 @@ fn names(chosen: &Chosen) -> Vec<String> {
     chosen.services().iter().map(ToString::to_string).collect()
 }
 
-fn asked(filter: &str, order: Order) -> Asked {
-    Asked {
+fn asked(filter: &str, order: Order) -> Query {
+    Query {
         filter: filter.to_owned(),
         order,
-        ..Asked::default()
+        ..Query::default()
     }
 }
 
@@ -156,7 +156,7 @@ fn a_page_past_the_last_is_the_last_and_no_page_has_more_than_its_rows() {
         })
         .collect();
     let (gathered, _) = gathered(&services[1..], &[], &[]);
-    let mut beyond = Asked::default();
+    let mut beyond = Query::default();
     beyond.page = 9;
     beyond.node_page = 9;
     let chosen = Chosen::of(&gathered, &beyond);
@@ -185,7 +185,7 @@ fn of_a_service_the_busiest_backends_are_shown_those_of_its_sets_among_them() {
         nodes: false,
     };
     let passing = roll_up.passing(&query).expect("passing").backends;
-    let seen = Chosen::of(&gathered, &Asked::default()).seen(&passing);
+    let seen = Chosen::of(&gathered, &Query::default()).seen(&passing);
     let web = &seen.services[0];
     assert_eq!(
         (web.backend_count, web.backends.len()),
@@ -238,7 +238,7 @@ fn nodes_with_trouble_come_first_each_with_what_is_in_its_way() {
         ],
         ..Arc::into_inner(with).expect("one")
     };
-    let seen = Chosen::of(&Arc::new(with), &Asked::default()).seen(&[]);
+    let seen = Chosen::of(&Arc::new(with), &Query::default()).seen(&[]);
     let states: Vec<_> = seen
         .nodes
         .iter()

@@ -9,7 +9,7 @@ const LONGEST_FILTER: usize = 200;
 
 /// Which part of all there is, and in which order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Query {
     /// Services whose name, frontend, backend or label has this. Empty: all.
     pub(super) filter: String,
     pub(super) order: Order,
@@ -40,7 +40,7 @@ const ORDERS: [(Order, &str); 6] = [
     (Order::BytesOut, "bytes-out"),
 ];
 
-impl Default for Asked {
+impl Default for Query {
     fn default() -> Self {
         Self {
             filter: String::new(),
@@ -51,7 +51,7 @@ impl Default for Asked {
     }
 }
 
-impl Asked {
+impl Query {
     /// Reads the query of an address.
     pub(super) fn read(query: &str) -> Self {
         let mut asked = Self::default();
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_it_was_written() {
-        let asked = Asked {
+        let asked = Query {
             filter: "tier=front & 10.0.0.1".to_owned(),
             order: Order::Failed,
             page: 3,
@@ -119,18 +119,18 @@ mod tests {
             address,
             "/?filter=tier%3Dfront+%26+10.0.0.1&sort=failed&page=3&nodes=2"
         );
-        assert_eq!(Asked::read(&address[2..]), asked);
-        assert_eq!(Asked::default().address(), "/");
-        assert_eq!(Asked::read(""), Asked::default());
+        assert_eq!(Query::read(&address[2..]), asked);
+        assert_eq!(Query::default().address(), "/");
+        assert_eq!(Query::read(""), Query::default());
     }
 
     #[test]
     fn what_makes_no_sense_is_what_is_asked_most() {
-        let asked = Asked::read("page=-1&nodes=0&sort=colour&what=ever&filter=%20");
-        assert_eq!(asked, Asked::default());
+        let asked = Query::read("page=-1&nodes=0&sort=colour&what=ever&filter=%20");
+        assert_eq!(asked, Query::default());
         let long = "x".repeat(1_000);
         assert_eq!(
-            Asked::read(&format!("filter={long}")).filter.len(),
+            Query::read(&format!("filter={long}")).filter.len(),
             LONGEST_FILTER
         );
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn every_order_has_a_word() {
         for (order, word) in ORDERS {
-            assert_eq!(Asked::read(&format!("sort={word}")).order, order);
+            assert_eq!(Query::read(&format!("sort={word}")).order, order);
         }
     }
 }
