@@ -151,19 +151,20 @@ async fn the_keyboard_reaches_everything_that_can_be_done_and_shows_where_it_is(
         let all = "return document.querySelectorAll('a[href],button,input:not([type=hidden]),summary,[tabindex=\"0\"]').length";
         let all = browser.run(all).await?.as_u64().context("a number")?;
         let focus = "const e = document.activeElement, s = getComputedStyle(e); \
+                     if (e === document.body) return ['BODY', true]; \
                      if (e.dataset.seen) return ['again', true]; e.dataset.seen = 1; \
                      return [e.nodeName, s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2]";
         // the page must not be put anew while it is counted
         browser.click("#updates button").await?;
-        browser.run("document.activeElement.blur()").await?;
         let mut reached = 0;
-        for _ in 0..all {
+        // the click is where the keyboard goes on from: past the end it comes back to the beginning, by way of the browser
+        for _ in 0..=all {
             browser.press(Key::Tab).await?;
             let at = browser.run(focus).await?;
-            ensure!(
-                at[0] != "again" && at[0] != "BODY",
-                "after {reached} of {all}: {at}"
-            );
+            if at[0] == "BODY" {
+                continue;
+            }
+            ensure!(at[0] != "again", "after {reached} of {all}");
             ensure!(at[1] == true, "nothing shows the keyboard at {at}");
             reached += 1;
         }

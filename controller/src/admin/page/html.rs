@@ -22,6 +22,9 @@ const SORTED: [(Order, &str); 5] = [
     (Order::BytesOut, "Out"),
 ];
 
+/// How many columns services have: the sorted ones, the name, the frontends and the scheduler.
+const COLUMNS: usize = SORTED.len() + 3;
+
 /// Pages on from one on.
 struct Pager {
     label: &'static str,
@@ -94,7 +97,7 @@ fn summary(seen: &Seen) -> Markup {
                     behind => format!("{behind} not converged"),
                 }))
                 (tile("Items not held", &tally.failures.to_string(), "on all nodes"))
-                (tile("Connections", &short(now.active as f64), &format!("{} inactive", short(now.inactive as f64))))
+                (tile("Active connections", &short(now.active as f64), &format!("{} inactive", short(now.inactive as f64))))
                 (tile("New connections", &format!("{}/s", short(connections(&seen.fleet))),
                     &format!("{}/s failed", short(failed(&seen.fleet)))))
                 (tile("From clients", &bytes(bytes_in(&seen.fleet)), &format!("to clients {}", bytes(bytes_out(&seen.fleet)))))
@@ -137,7 +140,7 @@ fn services(seen: &Seen) -> Markup {
             }
             p { (counted(seen)) }
             @if !seen.services.is_empty() {
-                div.wide role="region" aria-labelledby="services-head" tabindex="0" {
+                div.wide role="region" aria-label="Table of services" tabindex="0" {
                     table {
                         thead {
                             tr {
@@ -147,7 +150,6 @@ fn services(seen: &Seen) -> Markup {
                                 @for (order, head) in SORTED {
                                     (sort_head(asked, order, head, "number"))
                                 }
-                                th scope="col" { "Backends" }
                             }
                         }
                         @for service in &seen.services { (service_rows(service)) }
@@ -193,12 +195,14 @@ fn service_rows(service: &ServiceSeen) -> Markup {
                 }
                 td { (scheduler) }
                 (figures(sum))
-                td {
+            }
+            tr.more {
+                td colspan=(COLUMNS) {
                     @if backends.is_empty() {
-                        "none"
+                        "No backend"
                     } @else {
                         details #{"backends-" (name)} {
-                            summary { (backend_count) span.hidden { " backends of " (name) } }
+                            summary { (backend_count) @if *backend_count == 1 { " backend" } @else { " backends" } }
                             (backend_table(name.as_str(), backends, *backend_count))
                         }
                     }
@@ -272,7 +276,7 @@ fn nodes(seen: &Seen) -> Markup {
             @if seen.nodes.is_empty() {
                 p { "No node yet: an agent registers its own." }
             } @else {
-                div.wide role="region" aria-labelledby="nodes-head" tabindex="0" {
+                div.wide role="region" aria-label="Table of nodes" tabindex="0" {
                     table {
                         thead {
                             tr {
