@@ -1,6 +1,7 @@
-//! What machines ask of the controller over plain HTTP: /livez, /readyz and /metrics.
+//! What machines ask of the controller over plain HTTP, /livez, /readyz and /metrics, and one page for people.
 
 mod metrics;
+mod page;
 mod passing;
 mod stages;
 mod table;
@@ -14,9 +15,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 pub(crate) use metrics::Metrics;
+pub(crate) use page::Gatherer;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
-pub(crate) use stages::Stages;
 pub use table::{BACKEND_METRICS, METRICS};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -42,6 +43,7 @@ pub(crate) struct Admin {
 pub(crate) struct Asked {
     pub(crate) cluster: Cluster,
     pub(crate) traffic: Traffic,
+    pub(crate) gatherer: Gatherer,
 }
 
 /// Whether the controller is ready, or why it is not.
@@ -78,7 +80,11 @@ impl Admin {
     }
 
     async fn ask(&self) -> Option<Shown> {
-        let Asked { cluster, traffic } = self.asked.borrow().clone()?;
+        let Asked {
+            cluster,
+            traffic,
+            gatherer: _,
+        } = self.asked.borrow().clone()?;
         let query = TrafficQuery {
             backends: self.backends,
             ..TrafficQuery::default()
@@ -96,11 +102,13 @@ impl Admin {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        let page = page::routes(self.asked.clone());
         let pages = Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(show_metrics))
-            .with_state(self);
+            .with_state(self)
+            .merge(page);
         axum::serve(listener, pages)
             .with_graceful_shutdown(stop)
             .await

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_proto::tls::{Incoming, Part, Tls};
 
-use crate::admin::{Admin, Asked, Metrics, Ready};
+use crate::admin::{Admin, Asked, Gatherer, Metrics, Ready};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc;
@@ -101,6 +101,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let _ = serves.send_replace(Some(Asked {
         cluster: cluster.clone(),
         traffic: traffic.clone(),
+        gatherer: Gatherer::start(cluster.clone(), traffic.clone()),
     }));
     let server = rpc::serve(operators, cluster, traffic, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });

@@ -12,6 +12,7 @@ mod log;
 mod nodes;
 mod owner;
 mod questions;
+mod refusal;
 mod release;
 mod rollout;
 mod write;
@@ -24,22 +25,22 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Span;
-use weir_proto::convert::{FieldErrors, Hello};
+use weir_proto::convert::Hello;
 use weir_proto::model::{
     Canary, Degraded, DrainProgress, DrainTarget, DrainTerms, Frontend, Generation, Hold, Identity,
-    ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, RolloutPhase, Steering,
+    ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, Steering,
 };
 
 use crate::admin::Metrics;
 use crate::desired::{
-    Count, HeldUp, ListedDrain, NodeStatus, NotNow, Outcome, Past, Places, Rejected, Rollout,
-    Stored, Update,
+    Count, ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Rollout, Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
 pub(crate) use events::EventList;
 pub(crate) use log::{Entry, Event};
 use owner::Owner;
 pub(crate) use questions::{Asking, Call, Inquired, Inquiry, Line};
+pub(crate) use refusal::Refusal;
 
 /// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
 /// reconnects at once; who comes later waits at the channel's door.
@@ -64,61 +65,6 @@ struct Bells {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the controller is stopping")]
 pub(crate) struct Stopped;
-
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error(transparent)]
-    Fields(FieldErrors),
-    #[error("the cluster is at revision {actual}, not {expected}")]
-    Revision {
-        expected: Revision,
-        actual: Revision,
-    },
-    #[error("not found: {}", list(.0))]
-    NotFound(Vec<ResourceRef>),
-    #[error("not found: {}", list(.0))]
-    NothingToDrain(Vec<DrainTarget>),
-    #[error("not drained: {}", list(.0))]
-    NotDrained(Vec<DrainTarget>),
-    #[error("node {0} is not connected: release it when it is back")]
-    Away(NodeName),
-    #[error("node {0} holds nothing back")]
-    NothingHeld(NodeName),
-    #[error(
-        "the changes after revision {from} are no longer there, or not yet: list, and watch from there (the controller has those after {oldest}, up to {newest})"
-    )]
-    OutOfRange {
-        from: Revision,
-        oldest: Revision,
-        newest: Revision,
-    },
-    #[error(
-        "revision {to} cannot be gone back to: the history knows what was from revision {oldest} on, and the cluster is at {newest}"
-    )]
-    NotKept {
-        to: Revision,
-        oldest: Revision,
-        newest: Revision,
-    },
-    #[error("rollout {revision} is {phase}: wait until it is over, or undo it first")]
-    UnderWay {
-        revision: Revision,
-        phase: RolloutPhase,
-    },
-    #[error(transparent)]
-    HeldUp(#[from] HeldUp),
-    #[error("there is no rollout")]
-    NoRollout,
-    #[error("the rollout is that of revision {0}")]
-    OtherRollout(Revision),
-    #[error(transparent)]
-    NotNow(#[from] NotNow),
-    #[error("the change may not have reached the store, and the controller starts again")]
-    Store(#[source] Arc<StoreError>),
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
 
 /// How a write is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -282,12 +228,12 @@ pub(crate) struct Behind {
 
 /// The call that asks for a write: what it is part of, and when it came.
 #[derive(Debug)]
-struct Call {
+struct Asked {
     span: Span,
     begun: Instant,
 }
 
-impl Call {
+impl Asked {
     fn begins() -> Self {
         Self {
             span: Span::current(),
@@ -303,19 +249,19 @@ enum Command {
         resources: Vec<Resource>,
         places: Places,
         options: WriteOptions,
-        call: Call,
+        call: Asked,
         answer: Answer<Written>,
     },
     Delete {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
-        call: Call,
+        call: Asked,
         answer: Answer<Written>,
     },
     Rollback {
         to: Revision,
         options: WriteOptions,
-        call: Call,
+        call: Asked,
         answer: Answer<Written>,
     },
     Steer {
@@ -323,7 +269,7 @@ enum Command {
         /// The rollout that is meant; none: whichever it is.
         revision: Option<Revision>,
         who: Identity,
-        call: Call,
+        call: Asked,
         answer: Answer<Written>,
     },
     Rollout {
@@ -339,7 +285,7 @@ enum Command {
         /// How; none: they are drained no longer.
         terms: Option<DrainTerms>,
         who: Identity,
-        call: Call,
+        call: Asked,
         answer: Answer<Written>,
     },
     ListDrains {
@@ -423,7 +369,7 @@ impl Cluster {
         places: Places,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = Call::begins();
+        let call = Asked::begins();
         self.ask(|answer| Command::Apply {
             resources,
             places,
@@ -440,7 +386,7 @@ impl Cluster {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = Call::begins();
+        let call = Asked::begins();
         self.ask(|answer| Command::Delete {
             refs,
             options,
@@ -456,7 +402,7 @@ impl Cluster {
         to: Revision,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = Call::begins();
+        let call = Asked::begins();
         self.ask(|answer| Command::Rollback {
             to,
             options,
@@ -478,7 +424,7 @@ impl Cluster {
         revision: Option<Revision>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let call = Call::begins();
+        let call = Asked::begins();
         self.ask(|answer| Command::Steer {
             steering,
             revision,
@@ -534,7 +480,7 @@ impl Cluster {
         terms: Option<DrainTerms>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let call = Call::begins();
+        let call = Asked::begins();
         self.ask(|answer| Command::Drain {
             targets,
             terms,
@@ -632,11 +578,6 @@ impl Cluster {
         sent.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)?
     }
-}
-
-fn list(named: &[impl ToString]) -> String {
-    let names: Vec<String> = named.iter().map(ToString::to_string).collect();
-    names.join(", ")
 }
 
 #[cfg(test)]
