@@ -16,7 +16,6 @@ use axum::routing::get;
 pub(crate) use metrics::Metrics;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
-pub(crate) use stages::Stages;
 pub use table::{BACKEND_METRICS, METRICS};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -127,3 +126,6 @@ async fn show_metrics(State(admin): State<Admin>) -> Response {
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

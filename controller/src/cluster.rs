@@ -16,12 +16,9 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tracing::Span;
 use weir_proto::convert::{FieldErrors, Hello};
 use weir_proto::model::{
     Canary, Degraded, DrainProgress, DrainTarget, DrainTerms, Frontend, Generation, Hold, Identity,
@@ -34,7 +31,9 @@ use crate::desired::{
     Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
+use group::Call;
 pub(crate) use log::{Entry, Event};
+pub(crate) use nodes::Behind;
 use owner::Owner;
 
 /// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
@@ -258,29 +257,6 @@ pub(crate) enum Said {
     },
     /// The stream ended, and why.
     Gone(String),
-}
-
-/// How many nodes have not all that they are to have, and since when the first of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Behind {
-    pub(crate) nodes: u64,
-    pub(crate) longest: Duration,
-}
-
-/// The call that asks for a write: what it is part of, and when it came.
-#[derive(Debug)]
-struct Call {
-    span: Span,
-    begun: Instant,
-}
-
-impl Call {
-    fn begins() -> Self {
-        Self {
-            span: Span::current(),
-            begun: Instant::now(),
-        }
-    }
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Refusal>>;

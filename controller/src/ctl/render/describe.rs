@@ -5,6 +5,7 @@
 mod drained;
 mod node;
 mod service;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) drains: Vec<wire::DrainState>,
     /// The last writes, the newest first.
     pub(crate) history: Vec<wire::HistoryEntry>,
+    /// What passes through the services that are described, and their backends.
+    pub(crate) traffic: wire::TrafficResponse,
     /// Unix milliseconds.
     pub(crate) now: u64,
 }
