@@ -19,12 +19,9 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tracing::Span;
 use weir_proto::convert::Hello;
 use weir_proto::model::{
     Canary, Degraded, DrainProgress, DrainTarget, DrainTerms, Frontend, Generation, Hold, Identity,
@@ -37,7 +34,9 @@ use crate::desired::{
 };
 use crate::store::{Saved, Store, StoreError};
 pub(crate) use events::EventList;
+use group::Asked;
 pub(crate) use log::{Entry, Event};
+pub(crate) use nodes::Behind;
 use owner::Owner;
 pub(crate) use questions::{Asking, Call, Inquired, Inquiry, Line};
 pub(crate) use refusal::Refusal;
@@ -217,29 +216,6 @@ pub(crate) enum Said {
     },
     /// The stream ended, and why.
     Gone(String),
-}
-
-/// How many nodes have not all that they are to have, and since when the first of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Behind {
-    pub(crate) nodes: u64,
-    pub(crate) longest: Duration,
-}
-
-/// The call that asks for a write: what it is part of, and when it came.
-#[derive(Debug)]
-struct Asked {
-    span: Span,
-    begun: Instant,
-}
-
-impl Asked {
-    fn begins() -> Self {
-        Self {
-            span: Span::current(),
-            begun: Instant::now(),
-        }
-    }
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Refusal>>;

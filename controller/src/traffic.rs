@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use weir_proto::model::{Kind, Revision, ServiceName};
+use weir_proto::model::{Kind, NodeName, Revision, ServiceName};
 
 use crate::cluster::{Cluster, Entry, Refusal, Stopped, Watching};
 use crate::desired::{Passing, Report, RollUp, TrafficQuery, reference};
@@ -29,6 +29,7 @@ pub(crate) struct Traffic {
 #[derive(Debug)]
 enum Command {
     Report(Report),
+    Hear(NodeName),
     Ask {
         query: TrafficQuery,
         answer: oneshot::Sender<Result<Passing, Vec<ServiceName>>>,
@@ -58,6 +59,12 @@ impl Traffic {
     /// Passes on what a node counted in an interval that ends now.
     pub(crate) async fn report(&self, report: Report) -> Result<(), Stopped> {
         let sent = self.commands.send(Command::Report(report)).await;
+        sent.map_err(|_| Stopped)
+    }
+
+    /// Passes on that a node is there, and has nothing to tell.
+    pub(crate) async fn hear(&self, node: NodeName) -> Result<(), Stopped> {
+        let sent = self.commands.send(Command::Hear(node)).await;
         sent.map_err(|_| Stopped)
     }
 
@@ -124,6 +131,7 @@ impl Owner {
     fn serve(&mut self, command: Command) {
         match command {
             Command::Report(report) => self.roll_up.report(&report, self.now()),
+            Command::Hear(node) => self.roll_up.hear(&node, self.now()),
             Command::Ask { query, answer } => {
                 // whoever no longer waits for an answer gets none
                 let _ = answer.send(self.roll_up.passing(&query));

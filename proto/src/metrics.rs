@@ -341,7 +341,7 @@ weir_wait_seconds_bucket{le=\"+Inf\",stage=\"a\"} 1
                 "weir_nodes 1\nweir_nodes 2",
                 "weir_nodes: is told twice",
             ),
-            ("weir_nodes 1", "", "weir_nodes: has no number"),
+            ("weir_nodes 1\n", "", "weir_nodes: has no number"),
             (
                 "weir_nodes 1",
                 "weir_nodes{a=\"b\"} 1",

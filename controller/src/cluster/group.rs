@@ -32,6 +32,13 @@ const MOST_LATER: usize = super::WAITING_COMMANDS;
 /// How many resources and drains a line of the audit names.
 const MOST_NAMED: usize = 16;
 
+/// The call that asks for a write: what it is part of, and when it came.
+#[derive(Debug)]
+pub(super) struct Asked {
+    span: Span,
+    begun: Instant,
+}
+
 /// What is true in memory and not durable yet.
 #[derive(Default)]
 pub(super) struct Group {
@@ -65,6 +72,15 @@ pub(super) struct Done {
     revision: Revision,
     named: Vec<String>,
     more: usize,
+}
+
+impl Asked {
+    pub(super) fn begins() -> Self {
+        Self {
+            span: Span::current(),
+            begun: Instant::now(),
+        }
+    }
 }
 
 impl Asked {

@@ -1,6 +1,7 @@
 //! The agents' streams: who is connected, what each is sent, and what it said.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
 use super::owner::{Owner, now_unix_ms};
 use super::questions::CALLS;
-use super::{Behind, Beside, Call, Outgoing, Refusal, Said, Session, SessionId};
+use super::{Beside, Call, Outgoing, Refusal, Said, Session, SessionId};
 use crate::admin::Metrics;
 use crate::desired::events::{DrainWatch, told};
 use crate::desired::{Feed, NodeProgress, Reason, Rejected, View};
@@ -20,6 +21,13 @@ use crate::store::Store;
 /// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
 /// why the stream ends.
 const OUTBOX: usize = 4;
+
+/// How many nodes have not all that they are to have, and since when the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) nodes: u64,
+    pub(crate) longest: Duration,
+}
 
 /// What the task knows of a node beside what it must hold.
 #[derive(Debug, Default)]

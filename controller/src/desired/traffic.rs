@@ -1,7 +1,7 @@
 //! What passes through the cluster: the nodes' reports, added up for each backend, service, node and all. PURE
 //!
 //! Totals only grow, while what they are of is placed. Connections and rates are those that the nodes told last; those of a
-//! node that says nothing for 30 s do not count until it speaks again. What is not placed, or no longer, is not kept: what is
+//! node that is not there for 30 s do not count until it is back. What is not placed, or no longer, is not kept: what is
 //! here grows with what nodes hold, not with what they say.
 
 mod places;
@@ -109,9 +109,10 @@ struct Telling {
     /// When the first report of the interval came.
     begun_ms: u64,
     interval_ms: u64,
-    /// When it told anything last.
+    /// When it told anything last, and when it was there last to tell it.
     told_ms: u64,
-    /// It has told nothing for long: what there is on it is not counted.
+    heard_ms: u64,
+    /// It was not there for long: what there is on it is not counted.
     mute: bool,
 }
 
@@ -183,6 +184,7 @@ impl RollUp {
         }
         telling.interval_ms = report.interval_ms;
         telling.told_ms = now;
+        telling.heard_ms = now;
         for increment in &report.increments {
             telling.tell(increment, &mut sums);
         }
@@ -199,6 +201,17 @@ impl RollUp {
         }
     }
 
+    /// Notes that a node is there at `now`, and has nothing to tell: what it told before is still so, save that nothing passes.
+    pub(crate) fn hear(&mut self, node: &NodeName, now: u64) {
+        if let Some(telling) = self.nodes.get_mut(node) {
+            telling.heard_ms = now;
+            telling.speak(&mut Sums {
+                places: &mut self.places,
+                fleet: &mut self.fleet,
+            });
+        }
+    }
+
     /// Lets go at `now` of what was told too long ago, and of what is no longer placed.
     pub(crate) fn age(&mut self, now: u64) {
         let mut sums = Sums {
@@ -210,7 +223,7 @@ impl RollUp {
             if since >= PATIENCE_INTERVALS.saturating_mul(telling.interval_ms) {
                 telling.rest(&mut sums);
             }
-            if since >= KNOWN_FOR_MS {
+            if now.saturating_sub(telling.heard_ms) >= KNOWN_FOR_MS {
                 telling.mute(&mut sums);
             }
             telling.prune(&mut sums, now);

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec};
 use tonic::codegen::{Body as HttpBody, BoxFuture, StdError, http};
@@ -31,6 +33,9 @@ use crate::traffic::Traffic;
 
 /// Most reports take some hundred bytes; the buffer grows for larger ones.
 const BUFFER: usize = 1 << 10;
+/// How long a stream is quiet until its node is taken to have nothing to tell: a third of the time after which one that is not
+/// there no longer counts. A connection that is dead is found sooner than that.
+const STILL_THERE: Duration = Duration::from_secs(10);
 
 /// Serves NodeReports.
 #[derive(Debug, Clone)]
@@ -140,20 +145,32 @@ impl NodeReportsService {
         who: Identity,
         mut reports: Streaming<wire::ReportRequest>,
     ) -> Result<(), Status> {
-        let mut first = true;
-        while let Some(report) = reports.message().await? {
-            let report = check(report, std::mem::take(&mut first))?;
+        let mut node = None;
+        loop {
+            let next = timeout(STILL_THERE, reports.message()).await;
+            let report = match (next, &node) {
+                (Ok(Ok(Some(report))), _) => report,
+                (Ok(Ok(None)), _) => return Ok(()),
+                (Ok(Err(status)), _) => return Err(status),
+                (Err(_), Some(node)) => {
+                    let passed = self.traffic.hear(NodeName::clone(node)).await;
+                    passed.map_err(|gone| refusal(gone.into()))?;
+                    continue;
+                }
+                (Err(_), None) => continue,
+            };
+            let report = check(report, node.is_none())?;
             speaks_for(&who, &report.node)?;
+            node = Some(report.node.clone());
             let counts = opened(&report);
             if !counts.is_empty() {
-                let node = report.node.clone();
-                let passed = self.cluster.counted(node, counts, report.interval_ms).await;
+                let (node, interval_ms) = (report.node.clone(), report.interval_ms);
+                let passed = self.cluster.counted(node, counts, interval_ms).await;
                 passed.map_err(|gone| refusal(gone.into()))?;
             }
             let passed = self.traffic.report(report).await;
             passed.map_err(|gone| refusal(gone.into()))?;
         }
-        Ok(())
     }
 }
 

@@ -132,7 +132,7 @@ fn a_long_report_comes_in_parts_that_are_of_one_interval() {
 }
 
 #[test]
-fn a_node_that_says_nothing_for_30_s_counts_in_totals_alone_until_it_speaks() {
+fn a_node_that_is_not_there_for_30_s_counts_in_totals_alone_until_it_is_back() {
     let mut roll_up = cluster();
     let mut report = told("a", &[passed("10.0.0.1:80", 10, 4)]);
     report.interval_ms = 5_000;
@@ -158,6 +158,15 @@ fn a_node_that_says_nothing_for_30_s_counts_in_totals_alone_until_it_speaks() {
     );
     // what it had it still has: it tells what is new
     roll_up.report(&told("a", &[]), 40_000);
+    assert_eq!(seen_all(&roll_up).0, (10, 4, 0.0));
+    // while it is there it may have nothing to tell
+    roll_up.hear(&node_name("a"), 65_000);
+    roll_up.age(94_999);
+    assert_eq!(seen_all(&roll_up).0, (10, 4, 0.0));
+    roll_up.age(95_000);
+    assert_eq!(seen_all(&roll_up).0, silent);
+    roll_up.hear(&node_name("a"), 95_001);
+    roll_up.hear(&node_name("nobody"), 95_001);
     assert_eq!(seen_all(&roll_up).0, (10, 4, 0.0));
 }
 

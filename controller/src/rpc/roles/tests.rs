@@ -125,8 +125,7 @@ fn health_and_reflection_want_any_certificate_and_what_has_no_line_is_not_there(
 #[test]
 fn a_certificate_that_expires_while_its_connection_is_open_allows_nothing_more() {
     let calls = CALLS.iter().map(|(call, _)| (*call).to_owned());
-    for path in calls.chain(OTHERS.map(|other| format!("{other}Check")))
-    {
+    for path in calls.chain(OTHERS.map(|other| format!("{other}Check"))) {
         for who in [
             operator(Role::Admin),
             Identity::Node(NodeName::new("a").expect("a name")),
