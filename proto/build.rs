@@ -10,12 +10,13 @@ const FILES: &[&str] = &[
     "weir/v1/types.proto",
     "weir/v1/traffic.proto",
     "weir/v1/events.proto",
+    "weir/v1/questions.proto",
     "weir/v1/operator.proto",
     "weir/v1/node.proto",
 ];
 
 /// Items are read one by one, from the bytes in which they came: on the wire a message within another is its bytes.
-const AS_BYTES: (&str, &str) = ("Update", "upserted");
+const AS_BYTES: [(&str, &str); 2] = [("Update", "upserted"), ("Trial", "upserted")];
 /// google.protobuf.FieldDescriptorProto.Type.TYPE_BYTES
 const TYPE_BYTES: i32 = 12;
 
@@ -29,19 +30,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .file
         .iter_mut()
         .flat_map(|file| &mut file.message_type);
-    for message in messages.filter(|message| message.name() == AS_BYTES.0) {
+    for message in messages {
+        let of = message.name().to_owned();
         let fields = message.field.iter_mut();
-        for field in fields.filter(|field| field.name() == AS_BYTES.1) {
+        for field in fields.filter(|field| AS_BYTES.contains(&(&of, field.name()))) {
             field.r#type = Some(TYPE_BYTES);
             field.type_name = None;
         }
     }
     // ordered maps: the same message is always the same bytes
-    tonic_prost_build::configure()
-        .btree_map(".")
+    let mut configured = tonic_prost_build::configure().btree_map(".");
+    for (message, field) in AS_BYTES {
         // parts of the message that came, not copies
-        .bytes(format!(".weir.v1.{}.{}", AS_BYTES.0, AS_BYTES.1))
-        .compile_fds(files)?;
+        configured = configured.bytes(format!(".weir.v1.{message}.{field}"));
+    }
+    configured.compile_fds(files)?;
     Ok(())
 }
 

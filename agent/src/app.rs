@@ -20,11 +20,10 @@ use weir_proto::tls::{Call, Connector, Part, Tls};
 
 use self::waiting::{Waiting, may_pass};
 use crate::admin::{self, Staleness};
-use crate::config::{Config, LoopbackEngine};
+use crate::config::Config;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
-use crate::kernel::linux::loopback::Wanted;
 use crate::reconciler::Reconciler;
 use crate::sampler::{self, Sampler, Shared};
 use crate::session::{self, Connect, Contact, Identity, Link, Session};
@@ -33,6 +32,8 @@ pub use commands::{Said, once};
 
 /// Accepted changes that may wait for the kernel: a pass takes all that wait, so a few are enough.
 const CHANGES: usize = 16;
+/// Questions that may wait for the kernel: each reads it, and what is more is refused.
+const QUESTIONS: usize = 4;
 /// A pass under way at a stop is let finish; one on a kernel that does not answer is not waited for.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -78,7 +79,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         Call::Tls(files) => Some(Tls::new(files, Part::Node(config.node.clone()))),
     };
     let controller = Connector::new(controller, tls);
-    let (mut kernel, capabilities) = Linux::open_with(needed, wanted_engine(config.loopback)).await;
+    let (mut kernel, capabilities) = Linux::open_with(needed, config.loopback.wanted()).await;
     let missing = || {
         capabilities
             .iter()
@@ -170,7 +171,8 @@ pub async fn run<C: Connect, K: Kernel>(
     let (changes, queue) = mpsc::channel(CHANGES);
     // one who asks waits for the answer
     let (asks, asked) = mpsc::channel(1);
-    let reconciler = reconciler.asked(asked);
+    let (inquiries, questions) = mpsc::channel(QUESTIONS);
+    let reconciler = reconciler.asked(asked).questioned(questions);
     let (link, link_watch) = watch::channel(Link {
         contact: Contact::Never,
         accepted: keeping.accepted.generation,
@@ -197,6 +199,7 @@ pub async fn run<C: Connect, K: Kernel>(
         drains: reconciler.drains(),
         repairs: reconciler.repairs_to_tell(),
         asks,
+        inquiries,
         link,
     };
     let mut reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
@@ -240,14 +243,6 @@ async fn open_journal(path: &Path) -> anyhow::Result<(Journal, Remembered)> {
 /// Gives the name of this boot.
 fn boot() -> anyhow::Result<String> {
     machine::boot().context("it is not known which boot this is")
-}
-
-fn wanted_engine(engine: LoopbackEngine) -> Wanted {
-    match engine {
-        LoopbackEngine::Auto => Wanted::Auto,
-        LoopbackEngine::Ipset => Wanted::Ipset,
-        LoopbackEngine::Nftables => Wanted::Nftables,
-    }
 }
 
 /// Finds the addresses behind the controller's URL, as far as they can be known now.

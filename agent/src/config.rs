@@ -1,5 +1,7 @@
 //! What the agent is told at start: flags, each with a twin in the environment.
 
+mod check;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use weir_proto::model::{Labels, NodeName, unicast};
 use weir_proto::tls::{Call, Flags};
+
+pub use self::check::{CheckArgs, CheckForm};
+use crate::kernel::linux::loopback::Wanted;
 
 const DATA_DIR: &str = "/var/lib/weir/agent";
 
@@ -80,15 +85,22 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Looks whether this machine can be a node, or what is the matter with one, and says what to do.
+    ///
+    /// It needs neither controller nor journal, and may be run before anything is installed, and beside an agent. With
+    /// CAP_NET_ADMIN it tries in the kernel what the agent tries at its start, and takes that away at once; modules that the
+    /// kernel loads for it stay, and are named. The exit status is 0 if nothing fails, warnings or not, and otherwise 1.
+    Check(CheckArgs),
 }
 
 impl Command {
-    /// Gives where the journal is.
-    pub fn storage(&self) -> &Storage {
+    /// Gives how log lines are written; none: there are none.
+    pub fn log_format(&self) -> Option<LogFormat> {
         match self {
             Self::Cleanup { storage, .. }
             | Self::Release(storage)
-            | Self::Adopt { storage, .. } => storage,
+            | Self::Adopt { storage, .. } => Some(storage.log_format),
+            Self::Check(_) => None,
         }
     }
 }
@@ -219,6 +231,17 @@ pub struct Config {
         default_value = "auto"
     )]
     pub loopback: LoopbackEngine,
+}
+
+impl LoopbackEngine {
+    /// Gives what is asked of the kernel.
+    pub(crate) fn wanted(self) -> Wanted {
+        match self {
+            Self::Auto => Wanted::Auto,
+            Self::Ipset => Wanted::Ipset,
+            Self::Nftables => Wanted::Nftables,
+        }
+    }
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod adopt;
 pub mod app;
+pub mod check;
 pub mod cleanup;
 mod clock;
 pub mod config;
@@ -13,3 +14,4 @@ pub mod reconciler;
 pub mod release;
 pub mod sampler;
 pub mod session;
+pub mod shown;

@@ -12,12 +12,14 @@ mod fold;
 mod guard;
 mod hold;
 mod ledger;
+mod reach;
 mod refused;
 mod repair;
 mod report;
 mod setting;
 mod table;
 mod traffic;
+mod trial;
 mod wanted;
 
 pub use adopt::{Adoption, adopt};
@@ -29,6 +31,7 @@ pub use guard::{Guard, guards};
 pub use hold::{Hold, HoldChange, Keeping, Taking};
 pub use ledger::{Ledger, LedgerChange};
 pub use refused::{RefusedChange, RefusedItem, RefusedItems, VERSION};
+pub(crate) use repair::in_words;
 pub use repair::{Repairs, repair};
 pub(crate) use report::shortened;
 pub use report::{Problem, Report, report};
@@ -38,6 +41,7 @@ pub use table::{
     BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
 };
 pub use traffic::{Counted, Counters, Traffic};
+pub use trial::{Stand, Trial, Tried};
 pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;
 

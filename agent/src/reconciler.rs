@@ -6,6 +6,7 @@
 
 mod drains;
 mod pace;
+mod questions;
 mod repairs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +21,13 @@ use weir_proto::model::{BackendKey, DrainProgress, Family, Generation, ItemKey};
 use weir_proto::trace::chain;
 
 use self::pace::Pace;
+pub use self::questions::Inquiry;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::kernel::{Kernel, KernelError, StepError, Verdict, read_surely};
+use crate::kernel::{Kernel, KernelError, StepError, Verdict};
 use crate::plan::{
-    Begun, Change, DrainId, Drains, Guard, Held, Key, Ledger, LedgerChange, Plan, Problem, Repairs,
-    Report, Scope, Step, Table, Unit, guards, plan, report, takes_silently, unwanted, wanted,
+    Begun, Change, DrainId, Drains, Held, Key, Ledger, LedgerChange, Plan, Problem, Repairs,
+    Report, Scope, Step, Table, Unit, guards, plan, report, unwanted, wanted,
 };
 
 /// How many failures a report names; the rest is only counted. A thousand are some 200 KiB on the wire.
@@ -102,6 +104,8 @@ pub struct Reconciler<K> {
     repairs: watch::Sender<Repairs>,
     /// Who wants to know what is to be remembered.
     asks: Option<mpsc::Receiver<Ask>>,
+    /// Who wants to know what something would do.
+    inquiries: Option<mpsc::Receiver<Inquiry>>,
     /// What was accepted last is not known: nothing is edited or taken away.
     unsure: bool,
 }
@@ -154,6 +158,7 @@ impl<K: Kernel> Reconciler<K> {
             progress,
             repairs: watch::Sender::default(),
             asks: None,
+            inquiries: None,
             unsure: keeping.unsure,
         };
         (reconciler, watcher)
@@ -177,10 +182,19 @@ impl<K: Kernel> Reconciler<K> {
         }
     }
 
+    /// Answers whoever asks what something would do.
+    pub fn questioned(self, inquiries: mpsc::Receiver<Inquiry>) -> Self {
+        Self {
+            inquiries: Some(inquiries),
+            ..self
+        }
+    }
+
     /// Runs until `changes` is closed. Starts with a pass over everything.
     pub async fn run(mut self, mut changes: mpsc::Receiver<Accepted>, audit_interval: Duration) {
         let mut pace = Pace::new(audit_interval);
         let mut span = Span::none();
+        let mut inquiry = None;
         loop {
             let (ran, audit) = (self.due.is_some(), self.due == Some(Scope::All));
             let cause = mem::replace(&mut span, Span::none());
@@ -188,6 +202,9 @@ impl<K: Kernel> Reconciler<K> {
             if ran {
                 let well = self.problems.is_empty() && self.due.is_none();
                 pace.passed(audit && passed, audit && !passed, well);
+            }
+            if let Some(inquiry) = inquiry.take() {
+                self.answer(inquiry).await;
             }
             let calm = pace.is_calm();
             // what stands at its full weight, or may be newer than what is known, is not to be counted out
@@ -232,6 +249,13 @@ impl<K: Kernel> Reconciler<K> {
                     // who does not wait any more has no use for it
                     let _ = ask.send((self.ledger.clone(), self.drains.records()));
                 }
+                Some(asked) = next(&mut self.inquiries) => {
+                    // what was accepted before it was asked is in the kernel when it is answered
+                    while let Ok(accepted) = changes.try_recv() {
+                        span = self.take(accepted);
+                    }
+                    inquiry = Some(asked);
+                }
                 () = sleep_until(wake) => {
                     let now = Instant::now();
                     if now >= pace.next_audit {
@@ -239,7 +263,7 @@ impl<K: Kernel> Reconciler<K> {
                     } else if now >= pace.next_try {
                         let mut units: BTreeSet<Unit> =
                             self.problems.keys().map(|key| key.unit()).collect();
-                        if self.lacks_base() {
+                        if self.held.lacks_base(&self.ledger) {
                             units.insert(Unit::Base);
                         }
                         self.add_due(units);
@@ -261,19 +285,7 @@ impl<K: Kernel> Reconciler<K> {
             span,
         } = accepted;
         let keys: Vec<ItemKey> = change.keys().collect();
-        if self.held.generation == Generation(0) || keys.contains(&ItemKey::NodeDrain) {
-            self.due = Some(Scope::All);
-        }
-        let mut units: BTreeSet<Unit> = keys.iter().map(|key| Key::Item(*key).unit()).collect();
-        // which guards an item calls for depends on what it says: of those that it calls for as before, nothing changes
-        let before = change.keys();
-        let before = before.filter_map(|key| self.held.state.get(&key));
-        let before: BTreeSet<Guard> = before.flat_map(guards).collect();
-        let after: BTreeSet<Guard> = change.upserted.iter().flat_map(guards).collect();
-        let changed = before.symmetric_difference(&after);
-        units.extend(changed.copied().map(Unit::Guard));
-        let silently = takes_silently(&self.held.state);
-        self.held.apply(change);
+        let reached = self.held.reach(change, &self.ledger);
         if mem::take(&mut self.unsure) {
             self.due = Some(Scope::All);
         }
@@ -284,26 +296,8 @@ impl<K: Kernel> Reconciler<K> {
         if begins || revised.news {
             self.tell_drains();
         }
-        if takes_silently(&self.held.state) != silently {
-            // how ARP is answered, and with it how every VIP is bound
-            self.due = Some(Scope::All);
-        }
-        if self.lacks_base() {
-            units.insert(Unit::Base);
-        }
-        self.add_due(units);
+        self.add_scope(reached);
         span
-    }
-
-    /// Says whether the state needs a base object that is not ours yet.
-    fn lacks_base(&self) -> bool {
-        let base = wanted(
-            &self.held.state,
-            &self.ledger,
-            &Scope::Units([Unit::Base].into()),
-        );
-        base.keys()
-            .any(|key| !matches!(key, Key::Setting(_)) && !self.ledger.owns(*key))
     }
 
     fn add_scope(&mut self, scope: Scope) {
@@ -409,12 +403,7 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     async fn pass(&mut self, scope: &Scope) -> Result<Taken, PassError> {
-        let mut actual = read_surely(&mut self.kernel, scope, &self.ledger).await?;
-        let drained = self.drains.missing(scope, &actual);
-        if !drained.is_empty() {
-            // a dump may have missed them, and what is taken for gone is let go
-            actual.extend(self.kernel.read(&Scope::Units(drained)).await?);
-        }
+        let actual = self.look(scope).await?;
         if *scope == Scope::All {
             self.claim(&actual).await?;
         }
@@ -574,7 +563,7 @@ struct Taken {
 }
 
 /// Waits for the next who asks, for ever where nobody can.
-async fn next(asks: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
+async fn next<T>(asks: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match asks {
         Some(asks) => asks.recv().await,
         None => std::future::pending().await,

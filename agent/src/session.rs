@@ -7,6 +7,7 @@ mod connect;
 mod contact;
 mod messages;
 mod outgoing;
+mod questions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,10 +33,11 @@ pub use self::connect::Connect;
 pub use self::contact::Contact;
 use self::messages::{accepted, converged, drains, request};
 use self::outgoing::Outgoing;
+use self::questions::Questions;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::plan::{Keeping, Refusal, Repairs, Taking, VERSION, begun, shortened};
-use crate::reconciler::{Accepted, Ask, Status};
+use crate::reconciler::{Accepted, Ask, Inquiry, Status};
 
 /// A controller on the same continent answers within a few round trips.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -100,6 +102,8 @@ pub struct Session<C> {
     pub repairs: watch::Sender<Repairs>,
     /// Where to ask what is to be remembered beside what is accepted.
     pub asks: mpsc::Sender<Ask>,
+    /// Where to ask what something would do.
+    pub inquiries: mpsc::Sender<Inquiry>,
     /// Where to tell whether there is a stream.
     pub link: watch::Sender<Link>,
 }
@@ -239,6 +243,7 @@ impl<C: Connect> Session<C> {
             return fault.into();
         }
         let mut assembly = Assembly::default();
+        let (mut questions, mut answers) = Questions::new();
         let mut outgoing = Outgoing::new(outgoing);
         let mut repairs = self.repairs.subscribe();
         repairs.mark_changed();
@@ -269,6 +274,9 @@ impl<C: Connect> Session<C> {
                             self.release(Generation(release.generation)).await;
                             None
                         }
+                        Some(wire::sync_response::Message::Question(question)) => {
+                            self.question(question, &mut questions)
+                        }
                         // of a kind that this version does not know: it says nothing to it
                         None => None,
                     };
@@ -288,6 +296,11 @@ impl<C: Connect> Session<C> {
                     }
                     if let Err(fault) = faults::reach(Point::StreamAccepted).await {
                         return fault.into();
+                    }
+                }
+                Some(answer) = answers.recv() => {
+                    if !outgoing.now([answer]).await {
+                        return StreamEnd::Closed;
                     }
                 }
                 () = outgoing.due() => {

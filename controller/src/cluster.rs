@@ -11,6 +11,8 @@ mod group;
 mod log;
 mod nodes;
 mod owner;
+mod questions;
+mod refusal;
 mod release;
 mod rollout;
 mod write;
@@ -20,23 +22,25 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::Span;
-use weir_proto::convert::{FieldErrors, Hello};
+use weir_proto::convert::Hello;
 use weir_proto::model::{
     Canary, Degraded, DrainProgress, DrainTarget, DrainTerms, Frontend, Generation, Hold, Identity,
-    ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, RolloutPhase, Steering,
+    ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, Steering,
 };
 
 use crate::admin::Metrics;
 use crate::desired::{
-    Count, HeldUp, ListedDrain, NodeStatus, NotNow, Outcome, Past, Places, Rejected, Rollout,
-    Stored, Update,
+    Count, ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Rollout, Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
 use events::Bells;
 pub(crate) use events::EventList;
+use group::Asked;
 pub(crate) use log::{Entry, Event};
+pub(crate) use nodes::Behind;
 use owner::Owner;
+pub(crate) use questions::{Asking, Call, Inquired, Inquiry, Line};
+pub(crate) use refusal::Refusal;
 
 /// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
 /// reconnects at once; who comes later waits at the channel's door.
@@ -54,61 +58,6 @@ pub(crate) struct Cluster {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the controller is stopping")]
 pub(crate) struct Stopped;
-
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error(transparent)]
-    Fields(FieldErrors),
-    #[error("the cluster is at revision {actual}, not {expected}")]
-    Revision {
-        expected: Revision,
-        actual: Revision,
-    },
-    #[error("not found: {}", list(.0))]
-    NotFound(Vec<ResourceRef>),
-    #[error("not found: {}", list(.0))]
-    NothingToDrain(Vec<DrainTarget>),
-    #[error("not drained: {}", list(.0))]
-    NotDrained(Vec<DrainTarget>),
-    #[error("node {0} is not connected: release it when it is back")]
-    Away(NodeName),
-    #[error("node {0} holds nothing back")]
-    NothingHeld(NodeName),
-    #[error(
-        "the changes after revision {from} are no longer there, or not yet: list, and watch from there (the controller has those after {oldest}, up to {newest})"
-    )]
-    OutOfRange {
-        from: Revision,
-        oldest: Revision,
-        newest: Revision,
-    },
-    #[error(
-        "revision {to} cannot be gone back to: the history knows what was from revision {oldest} on, and the cluster is at {newest}"
-    )]
-    NotKept {
-        to: Revision,
-        oldest: Revision,
-        newest: Revision,
-    },
-    #[error("rollout {revision} is {phase}: wait until it is over, or undo it first")]
-    UnderWay {
-        revision: Revision,
-        phase: RolloutPhase,
-    },
-    #[error(transparent)]
-    HeldUp(#[from] HeldUp),
-    #[error("there is no rollout")]
-    NoRollout,
-    #[error("the rollout is that of revision {0}")]
-    OtherRollout(Revision),
-    #[error(transparent)]
-    NotNow(#[from] NotNow),
-    #[error("the change may not have reached the store, and the controller starts again")]
-    Store(#[source] Arc<StoreError>),
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
 
 /// How a write is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -193,6 +142,8 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     /// What to send, and at last why the stream ends.
     pub(crate) outbox: mpsc::Receiver<Outgoing>,
+    /// What to ask.
+    pub(crate) calls: mpsc::Receiver<Call>,
 }
 
 /// Tells the streams of one node apart: a later one has a greater number.
@@ -268,19 +219,19 @@ enum Command {
         resources: Vec<Resource>,
         places: Places,
         options: WriteOptions,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Delete {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Rollback {
         to: Revision,
         options: WriteOptions,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Steer {
@@ -288,7 +239,7 @@ enum Command {
         /// The rollout that is meant; none: whichever it is.
         revision: Option<Revision>,
         who: Identity,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Rollout {
@@ -304,7 +255,7 @@ enum Command {
         /// How; none: they are drained no longer.
         terms: Option<DrainTerms>,
         who: Identity,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     ListDrains {
@@ -340,6 +291,13 @@ enum Command {
     Statuses {
         names: Vec<NodeName>,
         answer: Answer<Statuses>,
+    },
+    Behind {
+        answer: Answer<Behind>,
+    },
+    Inquire {
+        inquiry: Inquiry,
+        answer: Answer<Inquired>,
     },
     Hello {
         hello: Hello,
@@ -381,12 +339,12 @@ impl Cluster {
         places: Places,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Apply {
             resources,
             places,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -398,11 +356,11 @@ impl Cluster {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Delete {
             refs,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -414,11 +372,11 @@ impl Cluster {
         to: Revision,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Rollback {
             to,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -436,12 +394,12 @@ impl Cluster {
         revision: Option<Revision>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Steer {
             steering,
             revision,
             who,
-            span,
+            call,
             answer,
         })
         .await
@@ -492,12 +450,12 @@ impl Cluster {
         terms: Option<DrainTerms>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Drain {
             targets,
             terms,
             who,
-            span,
+            call,
             answer,
         })
         .await
@@ -549,6 +507,11 @@ impl Cluster {
         self.ask(|answer| Command::Statuses { names, answer }).await
     }
 
+    /// Gives how many nodes are behind, and for how long.
+    pub(crate) async fn behind(&self) -> Result<Behind, Refusal> {
+        self.ask(|answer| Command::Behind { answer }).await
+    }
+
     /// Gives a channel that rings when the state of any node changes.
     pub(crate) fn nodes_changed(&self) -> watch::Receiver<u64> {
         self.bells.nodes.clone()
@@ -585,11 +548,6 @@ impl Cluster {
         sent.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)?
     }
-}
-
-fn list(named: &[impl ToString]) -> String {
-    let names: Vec<String> = named.iter().map(ToString::to_string).collect();
-    names.join(", ")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod apply;
 mod args;
+mod check;
 mod connect;
 mod delete;
 mod describe;
@@ -19,10 +20,12 @@ mod names;
 mod node;
 mod outcome;
 pub mod pki;
+mod progress;
 mod render;
 mod rollout;
 mod selector;
 mod status;
+mod top;
 mod wait;
 
 use std::process::ExitCode;
@@ -88,6 +91,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Node(args) => node::run(&to, &args).await,
         Command::Rollout(args) => rollout::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
+        Command::Check(args) => check::run(&to, &args).await,
+        Command::Top(args) => top::run(&to, &args).await,
         Command::Pki(args) => pki::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Version => print(&format!(

@@ -18,7 +18,9 @@ mod resources;
 mod rollout;
 #[cfg(test)]
 pub(crate) mod samples;
+mod staged;
 mod staging;
+mod traffic;
 mod validate;
 mod view;
 
@@ -42,8 +44,12 @@ use placing::Census;
 pub(crate) use progress::{MOST_FAILURES, MOST_REPAIRS, NodeProgress, NodeStatus, Tally};
 pub(crate) use resources::{Batch, Resources, Stored, reference};
 pub(crate) use rollout::{Count, Heard, Member, Next, NotNow, Recent, Rollout};
+pub(crate) use staged::Staged;
 pub(crate) use staging::{Begin, HeldUp};
 use staging::{Staging, compile_as};
+pub(crate) use traffic::{
+    BackendPassing, NodePassing, Passing, Report, RollUp, ServicePassing, Sum, Totals, TrafficQuery,
+};
 pub(crate) use validate::Places;
 use view::ViewsChange;
 pub(crate) use view::{Content, Shared, View, ViewMut, Views};

@@ -1,6 +1,7 @@
 //! Between wire and model. What comes in is checked here once; every bad field is found in one go and
 //! named by its path. What goes out cannot fail.
 
+mod conntrack;
 mod drain;
 mod increment;
 mod item;
@@ -14,6 +15,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+pub use conntrack::{
+    conntrack_from_wire, conntrack_to_wire, vip_connections_from_wire, vip_connections_to_wire,
+};
 pub use drain::{
     asked_from_wire, asked_to_wire, backend_target_to_wire, degraded_from_wire, degraded_to_wire,
     drain_or, drain_target_from_wire, drain_target_to_wire, drain_targets_from_wire,
@@ -32,6 +36,7 @@ pub use rollout::{
     canary_from_wire, canary_to_wire, phase_from_wire, phase_to_wire, steering_from_wire,
 };
 pub use sent::{RefusedSent, item_from_sent};
+pub use settings::{binding_to_wire, forwarding_to_wire, role_to_wire};
 pub use sync::{
     Hello, capability_from_wire, capability_to_wire, digest_from_wire, failure_from_wire,
     failure_to_wire, hello_from_wire, hello_to_wire,
@@ -174,7 +179,8 @@ fn mark_from_wire(frontend: &wire::Frontend, path: &str, problems: &mut Problems
     Some(Mark { number, family })
 }
 
-fn frontend_to_wire(frontend: Frontend) -> wire::Frontend {
+/// Writes a frontend.
+pub fn frontend_to_wire(frontend: Frontend) -> wire::Frontend {
     match frontend {
         Frontend::Address(listener) => wire::Frontend {
             address: listener.address.to_string(),

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{advised, boot, journal_in, open_journal, wanted_engine};
+use super::{advised, boot, journal_in, open_journal};
 use crate::adopt;
+use crate::check;
 use crate::cleanup;
 use crate::config::{Command, LoopbackEngine, Storage};
 use crate::journal::{Journal, Remembered};
@@ -32,6 +33,13 @@ pub async fn once(command: Command) -> anyhow::Result<Said> {
             loopback,
             dry_run,
         } => adopt(storage, loopback, dry_run).await,
+        Command::Check(args) => {
+            let check::Checked { text, well } = check::check(&args).await?;
+            Ok(Said {
+                text: text.trim_end().to_owned(),
+                complete: well,
+            })
+        }
     }
 }
 
@@ -68,7 +76,7 @@ async fn adopt(storage: Storage, engine: LoopbackEngine, dry_run: bool) -> anyho
     };
     // before the kernel is opened: that tries things out
     adopt::says_what_is_wanted(&remembered)?;
-    let (mut kernel, _) = Linux::open_with(Vec::new(), wanted_engine(engine)).await;
+    let (mut kernel, _) = Linux::open_with(Vec::new(), engine.wanted()).await;
     let elsewhere = kernel.node_addresses().await?.into_iter().collect();
     let outcome = adopt::adopt(&mut kernel, journal.as_ref(), &remembered, &elsewhere).await?;
     Ok(said(&outcome, true))

@@ -56,6 +56,7 @@ impl<C: Connect> Waiting<'_, C> {
         let journal = Journal::closed(self.journal, &boot()?, &format!("{why:#}"));
         let (changes, _nobody_takes) = mpsc::channel(1);
         let (asks, _nobody_answers) = mpsc::channel(1);
+        let (inquiries, _) = mpsc::channel(1);
         let (_unchanged, status) = watch::channel(Status::default());
         let (_none, drains) = watch::channel(Vec::new());
         let (link, link_watch) = watch::channel(Link::default());
@@ -79,6 +80,7 @@ impl<C: Connect> Waiting<'_, C> {
             drains,
             repairs: watch::Sender::default(),
             asks,
+            inquiries,
             link,
         };
         tasks.0.push(tokio::spawn(session.run()));

@@ -6,6 +6,7 @@
 //! decides anything.
 
 pub mod capabilities;
+pub mod chains;
 pub mod conntrack;
 mod flows;
 pub mod ipset;

@@ -63,7 +63,8 @@ impl Repairs {
     }
 }
 
-fn in_words(key: Key, object: &Object) -> String {
+/// Says how an object is.
+pub(crate) fn in_words(key: Key, object: &Object) -> String {
     match object {
         Object::Present if key == Key::Link => "up".to_owned(),
         Object::Present => "there".to_owned(),

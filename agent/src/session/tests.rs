@@ -77,6 +77,7 @@ struct Rig {
     drains: watch::Sender<Vec<DrainProgress>>,
     repairs: watch::Sender<Repairs>,
     asked: mpsc::Receiver<Ask>,
+    inquiries: mpsc::Receiver<Inquiry>,
     link: watch::Receiver<Link>,
     session: JoinHandle<()>,
     server: JoinHandle<()>,
@@ -96,6 +97,7 @@ impl Rig {
         let (status, status_watch) = watch::channel(Status::default());
         let repairs = watch::Sender::default();
         let (asks, asked) = mpsc::channel(1);
+        let (inquiry_sender, inquiries) = mpsc::channel(1);
         let (drains, drains_watch) = watch::channel(Vec::new());
         let (link_sender, link) = watch::channel(Link::default());
         let session = Session {
@@ -108,6 +110,7 @@ impl Rig {
             drains: drains_watch,
             repairs: repairs.clone(),
             asks,
+            inquiries: inquiry_sender,
             link: link_sender,
         };
         Self {
@@ -118,6 +121,7 @@ impl Rig {
             drains,
             repairs,
             asked,
+            inquiries,
             link,
             session: tokio::spawn(session.run()),
             server,

@@ -1,23 +1,33 @@
 //! The agents' streams: who is connected, what each is sent, and what it said.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use weir_proto::convert::Hello;
 use weir_proto::faults::{self, Bug};
 use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
 use super::owner::{Owner, now_unix_ms};
-use super::{Beside, Outgoing, Refusal, Said, Session, SessionId};
+use super::questions::CALLS;
+use super::{Beside, Call, Outgoing, Refusal, Said, Session, SessionId};
 use crate::admin::Metrics;
 use crate::desired::events::{DrainWatch, told};
-use crate::desired::{Feed, NodeProgress, Reason, Rejected};
+use crate::desired::{Feed, NodeProgress, Reason, Rejected, View};
 use crate::store::Store;
 
 /// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
 /// why the stream ends.
 const OUTBOX: usize = 4;
+
+/// How many nodes have not all that they are to have, and since when the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) nodes: u64,
+    pub(crate) longest: Duration,
+}
 
 /// What the task knows of a node beside what it must hold.
 #[derive(Debug, Default)]
@@ -33,6 +43,8 @@ pub(super) struct NodeEntry {
     pub(super) named: bool,
     /// Up to which generation it was released on its stream.
     pub(super) released: Generation,
+    /// When the first change was asked for that it has not yet; none: it has all that it is to have.
+    pub(super) behind_since: Option<Instant>,
     /// Its drains, as they are told of: over its streams.
     pub(super) drains: DrainWatch,
     /// When one of them has used up its time, in Unix milliseconds.
@@ -44,9 +56,16 @@ pub(super) struct NodeEntry {
 pub(super) struct Open {
     id: SessionId,
     outbox: mpsc::Sender<Outgoing>,
+    /// Questions are no part of what the node must have: they have a way of their own.
+    calls: mpsc::Sender<Call>,
 }
 
 impl Open {
+    /// Gives where to ask the agent something.
+    pub(super) fn calls(&self) -> mpsc::Sender<Call> {
+        self.calls.clone()
+    }
+
     /// Says whether there was room for something to be sent.
     pub(super) fn send(&self, outgoing: Outgoing) -> bool {
         self.outbox.try_send(outgoing).is_ok()
@@ -60,6 +79,21 @@ impl Open {
 }
 
 impl NodeEntry {
+    /// Notes that a change it is to have was asked for then.
+    pub(super) fn wants(&mut self, asked: Instant) {
+        self.behind_since.get_or_insert(asked);
+    }
+
+    /// Notes whether it has all that it is to have.
+    fn settle(&mut self, view: &View<'_>, metrics: &Metrics) {
+        if self.behind_since.is_some() && self.progress.at(view, &self.feed).1 == view.generation()
+        {
+            let since = self.behind_since.take();
+            let took = since.map(|since| since.elapsed()).unwrap_or_default();
+            metrics.stages().converged(took);
+        }
+    }
+
     /// Takes note of what the agent says on its stream. Says whether the node knows the cluster's name by that for the first time.
     fn note(&mut self, name: &NodeName, said: Said, metrics: &Metrics) -> bool {
         let now = now_unix_ms();
@@ -152,6 +186,7 @@ impl<S: Store> Owner<S> {
         self.sessions += 1;
         let id = SessionId(self.sessions);
         let (outbox, inbox) = mpsc::channel(OUTBOX);
+        let (calls, asked) = mpsc::channel(CALLS);
         let entry = self.nodes.entry(name.clone()).or_default();
         let known = entry.feed.newest() > Generation(0) && faults::planted(Bug::HelloIgnored);
         if let (Some(mut view), false) = (self.desired.view_mut(&name), known) {
@@ -165,7 +200,7 @@ impl<S: Store> Owner<S> {
         entry.progress.hello(&hello, now_unix_ms());
         entry.released = Generation(0);
         self.tally = self.tally.without(before).with(entry.progress.tally());
-        if let Some(earlier) = entry.session.replace(Open { id, outbox }) {
+        if let Some(earlier) = entry.session.replace(Open { id, outbox, calls }) {
             warn!(
                 node = %name,
                 "another stream of this node takes the place of its earlier one: its agent came back \
@@ -181,7 +216,11 @@ impl<S: Store> Owner<S> {
         self.pump(&name);
         self.measure();
         self.ring();
-        Ok(Session { id, outbox: inbox })
+        Ok(Session {
+            id,
+            outbox: inbox,
+            calls: asked,
+        })
     }
 
     /// Takes note of what an agent says. What an earlier stream of the node still says no longer counts.
@@ -240,6 +279,7 @@ impl<S: Store> Owner<S> {
             return;
         };
         let Some(update) = entry.feed.next(&mut view) else {
+            entry.settle(&view.look(), &self.metrics);
             return;
         };
         let whole = update.base.is_none();
@@ -271,6 +311,16 @@ impl<S: Store> Owner<S> {
             self.tally = self.tally.without(before).with(entry.progress.tally());
             self.metrics.tally(self.tally);
             self.happened(told::about_node(name, Reason::NodeDisconnected, message));
+        }
+    }
+
+    /// Gives how many nodes are behind, and for how long.
+    pub(super) fn behind(&self) -> Behind {
+        let since = self.nodes.values().filter_map(|entry| entry.behind_since);
+        let first = since.clone().min();
+        Behind {
+            nodes: since.count() as u64,
+            longest: first.map(|first| first.elapsed()).unwrap_or_default(),
         }
     }
 

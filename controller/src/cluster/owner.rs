@@ -212,6 +212,12 @@ impl<S: Store> Owner<S> {
             Command::Statuses { names, answer } => {
                 let _ = answer.send(self.statuses(&names));
             }
+            Command::Behind { answer } => {
+                let _ = answer.send(Ok(self.behind()));
+            }
+            Command::Inquire { inquiry, answer } => {
+                let _ = answer.send(self.inquire(inquiry));
+            }
             Command::Hello { hello, answer } => {
                 let session = self.hello(hello).await;
                 let _ = answer.send(session);

@@ -164,7 +164,7 @@ impl<S: Store> Owner<S> {
         self.nodes.entry(name.clone()).or_default().named = true;
     }
 
-    fn expect(&self, options: &WriteOptions) -> Result<(), Refusal> {
+    pub(super) fn expect(&self, options: &WriteOptions) -> Result<(), Refusal> {
         match options.expected {
             Some(expected) if expected != self.revision => Err(Refusal::Revision {
                 expected,

@@ -1,11 +1,13 @@
 //! The command line: what can be asked, and the words of its help.
 
+mod check;
 mod drain;
 mod get;
 mod history;
 mod import;
 mod pki;
 mod rollout;
+mod top;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,12 +17,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use weir_proto::model::Canary;
 
 use super::render::parse_span;
+pub(crate) use check::{CheckArgs, CheckForm};
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 pub(crate) use get::{DescribeArgs, EventType, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
+pub(crate) use top::{TopArgs, TopForm};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -42,7 +46,7 @@ pub(crate) struct Cli {
 }
 
 /// Whom to call.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct To {
     /// Where the controller listens
@@ -109,6 +113,10 @@ pub(crate) enum Command {
     Rollout(RolloutArgs),
     /// Show how far each node is, and what is in its way
     Status(StatusArgs),
+    /// Look for what is amiss in the whole fleet, and say what to do
+    Check(CheckArgs),
+    /// Show what passes through services, backends and nodes, live
+    Top(TopArgs),
     /// Make certificates, for those who have no authority that does
     Pki(PkiArgs),
     /// Turn what keepalived, ipvsadm or kube-proxy has into resources

@@ -7,11 +7,13 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
+use weir_proto::checkup::skew_ms;
 use weir_proto::tls::{Call, CallError, Connector, Flags, Part, Tls};
 use weir_proto::wire;
 use weir_proto::wire::operator_client::OperatorClient;
 
 use super::args::To;
+use super::now;
 use super::outcome::{Trouble, plain};
 use super::render::human;
 
@@ -25,6 +27,8 @@ pub(crate) struct Controller {
     pub(crate) client: OperatorClient<Channel>,
     /// Unix milliseconds when its certificate expires; none: it is called without TLS.
     pub(crate) certificate_expires_unix_ms: Option<u64>,
+    /// Unix milliseconds when one's own certificate expires; none: called without TLS.
+    pub(crate) own_expires_unix_ms: Option<u64>,
     url: String,
     timeout: Duration,
 }
@@ -62,6 +66,7 @@ impl Controller {
                 return Err(Trouble::Usage(bad.join("\n       ")).into());
             }
         };
+        let own = tls.as_ref().map(|tls| tls.own()).transpose()?;
         let endpoint = Endpoint::from_shared(url.clone())?.connect_timeout(*timeout);
         let connector = Connector::new(endpoint, tls);
         let channel = match tokio::time::timeout(*timeout, connector.connect()).await {
@@ -72,6 +77,7 @@ impl Controller {
         Ok(Self {
             client: OperatorClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),
             certificate_expires_unix_ms: connector.theirs().map(|shown| shown.expires_unix_ms),
+            own_expires_unix_ms: own.map(|own| own.expires_unix_ms),
             url: url.clone(),
             timeout: *timeout,
         })
@@ -96,6 +102,23 @@ impl Controller {
             Ok(answer) => answer.map(Response::into_inner),
             Err(_) => Err(Status::deadline_exceeded(silence(self.timeout))),
         }
+    }
+
+    /// As [`Self::answer`], with by how many milliseconds the controller's clock is ahead; none: it does not tell.
+    pub(crate) async fn timed<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<(T, Option<i64>)> {
+        let began = now();
+        let answer = match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Status::deadline_exceeded(silence(self.timeout))),
+        };
+        let answer = answer.map_err(|error| self.refusal(&error))?;
+        let date = answer.metadata().get("date");
+        let date = date.and_then(|date| date.to_str().ok());
+        let skew = date.and_then(|date| skew_ms(date, began, now()));
+        Ok((answer.into_inner(), skew))
     }
 
     /// Puts a refusal into words.
@@ -174,10 +197,44 @@ impl Controller {
         Ok(events)
     }
 
+    /// Gives what passes through some services and their backends, those of them that are there, or through all; nothing where
+    /// the controller does not count.
+    pub(crate) async fn traffic(&self, services: &[String]) -> Result<wire::TrafficResponse> {
+        let mut all = wire::TrafficResponse::default();
+        // one by one: what is not there must not hide the others
+        let asked: Vec<Vec<String>> = match services {
+            [] => vec![Vec::new()],
+            named => named.iter().map(|name| vec![name.clone()]).collect(),
+        };
+        for services in asked {
+            let mut client = self.client.clone();
+            let request = wire::TrafficRequest {
+                services,
+                backends: true,
+                ..wire::TrafficRequest::default()
+            };
+            let mut told = match self.attempt(client.traffic(request)).await {
+                Ok(told) => told,
+                Err(status) if status.code() == Code::NotFound => continue,
+                Err(status) if status.code() == Code::Unimplemented => break,
+                Err(status) => return Err(self.refusal(&status)),
+            };
+            let answer = self.next(&mut told).await?.unwrap_or_default();
+            all.services.extend(answer.services);
+            all.backends.extend(answer.backends);
+        }
+        Ok(all)
+    }
+
     /// Waits for an answer of a stream that is due at once; none: the stream ended.
     pub(crate) async fn next<T>(&self, stream: &mut Streaming<T>) -> Result<Option<T>> {
         self.answer(async { stream.message().await.map(Response::new) })
             .await
+    }
+
+    /// Says that an answer that was due did not come.
+    pub(crate) fn silent_for(&self, waited: Duration) -> anyhow::Error {
+        self.refusal(&Status::deadline_exceeded(silence(waited)))
     }
 
     /// Says that a stream ended though nobody asked for that.

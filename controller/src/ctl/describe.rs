@@ -25,7 +25,7 @@ pub(super) async fn run(to: &To, args: &DescribeArgs) -> Result<()> {
     let (view, mut names) = view(&args.what, "describe").map_err(Trouble::Usage)?;
     check(view, &names).map_err(Trouble::Usage)?;
     let controller = Controller::connect(to).await?;
-    let mut facts = gather(&controller, view).await?;
+    let mut facts = gather(&controller, view, &names).await?;
     if names.is_empty() {
         names = all(view, &facts);
     }
@@ -86,7 +86,7 @@ fn check(view: View, names: &[String]) -> Result<(), String> {
 }
 
 /// Asks for all that pages of a kind are made of, at once.
-async fn gather(controller: &Controller, view: View) -> Result<Facts> {
+async fn gather(controller: &Controller, view: View, names: &[String]) -> Result<Facts> {
     let list = async |kind: wire::Kind, wanted: bool| match wanted {
         true => controller.list(kind).await,
         false => Ok(Vec::new()),
@@ -104,13 +104,20 @@ async fn gather(controller: &Controller, view: View) -> Result<Facts> {
             _ => controller.node_states(Vec::new()).await,
         }
     };
-    let (services, sets, nodes, states, drains, history) = tokio::try_join!(
+    let traffic = async {
+        match view {
+            View::Services => controller.traffic(names).await,
+            _ => Ok(wire::TrafficResponse::default()),
+        }
+    };
+    let (services, sets, nodes, states, drains, history, traffic) = tokio::try_join!(
         list(wire::Kind::Service, placed),
         list(wire::Kind::BackendSet, placed),
         list(wire::Kind::Node, placed || view == View::Nodes),
         states,
         controller.drains(),
         history,
+        traffic,
     )?;
     let resources = services.into_iter().chain(sets).chain(nodes);
     let states = states.into_iter();
@@ -120,6 +127,7 @@ async fn gather(controller: &Controller, view: View) -> Result<Facts> {
         drains,
         history,
         events: Vec::new(),
+        traffic,
         now: now(),
     })
 }

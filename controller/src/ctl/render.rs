@@ -80,6 +80,15 @@ pub(crate) fn outcome(outcome: weir_proto::wire::change::Outcome) -> &'static st
     }
 }
 
+/// Cuts text off where there is no more room.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(width.saturating_sub(1));
+    kept.chain(['…']).collect()
+}
+
 /// Sets `count` before its noun.
 pub(crate) fn counted(count: usize, noun: &str) -> String {
     match count {

@@ -17,6 +17,9 @@ pub(crate) const MOST_FAILURES: usize = 100;
 /// How many repairs of a node are kept to be read, as NodeState says.
 pub(crate) const MOST_REPAIRS: usize = 100;
 
+/// How many items a node can have at most that are counted as failed.
+const MOST_ITEMS: u64 = 1 << 40;
+
 /// What an agent said of its node, in its own generations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodeProgress {
@@ -61,6 +64,8 @@ pub(crate) struct Tally {
     pub(crate) degraded: u64,
     /// Drains under way.
     pub(crate) drains: u64,
+    /// Items that it does not take, or its kernel refuses.
+    pub(crate) failed_items: u64,
 }
 
 /// How far one node is, in the controller's generations.
@@ -108,6 +113,7 @@ impl Tally {
             held: self.held + other.held,
             degraded: self.degraded + other.degraded,
             drains: self.drains + other.drains,
+            failed_items: self.failed_items.saturating_add(other.failed_items),
         }
     }
 
@@ -118,11 +124,17 @@ impl Tally {
             held: self.held.saturating_sub(other.held),
             degraded: self.degraded.saturating_sub(other.degraded),
             drains: self.drains.saturating_sub(other.drains),
+            failed_items: self.failed_items.saturating_sub(other.failed_items),
         }
     }
 }
 
 impl NodeProgress {
+    /// Gives the version of the agent that said hello last; empty: none did.
+    pub(crate) fn version(&self) -> &str {
+        &self.agent_version
+    }
+
     /// Notes that the agent connected. What it said of convergence counts on while it holds the same; its condition and
     /// its drains it tells again.
     pub(crate) fn hello(&mut self, hello: &Hello, now_unix_ms: u64) {
@@ -213,6 +225,8 @@ impl NodeProgress {
             held: self.hold.is_some().into(),
             degraded: self.degraded.is_some().into(),
             drains: self.drain_count,
+            // as many as there are is said by an agent: more than that is no number to add up
+            failed_items: (self.failure_count.saturating_add(self.refused_count)).min(MOST_ITEMS),
         }
     }
 

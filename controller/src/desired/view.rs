@@ -10,6 +10,7 @@ mod history;
 mod own;
 mod prepare;
 mod shared;
+mod staged;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};

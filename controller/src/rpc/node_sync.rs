@@ -1,5 +1,7 @@
 //! The agents' streams.
 
+mod questions;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -21,13 +23,14 @@ use weir_proto::wire;
 use weir_proto::wire::ErrorReason;
 use weir_proto::wire::sync_request::Message;
 
+use self::questions::Questions;
 use super::caller::{caller, denied};
 use super::chunks::Chunks;
 use super::ending::{certificate, expired, expires, last_word};
 use super::status::{controller_stops, invalid, refusal, status};
 use super::stopped;
 use super::sync_server::Frame;
-use crate::cluster::{Cluster, Outgoing, Said, SessionId};
+use crate::cluster::{Call, Cluster, Outgoing, Said, Session, SessionId};
 use crate::desired::{MOST_FAILURES, MOST_REPAIRS, Rejected, RejectedReason};
 
 /// Hello is the first thing an agent says; it has it ready when it connects.
@@ -64,6 +67,9 @@ struct Stream<R> {
     expires_unix_ms: Option<u64>,
     /// Which generation was sent, and when it must be answered.
     due: Option<(Generation, Instant)>,
+    /// Which generation was said to be durable on the node last, and when, until it is said to be in its kernel.
+    durable: Option<(Generation, Instant)>,
+    questions: Box<Questions>,
 }
 
 type Answers = mpsc::Sender<Result<Frame, Status>>;
@@ -108,6 +114,8 @@ impl NodeSyncService {
             requests: request.into_inner(),
             answers: answers.clone(),
             due: None,
+            durable: None,
+            questions: Box::default(),
         };
         let stopping = self.stopping.clone();
         let serving = async move {
@@ -145,9 +153,10 @@ impl<R: Requests> Stream<R> {
             let said = cluster.said(node.clone(), session.id, vec![said]);
             let _ = Box::pin(said).await;
         }
-        let end = self.converse(&node, session.id, session.outbox).await;
+        let id = session.id;
+        let end = self.converse(&node, session).await;
         // an error says that the controller stops, and nobody keeps count any more
-        let gone = cluster.said(node, session.id, vec![Said::Gone(end.to_string())]);
+        let gone = cluster.said(node, id, vec![Said::Gone(end.to_string())]);
         let _ = Box::pin(gone).await;
         end.into_status().map_or(Ok(()), Err)
     }
@@ -163,12 +172,12 @@ impl<R: Requests> Stream<R> {
         }
     }
 
-    async fn converse(
-        mut self,
-        node: &NodeName,
-        session: SessionId,
-        mut outbox: mpsc::Receiver<Outgoing>,
-    ) -> End {
+    async fn converse(mut self, node: &NodeName, session: Session) -> End {
+        let Session {
+            id: session,
+            mut outbox,
+            mut calls,
+        } = session;
         // armed once in a while, not with each update: an answer never has less time than it must
         let mut look = pin!(sleep_until(Instant::now() + PATIENCE));
         let mut expires = pin!(expires(self.expires_unix_ms));
@@ -187,6 +196,7 @@ impl<R: Requests> Stream<R> {
                 () = &mut expires => Err(End::Expired(self.who.clone())),
                 () = &mut closed => Err(Box::pin(self.lost()).await),
                 outgoing = outbox.recv() => Box::pin(self.tell(node, outgoing)).await,
+                Some(call) = calls.recv() => Box::pin(self.question(call)).await,
                 request = self.requests.next() => match request {
                     Ok(Some(request)) => Box::pin(self.hear(node, session, request)).await,
                     Ok(None) => Err(End::Closed),
@@ -211,6 +221,10 @@ impl<R: Requests> Stream<R> {
         let mut heard = 0;
         while let Ok(Some(request)) = next {
             heard += 1;
+            let Some(request) = self.questions.answered(request) else {
+                next = Ok(None);
+                break;
+            };
             match said(request) {
                 Ok(Some(said)) => all.push(said),
                 Ok(None) => warn!(%node, "an agent says what this version does not know"),
@@ -226,19 +240,41 @@ impl<R: Requests> Stream<R> {
                 Ok(None)
             };
         }
-        for said in &all {
-            if let Said::Accepted { generation, .. } | Said::Rejected(Rejected { generation, .. }) =
-                said
-            {
-                // what it says again of what it held before answers nothing
-                self.due.take_if(|(sent, _)| sent == generation);
-            }
-        }
+        self.note(&all);
         if !all.is_empty() {
             let said = self.cluster.said(node.clone(), session, all).await;
             said.map_err(|_| End::Dropped)?;
         }
         next.map(drop)
+    }
+
+    /// Takes note of what answers what was sent. What is said again of what was held before answers nothing.
+    fn note(&mut self, all: &[Said]) {
+        let stages = self.cluster.metrics().stages();
+        for said in all {
+            match said {
+                Said::Accepted { generation, .. } => {
+                    if let Some((_, due)) = self.due.take_if(|(sent, _)| sent == generation) {
+                        let now = Instant::now();
+                        stages.delivered((now + PATIENCE).duration_since(due));
+                        self.durable = Some((*generation, now));
+                    }
+                }
+                Said::Rejected(Rejected { generation, .. }) => {
+                    self.due.take_if(|(sent, _)| sent == generation);
+                }
+                Said::Converged { generation, .. } => {
+                    if let Some((_, since)) = self.durable.take_if(|(it, _)| it == generation) {
+                        stages.acknowledged(since.elapsed());
+                    }
+                }
+                Said::Condition { .. }
+                | Said::Drains { .. }
+                | Said::Repairs { .. }
+                | Said::Certificate { .. }
+                | Said::Gone(_) => {}
+            }
+        }
     }
 
     /// Gives what an agent says if it is there already.
@@ -258,12 +294,15 @@ impl<R: Requests> Stream<R> {
         match outgoing {
             Some(Outgoing::Update { update, beside }) => {
                 let generation = update.generation;
+                let begun = Instant::now();
                 let (chunks, encodings) = Chunks::new(*update, *beside);
                 self.cluster.metrics().encoded(encodings);
                 for chunk in chunks {
                     self.send(Frame::Update(chunk)).await?;
                 }
-                self.due = Some((generation, Instant::now() + PATIENCE));
+                let now = Instant::now();
+                self.cluster.metrics().stages().encoded(now - begun);
+                self.due = Some((generation, now + PATIENCE));
                 Ok(())
             }
             Some(Outgoing::Release(Generation(generation))) => {
@@ -274,6 +313,14 @@ impl<R: Requests> Stream<R> {
             Some(Outgoing::Deleted) => Err(End::Deleted(node.clone())),
             None => Err(End::Dropped),
         }
+    }
+
+    /// Asks the agent something.
+    async fn question(&mut self, call: Call) -> Result<(), End> {
+        for chunk in self.questions.begin(call) {
+            self.send(Frame::Question(chunk)).await?;
+        }
+        Ok(())
     }
 
     /// Sends something once there is room for it.
@@ -405,6 +452,8 @@ fn said(request: wire::SyncRequest) -> Result<Option<Said>, Status> {
         },
         Some(Message::Drains(drains)) => read_drains(&drains),
         Some(Message::Repairs(repairs)) => read_repairs(repairs),
+        // passed on before, to whoever asked
+        Some(Message::Answer(_)) => return Ok(None),
         Some(Message::Hello(_)) => return Err(unreadable("hello: it is said once")),
         None => return Ok(None),
     };

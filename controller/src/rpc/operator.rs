@@ -2,8 +2,10 @@
 
 mod events;
 mod history;
+mod inquiries;
 mod rollouts;
 mod streams;
+mod traffic;
 
 use prost::Message as _;
 use tokio::sync::watch;
@@ -23,6 +25,7 @@ use super::ending::Ending;
 use super::places::places;
 use super::status::{invalid, refusal};
 use crate::cluster::{Cluster, WriteOptions};
+use crate::traffic::Traffic;
 
 /// What a page holds when nothing is said, and at most.
 const PAGE: usize = 100;
@@ -37,15 +40,20 @@ const ANSWERS: usize = 4;
 #[derive(Debug)]
 pub(super) struct OperatorService {
     cluster: Cluster,
+    traffic: Traffic,
     stopping: watch::Receiver<bool>,
 }
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 
 impl OperatorService {
-    /// Asks a cluster, until the controller stops.
-    pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
-        Self { cluster, stopping }
+    /// Asks a cluster, and what passes through it, until the controller stops.
+    pub(super) fn new(cluster: Cluster, traffic: Traffic, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            cluster,
+            traffic,
+            stopping,
+        }
     }
 }
 
@@ -54,7 +62,10 @@ impl Operator for OperatorService {
     type WatchStream = Answers<wire::WatchResponse>;
     type NodeStatusStream = Answers<wire::NodeStatusResponse>;
     type RolloutStatusStream = Answers<wire::RolloutStatusResponse>;
+    type TrafficStream = Answers<wire::TrafficResponse>;
     type EventsStream = Answers<wire::EventsResponse>;
+    type PlanStream = Answers<wire::PlanResponse>;
+    type DiffStream = Answers<wire::DiffResponse>;
 
     async fn apply(
         &self,
@@ -318,11 +329,32 @@ impl Operator for OperatorService {
         history::rollback(&self.cluster, request).await
     }
 
+    async fn traffic(
+        &self,
+        request: Request<wire::TrafficRequest>,
+    ) -> Result<Response<Self::TrafficStream>, Status> {
+        traffic::traffic(&self.traffic, &self.stopping, request).await
+    }
+
     async fn events(
         &self,
         request: Request<wire::EventsRequest>,
     ) -> Result<Response<Self::EventsStream>, Status> {
         events::events(&self.cluster, &self.stopping, request).await
+    }
+
+    async fn plan(
+        &self,
+        request: Request<wire::PlanRequest>,
+    ) -> Result<Response<Self::PlanStream>, Status> {
+        inquiries::plan(&self.cluster, &self.stopping, request).await
+    }
+
+    async fn diff(
+        &self,
+        request: Request<wire::DiffRequest>,
+    ) -> Result<Response<Self::DiffStream>, Status> {
+        inquiries::diff(&self.cluster, &self.stopping, request).await
     }
 }
 

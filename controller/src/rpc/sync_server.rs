@@ -47,6 +47,7 @@ const PREFIX: usize = 5;
 pub(super) enum Frame {
     Update(Chunk),
     Release(wire::Release),
+    Question(wire::Question),
 }
 
 /// Serves NodeSync.
@@ -171,12 +172,13 @@ impl Frame {
         let Chunk { own, common } = match self {
             Self::Update(chunk) => chunk,
             Self::Release(release) => {
-                let message = Some(wire::sync_response::Message::Release(release));
-                let response = wire::SyncResponse { message };
-                let mut bytes = prefixed(response.encoded_len(), 0);
-                // a Vec has room for whatever comes
-                let _ = response.encode(&mut bytes);
-                return (bytes.into(), None);
+                return (whole(wire::sync_response::Message::Release(release)), None);
+            }
+            Self::Question(question) => {
+                return (
+                    whole(wire::sync_response::Message::Question(question)),
+                    None,
+                );
             }
         };
         let behind = common.as_ref().map_or(0, |common| common.len());
@@ -196,6 +198,16 @@ impl Frame {
         bytes.extend_from_slice(&common);
         (bytes.into(), None)
     }
+}
+
+/// Gives what nobody else is sent, as gRPC has it on the wire.
+fn whole(message: wire::sync_response::Message) -> Bytes {
+    let message = Some(message);
+    let response = wire::SyncResponse { message };
+    let mut bytes = prefixed(response.encoded_len(), 0);
+    // a Vec has room for whatever comes
+    let _ = response.encode(&mut bytes);
+    bytes.into()
 }
 
 /// Begins a message of so many bytes, with room for all but so many of them.

@@ -17,8 +17,8 @@ use weir_proto::wire::{
     HistoryRequest, HistoryResponse, ListDrainsRequest, ListDrainsResponse, ListRequest,
     ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
     ReleaseNodeResponse, Resource, ResourceRef, RollbackRequest, Rollout, RolloutStatusRequest,
-    RolloutStatusResponse, SteerRolloutRequest, SteerRolloutResponse, UndrainRequest, WatchRequest,
-    WatchResponse, change,
+    RolloutStatusResponse, SteerRolloutRequest, SteerRolloutResponse, TrafficRequest,
+    TrafficResponse, UndrainRequest, WatchRequest, WatchResponse, change,
 };
 
 /// The most resources on one page, so that a few make several pages.
@@ -77,6 +77,11 @@ pub(crate) struct State {
     pub(crate) events_asked: Vec<EventsRequest>,
     /// What was done with the rollout.
     pub(crate) steered: Vec<SteerRolloutRequest>,
+    /// What passes, and how it was asked for.
+    pub(crate) traffic: TrafficResponse,
+    pub(crate) traffic_asked: Vec<TrafficRequest>,
+    /// What calls that watch what passes are told besides, after that.
+    pub(crate) traffic_later: Vec<TrafficResponse>,
 }
 
 /// The fake, listening as long as it lives.
@@ -88,13 +93,18 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn start(state: State) -> Self {
+        Self::start_at(0, state)
+    }
+
+    /// Starts where another one was. 0: anywhere.
+    pub(crate) fn start_at(port: u16, state: State) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .block_on(TcpListener::bind(("127.0.0.1", port)))
             .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let state = Arc::new(Mutex::new(state));
@@ -478,5 +488,27 @@ impl Operator for Shared {
             changes: state.back.clone(),
             targets: state.targets.clone(),
         }))
+    }
+
+    type TrafficStream = Answers<TrafficResponse>;
+
+    async fn traffic(
+        &self,
+        request: Request<TrafficRequest>,
+    ) -> Result<Response<Self::TrafficStream>, Status> {
+        let mut state = self.lock();
+        let request = request.into_inner();
+        let watch = request.watch;
+        state.traffic_asked.push(request);
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        let answer = tokio_stream::once(Ok(state.traffic.clone()));
+        if !watch {
+            return Ok(Response::new(Box::pin(answer)));
+        }
+        let later = tokio_stream::iter(state.traffic_later.clone()).map(Ok);
+        let answers = answer.chain(later).chain(tokio_stream::pending());
+        Ok(Response::new(Box::pin(answers)))
     }
 }

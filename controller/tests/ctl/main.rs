@@ -1,6 +1,7 @@
 //! weirctl as people run it, against a controller of the tests' own.
 
 mod apply;
+mod checks;
 mod describe;
 mod drains;
 mod events;
@@ -9,8 +10,11 @@ mod get;
 mod history;
 mod import;
 mod pki;
+mod progress;
 mod rollouts;
 mod show;
+mod terminal;
+mod top;
 mod waiting;
 
 use std::io::Write;
@@ -335,6 +339,8 @@ fn help_has_an_example_of_each_use() {
         ("rollout status", include_str!("help/rollout-status.txt")),
         ("rollout undo", include_str!("help/rollout-undo.txt")),
         ("status", include_str!("help/status.txt")),
+        ("check", include_str!("help/check.txt")),
+        ("top", include_str!("help/top.txt")),
         ("pki", include_str!("help/pki.txt")),
         ("pki init", include_str!("help/pki-init.txt")),
         ("pki issue", include_str!("help/pki-issue.txt")),

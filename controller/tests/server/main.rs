@@ -10,3 +10,4 @@ mod history;
 mod operators;
 mod rig;
 mod trace;
+mod traffic;

@@ -50,7 +50,7 @@ const NETLINK: [&str; 8] = [
 ];
 
 /// Where the generated types are: decoded, encoded, or kept as bytes.
-const WIRE: [&str; 15] = [
+const WIRE: [&str; 16] = [
     "proto/src/wire.rs",
     "proto/src/convert.rs",
     "proto/src/convert/",
@@ -62,6 +62,7 @@ const WIRE: [&str; 15] = [
     "controller/src/store/",
     "agent/src/session.rs",
     "agent/src/session/",
+    "agent/src/shown.rs",
     "agent/src/journal.rs",
     "agent/src/journal/",
     "agent/src/sampler.rs",

@@ -44,9 +44,7 @@ pub(super) fn forwarding_from_wire(
 }
 
 /// Writes how packets get to backends.
-pub(super) fn forwarding_to_wire(
-    forwarding: Forwarding,
-) -> (wire::Forwarding, Option<wire::Tunnel>) {
+pub fn forwarding_to_wire(forwarding: Forwarding) -> (wire::Forwarding, Option<wire::Tunnel>) {
     match forwarding {
         Forwarding::Masquerade => (wire::Forwarding::Masquerade, None),
         Forwarding::DirectRoute => (wire::Forwarding::DirectRoute, None),
@@ -151,7 +149,7 @@ pub(super) fn binding_from_wire(number: i32) -> Result<VipBinding, Refused> {
 }
 
 /// Writes how a VIP is bound.
-pub(super) fn binding_to_wire(binding: VipBinding) -> wire::VipBinding {
+pub fn binding_to_wire(binding: VipBinding) -> wire::VipBinding {
     match binding {
         VipBinding::Address => wire::VipBinding::Address,
         VipBinding::Route => wire::VipBinding::Route,
@@ -246,7 +244,7 @@ pub(super) fn role_from_wire(number: i32) -> Result<SyncRole, Refused> {
 }
 
 /// Writes which end of the synchronisation a daemon is.
-pub(super) fn role_to_wire(role: SyncRole) -> wire::SyncRole {
+pub fn role_to_wire(role: SyncRole) -> wire::SyncRole {
     match role {
         SyncRole::Master => wire::SyncRole::Master,
         SyncRole::Backup => wire::SyncRole::Backup,

@@ -5,6 +5,7 @@
 mod drained;
 mod node;
 mod service;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) history: Vec<wire::HistoryEntry>,
     /// The last one at the end.
     pub(crate) events: Vec<wire::Event>,
+    /// What passes through the services that are described, and their backends.
+    pub(crate) traffic: wire::TrafficResponse,
     /// Unix milliseconds.
     pub(crate) now: u64,
 }

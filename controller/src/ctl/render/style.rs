@@ -33,6 +33,11 @@ impl Style {
         }
     }
 
+    /// Says whether there is colour.
+    pub(crate) fn is_coloured(self) -> bool {
+        self.coloured
+    }
+
     /// Sets text, which gets no wider on the terminal by that.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         // ECMA-48, SGR: the colours that every terminal has

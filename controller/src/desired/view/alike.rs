@@ -189,6 +189,11 @@ impl CommonChange {
         &self.keys
     }
 
+    /// Gives what a key becomes, nothing if it goes; none: it stays as it is.
+    pub(super) fn becomes(&self, key: &ItemKey) -> Option<Option<&Item>> {
+        self.changed.get(key).map(Option::as_ref)
+    }
+
     /// Gives the keys that come or go.
     pub(super) fn turned(&self) -> &[ItemKey] {
         &self.turned

@@ -64,6 +64,19 @@ pub(super) struct Held<B, A> {
     pub(super) after: A,
 }
 
+impl OwnChange {
+    /// Gives the keys of which something may become else.
+    pub(super) fn touched(&self) -> impl Iterator<Item = &ItemKey> {
+        self.slots.keys()
+    }
+
+    /// Gives what a key becomes, nothing if it goes; none: it stays as it is.
+    pub(super) fn becomes(&self, key: &ItemKey) -> Option<Option<&Item>> {
+        let slot = self.slots.get(key)?;
+        Some(slot.as_ref().map(|(item, _)| item))
+    }
+}
+
 impl Own {
     /// Begins with what is claimed for a node that is in a group, given what of that the group holds.
     pub(super) fn new<'a>(

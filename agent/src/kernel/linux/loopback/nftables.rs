@@ -26,7 +26,7 @@ pub use command::{
 };
 pub use element::{decode_key, encode_key};
 pub use expression::{Expression, masquerade_of_set};
-pub use listing::{Chain, Rule, Set, Table, keys};
+pub use listing::{BaseChain, Chain, Hook, Rule, Set, Table, keys};
 pub use socket::Nftables;
 
 pub use crate::kernel::linux::ipset::Element;
@@ -36,6 +36,8 @@ pub use crate::kernel::linux::netlink::{DecodeError, Family, Refused};
 const NFGEN_HEADER_LEN: usize = 4;
 /// `NFNL_SUBSYS_NFTABLES`
 const NFNL_SUBSYS_NFTABLES: u8 = 10;
+/// `NFPROTO_UNSPEC`: every family, where one lists.
+const NFPROTO_UNSPEC: u8 = 0;
 /// `NFPROTO_INET`: both IPv4 and IPv6.
 const NFPROTO_INET: u8 = 1;
 
@@ -63,6 +65,7 @@ const NFTA_TABLE_USERDATA: u16 = 6;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_CHAIN_USE: u16 = 6;
 const NFTA_CHAIN_TYPE: u16 = 7;
 const NFTA_HOOK_HOOKNUM: u16 = 1;

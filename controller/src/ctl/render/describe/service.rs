@@ -42,6 +42,7 @@ pub(crate) fn describe_service(facts: &Facts, name: &str, style: Style) -> Optio
     });
     let table = backend_table(rows.collect());
     page.table("Backends", &table);
+    page.traffic(name);
     let sets: Vec<&Known<wire::BackendSet>> = facts.listing.sets_of(name).collect();
     let mut touched = vec![named(wire::Kind::Service, name)];
     let sets_named = sets.iter();

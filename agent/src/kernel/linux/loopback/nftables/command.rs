@@ -1,16 +1,16 @@
 //! What is asked of nf_tables, as messages. Pure.
 
 use super::{
-    Element, Expression, Family, NFNL_SUBSYS_NFTABLES, NFPROTO_INET, NFT_MSG_DELCHAIN,
-    NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE, NFT_MSG_GETCHAIN,
-    NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE, NFT_MSG_NEWCHAIN,
-    NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM, NFT_MSG_NEWTABLE, NFTA_CHAIN_HOOK,
-    NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_CHAIN_TYPE, NFTA_DATA_VALUE, NFTA_HOOK_HOOKNUM,
-    NFTA_HOOK_PRIORITY, NFTA_LIST_ELEM, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE,
-    NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS,
-    NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS, NFTA_SET_ID,
-    NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_TABLE, NFTA_SET_USERDATA,
-    NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, encode_key,
+    Element, Expression, Family, NFNL_SUBSYS_NFTABLES, NFPROTO_INET, NFPROTO_UNSPEC,
+    NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE,
+    NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE,
+    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM, NFT_MSG_NEWTABLE,
+    NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_CHAIN_TYPE, NFTA_DATA_VALUE,
+    NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY, NFTA_LIST_ELEM, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
+    NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, NFTA_SET_ELEM_KEY,
+    NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_FLAGS,
+    NFTA_SET_ID, NFTA_SET_KEY_LEN, NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_TABLE,
+    NFTA_SET_USERDATA, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, NFTA_TABLE_USERDATA, encode_key,
 };
 use crate::kernel::linux::netlink::{
     Request,
@@ -128,6 +128,8 @@ pub enum Command<'a> {
     GetKey(Place<'a>, &'a [u8]),
     /// Shows a chain.
     GetChain(Place<'a>),
+    /// Shows the chains of every table, of every family; only as a dump.
+    GetChains,
     /// Deletes an empty chain.
     DelChain(Place<'a>),
     /// Makes a set; refused when it is there.
@@ -167,7 +169,11 @@ impl<'a> Command<'a> {
     /// Writes the command.
     pub fn encode(&self) -> Request {
         let (number, flags) = self.number();
-        let mut out = Request::netfilter(NFNL_SUBSYS_NFTABLES, number, NFPROTO_INET, flags);
+        let family = match self {
+            Self::GetChains => NFPROTO_UNSPEC,
+            _ => NFPROTO_INET,
+        };
+        let mut out = Request::netfilter(NFNL_SUBSYS_NFTABLES, number, family, flags);
         match self {
             Self::NewTable(table, userdata) => {
                 out.string(NFTA_TABLE_NAME, table)
@@ -202,6 +208,7 @@ impl<'a> Command<'a> {
             Self::NewPlainChain(place) | Self::GetChain(place) | Self::DelChain(place) => {
                 chain(&mut out, place);
             }
+            Self::GetChains => {}
             Self::NewSet(new) => new.write(&mut out),
             Self::GetSet(place) | Self::DelSet(place) => {
                 out.string(NFTA_SET_TABLE, place.table)
@@ -241,7 +248,7 @@ impl<'a> Command<'a> {
             Self::AddKeys(..) => (NFT_MSG_NEWSETELEM, NLM_F_CREATE),
             Self::DelKeys(..) => (NFT_MSG_DELSETELEM, 0),
             Self::GetKey(..) => (NFT_MSG_GETSETELEM, 0),
-            Self::GetChain(_) => (NFT_MSG_GETCHAIN, 0),
+            Self::GetChain(_) | Self::GetChains => (NFT_MSG_GETCHAIN, 0),
             Self::DelChain(_) => (NFT_MSG_DELCHAIN, 0),
             Self::NewSet(_) => (NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL),
             Self::GetSet(_) => (NFT_MSG_GETSET, 0),

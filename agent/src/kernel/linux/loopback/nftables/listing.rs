@@ -1,8 +1,9 @@
 //! What the kernel says of its tables, chains, rules and sets. Pure.
 
 use super::{
-    DecodeError, Expression, NFTA_CHAIN_NAME, NFTA_CHAIN_USE, NFTA_DATA_VALUE, NFTA_LIST_ELEM,
-    NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA,
+    DecodeError, Expression, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE,
+    NFTA_CHAIN_USE, NFTA_DATA_VALUE, NFTA_HOOK_HOOKNUM, NFTA_LIST_ELEM, NFTA_RULE_CHAIN,
+    NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA,
     NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_FLAGS, NFTA_SET_KEY_LEN,
     NFTA_SET_KEY_TYPE, NFTA_SET_NAME, NFTA_SET_USERDATA, NFTA_TABLE_NAME, NFTA_TABLE_USE,
     NFTA_TABLE_USERDATA,
@@ -28,6 +29,37 @@ pub struct Chain {
     /// Rules in it, and jumps to it.
     pub uses: u32,
 }
+
+/// A chain that hangs at a hook, of a table of any family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseChain {
+    /// `NFPROTO_*`.
+    pub family: u8,
+    /// The table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// Where it hangs.
+    pub hook: Hook,
+    /// Whether it drops what no rule accepts.
+    pub drops: bool,
+    /// Rules in it, and jumps to it.
+    pub uses: u32,
+}
+
+/// Where a chain hangs (`enum nf_inet_hooks` in `include/uapi/linux/netfilter.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// On the way from one link to another.
+    Forward,
+    /// Elsewhere, by its number.
+    Other(u32),
+}
+
+/// `NF_INET_FORWARD`
+const NF_INET_FORWARD: u32 = 2;
+/// `NF_DROP` (`include/uapi/linux/netfilter.h`)
+const NF_DROP: u32 = 0;
 
 /// A set, without its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +109,28 @@ impl Chain {
             name: string("NFTA_CHAIN_NAME", attrs.get(NFTA_CHAIN_NAME))?,
             uses: number("NFTA_CHAIN_USE", attrs.get(NFTA_CHAIN_USE))?,
         })
+    }
+}
+
+impl BaseChain {
+    /// Reads the first byte of the `nfgenmsg` and the attributes behind it; none: a chain that only rules lead to.
+    pub fn decode(family: u8, attrs: Attrs<'_>) -> Result<Option<Self>, DecodeError> {
+        let Some(hook) = attrs.get(NFTA_CHAIN_HOOK) else {
+            return Ok(None);
+        };
+        let hook = number("NFTA_HOOK_HOOKNUM", hook.attrs().get(NFTA_HOOK_HOOKNUM))?;
+        let policy = attrs.get(NFTA_CHAIN_POLICY).and_then(|attr| attr.be32());
+        Ok(Some(Self {
+            family,
+            table: string("NFTA_CHAIN_TABLE", attrs.get(NFTA_CHAIN_TABLE))?,
+            name: string("NFTA_CHAIN_NAME", attrs.get(NFTA_CHAIN_NAME))?,
+            hook: match hook {
+                NF_INET_FORWARD => Hook::Forward,
+                other => Hook::Other(other),
+            },
+            drops: policy == Some(NF_DROP),
+            uses: number("NFTA_CHAIN_USE", attrs.get(NFTA_CHAIN_USE))?,
+        }))
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use nix::errno::Errno;
 
 use super::{
-    Chain, Command, DecodeError, Element, NFGEN_HEADER_LEN, NFNL_SUBSYS_NFTABLES, Place, Refused,
-    Rule, Set, Table, decode_key,
+    BaseChain, Chain, Command, DecodeError, Element, NFGEN_HEADER_LEN, NFNL_SUBSYS_NFTABLES, Place,
+    Refused, Rule, Set, Table, decode_key,
 };
 use crate::kernel::linux::netlink::{
     Attrs, Counts, Message, NetlinkSocket, NlError, Protocol, Request,
@@ -47,6 +47,18 @@ impl Nftables {
     /// Reads a chain; `None` when it is not there.
     pub async fn chain(&mut self, place: Place<'_>) -> Result<Option<Chain>, NlError> {
         self.show(&Command::GetChain(place), Chain::decode).await
+    }
+
+    /// Reads the chains of every table that hang at a hook.
+    pub async fn base_chains(&mut self) -> Result<Vec<BaseChain>, NlError> {
+        let mut chains = Vec::new();
+        let take = |message: Message<'_>| {
+            let family = message.payload.first().copied().unwrap_or_default();
+            chains.push(BaseChain::decode(family, message.attrs(NFGEN_HEADER_LEN)));
+        };
+        self.dump(&Command::GetChains, take).await?;
+        let chains = chains.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(chains.into_iter().flatten().collect())
     }
 
     /// Reads what a set is; `None` when it is not there.

@@ -1,0 +1,53 @@
+//! What the reconciler finds out for those who ask, between two passes: it reads, and changes nothing.
+
+use tokio::sync::oneshot;
+use weir_proto::trace::chain;
+
+use super::Reconciler;
+use crate::kernel::{Kernel, KernelError, read_surely};
+use crate::plan::{Scope, Stand, Table, Trial, Tried};
+
+/// Asks what a change would do.
+#[derive(Debug)]
+pub struct Inquiry {
+    /// The change.
+    pub trial: Trial,
+    /// Where to tell it, or why it is not known.
+    pub answer: oneshot::Sender<Result<Tried, String>>,
+}
+
+impl<K: Kernel> Reconciler<K> {
+    /// Answers one who asks, as what was accepted until now is in the kernel.
+    pub(super) async fn answer(&mut self, inquiry: Inquiry) {
+        let Inquiry { trial, answer } = inquiry;
+        if answer.is_closed() {
+            return;
+        }
+        let tried = self.tried(trial).await;
+        let tried = tried.map_err(|error| chain(&error));
+        // who does not wait any more has no use for it
+        let _ = answer.send(tried);
+    }
+
+    async fn tried(&mut self, trial: Trial) -> Result<Tried, KernelError> {
+        let stand = Stand::new(&self.held, &self.ledger, &self.drains, trial);
+        let actual = self.look(&stand.scope).await?;
+        let mut tried = stand.on(actual);
+        let touched = tried.touched();
+        if !touched.is_empty() {
+            tried.counts = self.kernel.connections(&touched).await?;
+        }
+        Ok(tried)
+    }
+
+    /// Reads what the kernel holds within `scope`, nothing overlooked of what is ours or drained.
+    pub(super) async fn look(&mut self, scope: &Scope) -> Result<Table, KernelError> {
+        let mut actual = read_surely(&mut self.kernel, scope, &self.ledger).await?;
+        let drained = self.drains.missing(scope, &actual);
+        if !drained.is_empty() {
+            // a dump may have missed them, and what is taken for gone is let go
+            actual.extend(self.kernel.read(&Scope::Units(drained)).await?);
+        }
+        Ok(actual)
+    }
+}
