@@ -33,6 +33,7 @@ use crate::desired::{
     Count, ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Rollout, Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
+use events::Bells;
 pub(crate) use events::EventList;
 use group::Asked;
 pub(crate) use log::{Entry, Event};
@@ -51,13 +52,6 @@ pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
     bells: Arc<Bells>,
     metrics: Metrics,
-}
-
-/// What rings when something changes.
-#[derive(Debug)]
-struct Bells {
-    nodes: watch::Receiver<u64>,
-    events: watch::Receiver<u64>,
 }
 
 /// The cluster's task is gone: the controller stops.
