@@ -2,6 +2,7 @@
 //! whether its state is too old.
 
 mod health;
+pub mod socket;
 
 use axum::Router;
 use axum::extract::State;
@@ -93,6 +94,8 @@ impl Collector for Sources {
             accepted,
             hold,
             refused,
+            trouble: _,
+            rejected: _,
         } = self.link.borrow().clone();
         let age = contact.age(self.staleness.started, Instant::now());
         let Counts {
@@ -264,6 +267,7 @@ mod tests {
             accepted: Generation(10),
             hold: None,
             refused: 1,
+            ..Link::default()
         };
         let mut registry = Registry::default();
         registry.register_collector(Box::new(sources(status, link)));

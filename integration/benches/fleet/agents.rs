@@ -133,6 +133,8 @@ impl Agents {
             },
             journal: self.journal(number),
             admin_listen: None,
+            socket: None,
+            called: String::new(),
             audit_interval: AUDITS,
             stale_after: None,
         };

@@ -108,6 +108,8 @@ impl Fleet {
                 .expect("a url"),
             journal: self.journal(node),
             admin_listen: None,
+            socket: None,
+            called: String::new(),
             audit_interval: PATIENCE,
             stale_after: None,
         };

@@ -155,6 +155,8 @@ impl World {
             ),
             journal: self.dir.path().join(name),
             admin_listen: None,
+            socket: None,
+            called: String::new(),
             audit_interval: PATIENCE,
         };
         let kernel = Fake::new();

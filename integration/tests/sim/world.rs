@@ -166,6 +166,8 @@ impl World<'_> {
                         controller: Wire,
                         journal,
                         admin_listen: None,
+                        socket: None,
+                        called: String::new(),
                         audit_interval: AUDIT,
                         stale_after: None,
                     };
