@@ -9,6 +9,7 @@ use tonic_prost_build::FileDescriptorSet;
 const FILES: &[&str] = &[
     "weir/v1/types.proto",
     "weir/v1/traffic.proto",
+    "weir/v1/events.proto",
     "weir/v1/questions.proto",
     "weir/v1/operator.proto",
     "weir/v1/node.proto",

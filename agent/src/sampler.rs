@@ -134,6 +134,7 @@ impl<M: Meter> Sampler<M> {
             node: self.node.to_string(),
             interval_ms,
             backends: increments.iter().map(increment_to_wire).collect(),
+            ..wire::ReportRequest::default()
         }
     }
 }

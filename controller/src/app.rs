@@ -17,11 +17,12 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_proto::tls::{Incoming, Part, Tls};
 
-use crate::admin::{Admin, Metrics, Ready};
+use crate::admin::{Admin, Asked, Gatherer, Metrics, Ready};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc;
 use crate::store::DiskStore;
+use crate::traffic::Traffic;
 
 /// How long a stop waits for calls under way: the longest unary call is given ten seconds, but nothing is
 /// lost when one is cut off, and whoever restarts us must not wait.
@@ -66,6 +67,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         tls_key = ?config.tls_key,
         tls_ca = ?config.tls_ca,
         log_format = ?config.log_format,
+        backend_metrics = config.backend_metrics,
         "starting"
     );
     let tls = config.tls()?;
@@ -82,7 +84,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let (ready, is_ready) = watch::channel(Err("starting".to_owned()));
     let mut tasks = JoinSet::new();
     // first of all, so that /livez answers while the store is loaded
-    let admin = Admin::new(registry, is_ready).serve(admins, stopped(stopping.clone()));
+    let (serves, asked) = watch::channel(None);
+    let admin = Admin::new(registry, is_ready, asked, config.backend_metrics);
+    let admin = admin.serve(admins, stopped(stopping.clone()));
     tasks.spawn(async { admin.await.context("the admin server failed") });
 
     let opened = DiskStore::open(config.data_dir.clone()).await;
@@ -93,7 +97,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let _ = ready.send_replace(Ok(()));
     tasks.spawn(watch_over(owner, ready.clone()));
     let operators = Incoming::new(operators, tls);
-    let server = rpc::serve(operators, cluster, stopping.clone());
+    let traffic = Traffic::start(cluster.clone());
+    let _ = serves.send_replace(Some(Asked {
+        cluster: cluster.clone(),
+        traffic: traffic.clone(),
+        gatherer: Gatherer::start(cluster.clone(), traffic.clone()),
+    }));
+    let server = rpc::serve(operators, cluster, traffic, stopping.clone());
     tasks.spawn(async { server.await.context("the gRPC server failed") });
     tasks.spawn(tell_stopping(ready, stopping));
     info!(%operator_addr, %admin_addr, "serving");

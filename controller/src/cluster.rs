@@ -6,11 +6,13 @@
 //! sees it.
 
 mod drains;
+mod events;
 mod group;
 mod log;
 mod nodes;
 mod owner;
 mod questions;
+mod refusal;
 mod release;
 mod rollout;
 mod write;
@@ -20,22 +22,24 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::Span;
-use weir_proto::convert::{FieldErrors, Hello};
+use weir_proto::convert::Hello;
 use weir_proto::model::{
     Canary, Degraded, DrainProgress, DrainTarget, DrainTerms, Frontend, Generation, Hold, Identity,
-    ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, RolloutPhase, Steering,
+    ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, Steering,
 };
 
 use crate::admin::Metrics;
 use crate::desired::{
-    Count, HeldUp, ListedDrain, NodeStatus, NotNow, Outcome, Past, Places, Rejected, Rollout,
-    Stored, Update,
+    Count, ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Rollout, Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
+pub(crate) use events::EventList;
+use group::Asked;
 pub(crate) use log::{Entry, Event};
+pub(crate) use nodes::Behind;
 use owner::Owner;
 pub(crate) use questions::{Asking, Call, Inquired, Inquiry, Line};
+pub(crate) use refusal::Refusal;
 
 /// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
 /// reconnects at once; who comes later waits at the channel's door.
@@ -45,69 +49,21 @@ const WAITING_COMMANDS: usize = 1_024;
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
-    nodes_changed: watch::Receiver<u64>,
+    bells: Arc<Bells>,
     metrics: Metrics,
+}
+
+/// What rings when something changes.
+#[derive(Debug)]
+struct Bells {
+    nodes: watch::Receiver<u64>,
+    events: watch::Receiver<u64>,
 }
 
 /// The cluster's task is gone: the controller stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the controller is stopping")]
 pub(crate) struct Stopped;
-
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error(transparent)]
-    Fields(FieldErrors),
-    #[error("the cluster is at revision {actual}, not {expected}")]
-    Revision {
-        expected: Revision,
-        actual: Revision,
-    },
-    #[error("not found: {}", list(.0))]
-    NotFound(Vec<ResourceRef>),
-    #[error("not found: {}", list(.0))]
-    NothingToDrain(Vec<DrainTarget>),
-    #[error("not drained: {}", list(.0))]
-    NotDrained(Vec<DrainTarget>),
-    #[error("node {0} is not connected: release it when it is back")]
-    Away(NodeName),
-    #[error("node {0} holds nothing back")]
-    NothingHeld(NodeName),
-    #[error(
-        "the changes after revision {from} are no longer there, or not yet: list, and watch from there (the controller has those after {oldest}, up to {newest})"
-    )]
-    OutOfRange {
-        from: Revision,
-        oldest: Revision,
-        newest: Revision,
-    },
-    #[error(
-        "revision {to} cannot be gone back to: the history knows what was from revision {oldest} on, and the cluster is at {newest}"
-    )]
-    NotKept {
-        to: Revision,
-        oldest: Revision,
-        newest: Revision,
-    },
-    #[error("rollout {revision} is {phase}: wait until it is over, or undo it first")]
-    UnderWay {
-        revision: Revision,
-        phase: RolloutPhase,
-    },
-    #[error(transparent)]
-    HeldUp(#[from] HeldUp),
-    #[error("there is no rollout")]
-    NoRollout,
-    #[error("the rollout is that of revision {0}")]
-    OtherRollout(Revision),
-    #[error(transparent)]
-    NotNow(#[from] NotNow),
-    #[error("the change may not have reached the store, and the controller starts again")]
-    Store(#[source] Arc<StoreError>),
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
 
 /// How a write is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -269,19 +225,19 @@ enum Command {
         resources: Vec<Resource>,
         places: Places,
         options: WriteOptions,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Delete {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Rollback {
         to: Revision,
         options: WriteOptions,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Steer {
@@ -289,7 +245,7 @@ enum Command {
         /// The rollout that is meant; none: whichever it is.
         revision: Option<Revision>,
         who: Identity,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     Rollout {
@@ -305,7 +261,7 @@ enum Command {
         /// How; none: they are drained no longer.
         terms: Option<DrainTerms>,
         who: Identity,
-        span: Span,
+        call: Asked,
         answer: Answer<Written>,
     },
     ListDrains {
@@ -334,9 +290,16 @@ enum Command {
         most: usize,
         answer: Answer<Histories>,
     },
+    Events {
+        after: u64,
+        answer: Answer<EventList>,
+    },
     Statuses {
         names: Vec<NodeName>,
         answer: Answer<Statuses>,
+    },
+    Behind {
+        answer: Answer<Behind>,
     },
     Inquire {
         inquiry: Inquiry,
@@ -363,12 +326,13 @@ impl Cluster {
         metrics: Metrics,
     ) -> (Self, JoinHandle<Result<(), Arc<StoreError>>>) {
         let (commands, inbox) = mpsc::channel(WAITING_COMMANDS);
-        let (bell, nodes_changed) = watch::channel(0);
-        let owner = Owner::new(store, saved, bell, metrics.clone());
+        let (nodes_bell, nodes) = watch::channel(0);
+        let (events_bell, events) = watch::channel(0);
+        let owner = Owner::new(store, saved, (nodes_bell, events_bell), metrics.clone());
         let task = tokio::spawn(owner.run(inbox));
         let cluster = Self {
             commands,
-            nodes_changed,
+            bells: Arc::new(Bells { nodes, events }),
             metrics,
         };
         (cluster, task)
@@ -381,12 +345,12 @@ impl Cluster {
         places: Places,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Apply {
             resources,
             places,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -398,11 +362,11 @@ impl Cluster {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Delete {
             refs,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -414,11 +378,11 @@ impl Cluster {
         to: Revision,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Rollback {
             to,
             options,
-            span,
+            call,
             answer,
         })
         .await
@@ -436,12 +400,12 @@ impl Cluster {
         revision: Option<Revision>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Steer {
             steering,
             revision,
             who,
-            span,
+            call,
             answer,
         })
         .await
@@ -492,12 +456,12 @@ impl Cluster {
         terms: Option<DrainTerms>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let call = Asked::begins();
         self.ask(|answer| Command::Drain {
             targets,
             terms,
             who,
-            span,
+            call,
             answer,
         })
         .await
@@ -549,9 +513,14 @@ impl Cluster {
         self.ask(|answer| Command::Statuses { names, answer }).await
     }
 
+    /// Gives how many nodes are behind, and for how long.
+    pub(crate) async fn behind(&self) -> Result<Behind, Refusal> {
+        self.ask(|answer| Command::Behind { answer }).await
+    }
+
     /// Gives a channel that rings when the state of any node changes.
     pub(crate) fn nodes_changed(&self) -> watch::Receiver<u64> {
-        self.nodes_changed.clone()
+        self.bells.nodes.clone()
     }
 
     /// Gives what is counted.
@@ -585,11 +554,6 @@ impl Cluster {
         sent.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)?
     }
-}
-
-fn list(named: &[impl ToString]) -> String {
-    let names: Vec<String> = named.iter().map(ToString::to_string).collect();
-    names.join(", ")
 }
 
 #[cfg(test)]

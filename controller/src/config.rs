@@ -67,6 +67,10 @@ pub struct Config {
     /// How log lines look
     #[arg(long, env = "WEIR_CONTROLLER_LOG_FORMAT", value_enum, default_value_t = DEFAULTS.log_format)]
     pub log_format: LogFormat,
+
+    /// Tell on /metrics what passes through each backend, too, beside what passes through each service
+    #[arg(long, env = "WEIR_CONTROLLER_BACKEND_METRICS")]
+    pub backend_metrics: bool,
 }
 
 /// How log lines look.

@@ -21,10 +21,12 @@ mod names;
 mod node;
 mod outcome;
 pub mod pki;
+mod progress;
 mod render;
 mod rollout;
 mod selector;
 mod status;
+mod top;
 mod wait;
 
 use std::process::ExitCode;
@@ -94,6 +96,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Rollout(args) => rollout::run(&to, &args).await,
         Command::Status(args) => status::run(&to, &args).await,
         Command::Check(args) => check::run(&to, &args).await,
+        Command::Top(args) => top::run(&to, &args).await,
         Command::Pki(args) => pki::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Version => print(&format!(

@@ -7,6 +7,7 @@
 mod abilities;
 mod compile;
 mod drains;
+pub(crate) mod events;
 mod feed;
 mod history;
 mod needs;
@@ -19,6 +20,7 @@ mod rollout;
 pub(crate) mod samples;
 mod staged;
 mod staging;
+mod traffic;
 mod validate;
 mod view;
 
@@ -35,6 +37,7 @@ use weir_proto::model::{
 use abilities::Abilities;
 use compile::{Compiled, own_items};
 pub(crate) use drains::{DrainBatch, Drained, Drains, ListedDrain};
+pub(crate) use events::{Event, EventBatch, Events, Happening, Reason};
 pub(crate) use feed::{Feed, Rejected, RejectedReason, Update};
 pub(crate) use history::{Before, History, HistoryBatch, Past, What, going_back};
 use placing::Census;
@@ -44,6 +47,9 @@ pub(crate) use rollout::{Count, Heard, Member, Next, NotNow, Recent, Rollout};
 pub(crate) use staged::Staged;
 pub(crate) use staging::{Begin, HeldUp};
 use staging::{Staging, compile_as};
+pub(crate) use traffic::{
+    BackendPassing, NodePassing, Passing, Report, RollUp, ServicePassing, Sum, Totals, TrafficQuery,
+};
 pub(crate) use validate::Places;
 use view::ViewsChange;
 pub(crate) use view::{Content, Shared, View, ViewMut, Views};

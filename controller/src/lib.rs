@@ -1,7 +1,7 @@
 //! The weir controller: it takes what operators declare, works out what every node must hold, and streams it
 //! there. The kernel forwards packets whether it runs or not.
 
-mod admin;
+pub mod admin;
 pub mod app;
 mod cluster;
 pub mod config;
@@ -9,3 +9,4 @@ pub mod ctl;
 mod desired;
 mod rpc;
 mod store;
+mod traffic;

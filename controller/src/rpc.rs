@@ -31,6 +31,7 @@ use weir_proto::wire;
 use weir_proto::wire::operator_server::OperatorServer;
 
 use crate::cluster::Cluster;
+use crate::traffic::Traffic;
 use limits::UnaryTimeout;
 use node_reports::{NodeReportsService, ReportServer};
 use node_sync::NodeSyncService;
@@ -57,6 +58,7 @@ type Operators = OperatorServer<OperatorService>;
 pub(crate) async fn serve<I>(
     incoming: impl Stream<Item = io::Result<I>>,
     cluster: Cluster,
+    traffic: Traffic,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()>
 where
@@ -68,9 +70,9 @@ where
     health.set_serving::<SyncServer>().await;
     health.set_serving::<ReportServer>().await;
 
-    let operators = OperatorService::new(cluster.clone(), stopping.clone());
+    let operators = OperatorService::new(cluster.clone(), traffic.clone(), stopping.clone());
     let syncs = NodeSyncService::new(cluster.clone(), stopping.clone());
-    let reports = NodeReportsService::new(cluster, stopping.clone());
+    let reports = NodeReportsService::new(cluster, traffic, stopping.clone());
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_PATIENCE))

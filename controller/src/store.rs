@@ -4,6 +4,7 @@
 //! at all, which is known when the store is opened again, and no other write is taken until then.
 
 mod disk;
+mod events;
 #[cfg(test)]
 pub(crate) mod memory;
 mod past;
@@ -14,13 +15,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub(crate) use disk::DiskStore;
+pub(crate) use events::{event_to_wire, reason_from_wire, type_from_wire};
 pub(crate) use past::{read_resource, stored_to_wire, written_resource};
 use weir_proto::digest::Digest;
 use weir_proto::model::{
     AskedDrain, Capability, DrainTarget, Generation, NodeName, ResourceRef, Revision,
 };
 
-use crate::desired::{HistoryBatch, Past, Rollout, Stored};
+use crate::desired::{Event, EventBatch, HistoryBatch, Past, Rollout, Stored};
 
 /// Why a record cannot be read.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -29,6 +31,13 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) trait Store: Send + Sync + 'static {
     /// Makes a write durable: when this returns, all of it survives a power cut.
     fn commit(&mut self, write: Write) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Makes events durable that go with no write, beside the writes that are made meanwhile: of an event that both say,
+    /// either may stay.
+    fn keep(
+        &mut self,
+        events: EventBatch,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<Self>;
 }
 
 /// One write of the cluster, or several in one.
@@ -54,6 +63,8 @@ pub(crate) struct Write {
     pub(crate) history: HistoryBatch,
     /// What the rollout becomes; none: it stays as it is.
     pub(crate) rollout: Option<Rollout>,
+    /// What events become, by their slot.
+    pub(crate) events: EventBatch,
 }
 
 impl Write {
@@ -70,6 +81,7 @@ impl Write {
             named,
             history,
             rollout,
+            events,
         } = later;
         self.revision = revision;
         self.resources.extend(resources);
@@ -83,6 +95,7 @@ impl Write {
         if rollout.is_some() {
             self.rollout = rollout;
         }
+        self.events.extend(events);
     }
 }
 
@@ -104,6 +117,8 @@ pub(crate) struct Saved {
     pub(crate) history: BTreeMap<Revision, Past>,
     /// The last one.
     pub(crate) rollout: Option<Rollout>,
+    /// The last events, by their slot.
+    pub(crate) events: BTreeMap<u16, Event>,
 }
 
 /// The store did what it could not: the cause says what.

@@ -3,10 +3,10 @@
 
 # Asked for: longer runs, where a group has one.
 long=''
-groups=(lint unit cluster identity sim grpc damage power nft kernel drift drain stream crash)
+groups=(lint unit cluster identity sim grpc page damage power nft kernel drift drain stream crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
-privileged=(--test 'kernel_*' --test scenarios --test grpc --test power --test damage)
+privileged=(--test 'kernel_*' --test scenarios --test grpc --test page --test power --test damage)
 privileged+=(--test drift --test drain --test stream --test crash --test planted)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
@@ -77,6 +77,13 @@ group_grpc() {
   need_grpcurl || { fail grpc "no grpcurl"; return; }
   cargo build --workspace --bins || { fail grpc "does not build"; return; }
   WEIR_GRPCURL=$grpcurl one_test weir-integration grpc
+}
+
+# One browser after the other: each takes both cores and some hundred MB.
+group_page() {
+  need chromium=chromium chromedriver=chromium-driver || { fail page "no Chromium"; return; }
+  need_axe || { fail page "no axe"; return; }
+  RUST_TEST_THREADS=1 WEIR_AXE=$axe one_test weir-integration page
 }
 
 # A program that writes a journal runs under strace, which records its calls or lets them fail.

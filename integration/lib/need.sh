@@ -52,6 +52,21 @@ need_grpcurl() {
   chmod +x "$grpcurl"
 }
 
+# axe comes in a package for Python, of which nothing else is used. Sets axe.
+need_axe() {
+  local home
+  home=$(target_directory)/tools/axe
+  need python3=python3 || return 1
+  if ! compgen -G "$home/lib/python3*/site-packages/axe_playwright_python/axe.min.js" >/dev/null; then
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need ensurepip=python3-venv || return 1
+    rm -rf "$home"
+    python3 -m venv "$home" &&
+      "$home/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        -r integration/lib/axe.txt >&2 || return 1
+  fi
+  axe=$(compgen -G "$home/lib/python3*/site-packages/axe_playwright_python/axe.min.js")
+}
+
 # etcd is unpacked into a place of its own under the target directory: installed, Debian's would begin to serve. Sets etcd.
 need_etcd() {
   local home sudo=()

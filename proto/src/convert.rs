@@ -1,6 +1,7 @@
 //! Between wire and model. What comes in is checked here once; every bad field is found in one go and
 //! named by its path. What goes out cannot fail.
 
+mod conntrack;
 mod drain;
 mod increment;
 mod item;
@@ -14,6 +15,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+pub use conntrack::{
+    conntrack_from_wire, conntrack_to_wire, vip_connections_from_wire, vip_connections_to_wire,
+};
 pub use drain::{
     asked_from_wire, asked_to_wire, backend_target_to_wire, degraded_from_wire, degraded_to_wire,
     drain_or, drain_target_from_wire, drain_target_to_wire, drain_targets_from_wire,

@@ -3,8 +3,8 @@
 //! `wire` is what is said, `model` what it may mean, `convert` the way between the two. `state` and `digest`
 //! hold what one node must have. `disk` keeps bytes so that no crash loses them, for the controller's store
 //! and the agent's journal alike. `tls` is how both know whom they talk to, `trace` how they tell what they do,
-//! `machine` what they take from the machine they run on, `checkup` how both tell what a check of it found, and `faults` how
-//! tests make them fail.
+//! `machine` what they take from the machine they run on, `metrics` what they call their numbers, `checkup` how both tell what
+//! a check of it found, and `faults` how tests make them fail.
 
 pub mod checkup;
 pub mod convert;
@@ -12,6 +12,7 @@ pub mod digest;
 pub mod disk;
 pub mod faults;
 pub mod machine;
+pub mod metrics;
 pub mod model;
 pub mod state;
 pub mod tls;

@@ -3,6 +3,7 @@
 
 mod ability;
 mod affinity;
+mod conntrack;
 mod drain;
 mod identity;
 mod increment;
@@ -20,6 +21,7 @@ mod vip;
 
 pub use ability::Ability;
 pub use affinity::{Affinity, AffinityTimeout, PersistenceEngine, PrefixLength, SessionAffinity};
+pub use conntrack::{ConnectionState, Conntrack, VipConnections};
 pub use drain::{
     AskedDrain, Degraded, Drain, DrainDeadline, DrainProgress, DrainTarget, DrainTerms, Hold,
     OnDeadline, Repair,

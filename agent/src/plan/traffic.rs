@@ -106,6 +106,7 @@ impl Counters {
             bytes_out: self.bytes_out,
             active: self.now.active.into(),
             inactive: self.now.inactive.into(),
+            silent: false,
         }
     }
 

@@ -1,16 +1,20 @@
 //! What the controller counts. Whoever holds a clone counts into the same numbers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric as Registered, Registry};
+use weir_proto::metrics::Metric;
 use weir_proto::model::Revision;
 
-use crate::desired::Tally;
+use super::stages::Stages;
+use super::table;
+use crate::desired::{Reason, Tally};
 
 /// What nodes repair, as Repair.kind says. What a node calls otherwise counts as "other": an agent does not decide how many
 /// numbers the controller keeps.
@@ -49,6 +53,17 @@ pub(crate) struct Metrics {
     views: Level,
     encodings: Counter,
     rejections: Family<RejectionLabels, Counter>,
+    failed_items: Level,
+    /// In one place: everybody who holds the metrics holds this.
+    stages: Arc<Stages>,
+    events: Family<EventLabels, Counter>,
+    events_dropped: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    r#type: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,79 +90,26 @@ impl Metrics {
     /// Puts every number on show.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let registry = registry.sub_registry_with_prefix("weir_controller");
-        registry.register(
-            "revision",
-            "Revision of the cluster",
-            metrics.revision.clone(),
-        );
-        registry.register("services", "Services", metrics.services.clone());
-        registry.register(
-            "backends",
-            "Backends of services and backend sets",
-            metrics.backends.clone(),
-        );
-        registry.register("nodes", "Nodes known", metrics.nodes.clone());
-        registry.register(
-            "nodes_connected",
-            "Nodes whose agent is connected",
-            metrics.nodes_connected.clone(),
-        );
-        registry.register(
-            "nodes_held",
-            "Nodes that hold back what they were sent",
-            metrics.nodes_held.clone(),
-        );
-        registry.register(
-            "nodes_degraded",
-            "Nodes that can make nothing durable",
-            metrics.nodes_degraded.clone(),
-        );
-        registry.register(
-            "drains",
-            "Drains under way on nodes, of a backend one for each frontend",
-            metrics.drains.clone(),
-        );
-        registry.register(
-            "repairs",
-            "What nodes put right that somebody else had changed",
-            metrics.repairs.clone(),
-        );
-        registry.register(
-            "service_compilations",
-            "Times a service was compiled for its nodes",
-            metrics.compilations.clone(),
-        );
-        registry.register(
-            "store_commits",
-            "Times the store was asked to make writes durable, of which one takes as many as wait",
-            metrics.commits.clone(),
-        );
-        registry.register(
-            "apply",
-            "Writes asked for by operators",
-            metrics.applies.clone(),
-        );
-        registry.register(
-            "updates_sent",
-            "Updates sent to nodes",
-            metrics.updates.clone(),
-        );
-        registry.register(
-            "views",
-            "What nodes hold in common, each once however many hold it",
-            metrics.views.clone(),
-        );
-        registry.register(
-            "update_encodings",
-            "Times what is common to nodes was encoded: once for each view and change, however many nodes it goes to",
-            metrics.encodings.clone(),
-        );
-        registry.register(
-            "updates_rejected",
-            "Updates that nodes did not take",
-            metrics.rejections.clone(),
-        );
+        show(registry, &table::REVISION, &metrics.revision);
+        show(registry, &table::SERVICES, &metrics.services);
+        show(registry, &table::BACKENDS, &metrics.backends);
+        show(registry, &table::NODES, &metrics.nodes);
+        show(registry, &table::NODES_CONNECTED, &metrics.nodes_connected);
+        show(registry, &table::NODES_HELD, &metrics.nodes_held);
+        show(registry, &table::NODES_DEGRADED, &metrics.nodes_degraded);
+        show(registry, &table::FAILED_ITEMS, &metrics.failed_items);
+        show(registry, &table::DRAINS, &metrics.drains);
+        show(registry, &table::REPAIRS, &metrics.repairs);
+        show(registry, &table::COMPILATIONS, &metrics.compilations);
+        show(registry, &table::COMMITS, &metrics.commits);
+        show(registry, &table::APPLIES, &metrics.applies);
+        show(registry, &table::UPDATES, &metrics.updates);
+        show(registry, &table::VIEWS, &metrics.views);
+        show(registry, &table::ENCODINGS, &metrics.encodings);
+        show(registry, &table::REJECTIONS, &metrics.rejections);
+        show(registry, &table::EVENTS, &metrics.events);
+        show(registry, &table::EVENTS_DROPPED, &metrics.events_dropped);
+        metrics.stages.show(registry);
         metrics
     }
 
@@ -170,11 +132,13 @@ impl Metrics {
             held,
             degraded,
             drains,
+            failed_items,
         } = all;
         self.nodes_connected.set(connected);
         self.nodes_held.set(held);
         self.nodes_degraded.set(degraded);
         self.drains.set(drains);
+        self.failed_items.set(failed_items);
     }
 
     /// Counts what a node repaired, by kind.
@@ -225,6 +189,25 @@ impl Metrics {
         self.rejections.get_or_create(&labels).inc();
     }
 
+    /// Gives what counts how long each stage of a change takes.
+    pub(crate) fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// Counts an event.
+    pub(crate) fn event(&self, reason: Reason) {
+        let labels = EventLabels {
+            r#type: reason.event_type().as_str(),
+            reason: reason.to_string(),
+        };
+        self.events.get_or_create(&labels).inc();
+    }
+
+    /// Counts an event that was not noted.
+    pub(crate) fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
     /// Gives how many commits were counted.
     #[cfg(test)]
     pub(crate) fn commits(&self) -> u64 {
@@ -236,4 +219,9 @@ impl Metrics {
     pub(crate) fn connected(&self) -> u64 {
         self.nodes_connected.get()
     }
+}
+
+/// Puts a number on show under its name.
+fn show(registry: &mut Registry, metric: &Metric, number: &(impl Registered + Clone)) {
+    registry.register(metric.name, metric.help, number.clone());
 }

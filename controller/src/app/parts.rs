@@ -15,6 +15,7 @@ use crate::admin::Metrics;
 use crate::cluster::Cluster;
 use crate::rpc;
 use crate::store::DiskStore;
+use crate::traffic::Traffic;
 
 /// Serves operators and agents on connections as they come, each with who is at its other end, out of the store in
 /// `data_dir`, until the store takes no write or no more connections come. Cut off at any point it has lost nothing that it acknowledged.
@@ -28,9 +29,10 @@ where
     let metrics = Metrics::register(&mut Registry::default());
     let (store, saved) = DiskStore::open(data_dir).await?;
     let (cluster, owner) = Cluster::start(store, saved, metrics);
+    let traffic = Traffic::start(cluster.clone());
     let (stop, stopping) = watch::channel(false);
     let served = tokio::select! {
-        served = rpc::serve(incoming, cluster, stopping) => served.context("the gRPC server failed"),
+        served = rpc::serve(incoming, cluster, traffic, stopping) => served.context("the gRPC server failed"),
         ended = owner => {
             let ended = ended.context("the cluster's task failed")?;
             ended.context("the store took no write")

@@ -11,6 +11,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{Span, error, info};
 use weir_proto::model::{DrainTarget, Identity, NodeName, ResourceRef, Revision};
 
@@ -30,6 +31,13 @@ const MOST_RESOURCES: usize = 1_000;
 const MOST_LATER: usize = super::WAITING_COMMANDS;
 /// How many resources and drains a line of the audit names.
 const MOST_NAMED: usize = 16;
+
+/// The call that asks for a write: what it is part of, and when it came.
+#[derive(Debug)]
+pub(super) struct Asked {
+    span: Span,
+    begun: Instant,
+}
 
 /// What is true in memory and not durable yet.
 #[derive(Default)]
@@ -52,6 +60,8 @@ struct Asked {
     written: Result<Written, Refusal>,
     /// How it ended, where that is counted.
     ended: Option<&'static str>,
+    /// When it was asked for.
+    begun: Instant,
 }
 
 /// A line of the audit.
@@ -62,6 +72,22 @@ pub(super) struct Done {
     revision: Revision,
     named: Vec<String>,
     more: usize,
+}
+
+impl Asked {
+    pub(super) fn begins() -> Self {
+        Self {
+            span: Span::current(),
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Asked {
+    /// Says whether anything of it was to become durable.
+    fn is_written(&self) -> bool {
+        self.written.is_ok() && matches!(self.ended, None | Some("written"))
+    }
 }
 
 impl Group {
@@ -170,39 +196,41 @@ impl<S: Store> Owner<S> {
                 resources,
                 places,
                 options,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.apply(resources, &places, &options));
-                self.answer(answer, written, Some(&options));
+                let written = call
+                    .span
+                    .in_scope(|| self.apply(resources, &places, &options));
+                self.answer((answer, call.begun), written, Some(&options));
             }
             Command::Delete {
                 refs,
                 options,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.delete(&refs, &options));
-                self.answer(answer, written, Some(&options));
+                let written = call.span.in_scope(|| self.delete(&refs, &options));
+                self.answer((answer, call.begun), written, Some(&options));
             }
             Command::Rollback {
                 to,
                 options,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.roll_back(to, &options));
-                self.answer(answer, written, Some(&options));
+                let written = call.span.in_scope(|| self.roll_back(to, &options));
+                self.answer((answer, call.begun), written, Some(&options));
             }
             Command::Drain {
                 targets,
                 terms,
                 who,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.drain(targets, terms, who));
-                self.answer(answer, written, None);
+                let written = call.span.in_scope(|| self.drain(targets, terms, who));
+                self.answer((answer, call.begun), written, None);
             }
             Command::Hello { hello, answer } => {
                 // so that a fleet that comes for the first time is written together
@@ -213,11 +241,11 @@ impl<S: Store> Owner<S> {
                 steering,
                 revision,
                 who,
-                span,
+                call,
                 answer,
             } => {
-                let written = span.in_scope(|| self.steer(steering, revision, &who));
-                self.answer(answer, written, None);
+                let written = call.span.in_scope(|| self.steer(steering, revision, &who));
+                self.answer((answer, call.begun), written, None);
             }
             other @ (Command::ListDrains { .. }
             | Command::Release { .. }
@@ -226,9 +254,11 @@ impl<S: Store> Owner<S> {
             | Command::List { .. }
             | Command::Watch { .. }
             | Command::History { .. }
+            | Command::Events { .. }
             | Command::Rollout { .. }
             | Command::Counted { .. }
             | Command::Statuses { .. }
+            | Command::Behind { .. }
             | Command::Said { .. }) => return Some(other),
         }
         None
@@ -236,7 +266,7 @@ impl<S: Store> Owner<S> {
 
     fn answer(
         &mut self,
-        answer: Answer<Written>,
+        (answer, begun): (Answer<Written>, Instant),
         written: Result<Written, Refusal>,
         counted: Option<&WriteOptions>,
     ) {
@@ -245,6 +275,7 @@ impl<S: Store> Owner<S> {
             answer,
             written,
             ended,
+            begun,
         });
     }
 
@@ -261,6 +292,10 @@ impl<S: Store> Owner<S> {
             first,
         } = std::mem::take(&mut self.group);
         let wrote = write.is_some();
+        let write = write.map(|write| {
+            let events = self.events.ride();
+            Write { events, ..write }
+        });
         if let Some(write) = write
             && let Err(error) = self.commit(write).await
         {
@@ -272,6 +307,11 @@ impl<S: Store> Owner<S> {
                 let _ = answer.send(Err(Refusal::Store(Arc::clone(&error))));
             }
             return Err(Refusal::Store(error));
+        }
+        let now = Instant::now();
+        let first_asked = asked.iter().map(|asked| asked.begun).min();
+        for asked in asked.iter().filter(|asked| asked.is_written()) {
+            self.metrics.stages().accepted(now - asked.begun);
         }
         for done in done {
             done.log();
@@ -287,6 +327,9 @@ impl<S: Store> Owner<S> {
         for (name, trace) in &seen {
             if let (Some(entry), Some(trace)) = (self.nodes.get_mut(name), trace) {
                 entry.traceparent = Arc::clone(trace);
+                if self.served {
+                    entry.wants(first_asked.unwrap_or(now));
+                }
             }
         }
         if first {
@@ -299,10 +342,12 @@ impl<S: Store> Owner<S> {
             self.measure();
             self.ring();
         }
+        self.events.ring();
         for Asked {
             answer,
             written,
             ended,
+            begun: _,
         } in asked
         {
             if let Some(ended) = ended {

@@ -1,8 +1,10 @@
 //! The agents' streams: who is connected, what each is sent, and what it said.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use weir_proto::convert::Hello;
 use weir_proto::faults::{self, Bug};
@@ -12,12 +14,20 @@ use super::owner::{Owner, now_unix_ms};
 use super::questions::CALLS;
 use super::{Beside, Call, Outgoing, Refusal, Said, Session, SessionId};
 use crate::admin::Metrics;
-use crate::desired::{Feed, NodeProgress, Rejected};
+use crate::desired::events::{DrainWatch, told};
+use crate::desired::{Feed, NodeProgress, Reason, Rejected, View};
 use crate::store::Store;
 
 /// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
 /// why the stream ends.
 const OUTBOX: usize = 4;
+
+/// How many nodes have not all that they are to have, and since when the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) nodes: u64,
+    pub(crate) longest: Duration,
+}
 
 /// What the task knows of a node beside what it must hold.
 #[derive(Debug, Default)]
@@ -33,6 +43,12 @@ pub(super) struct NodeEntry {
     pub(super) named: bool,
     /// Up to which generation it was released on its stream.
     pub(super) released: Generation,
+    /// When the first change was asked for that it has not yet; none: it has all that it is to have.
+    pub(super) behind_since: Option<Instant>,
+    /// Its drains, as they are told of: over its streams.
+    pub(super) drains: DrainWatch,
+    /// When one of them has used up its time, in Unix milliseconds.
+    pub(super) deadline_unix_ms: Option<u64>,
 }
 
 /// A stream that is open.
@@ -63,6 +79,21 @@ impl Open {
 }
 
 impl NodeEntry {
+    /// Notes that a change it is to have was asked for then.
+    pub(super) fn wants(&mut self, asked: Instant) {
+        self.behind_since.get_or_insert(asked);
+    }
+
+    /// Notes whether it has all that it is to have.
+    fn settle(&mut self, view: &View<'_>, metrics: &Metrics) {
+        if self.behind_since.is_some() && self.progress.at(view, &self.feed).1 == view.generation()
+        {
+            let since = self.behind_since.take();
+            let took = since.map(|since| since.elapsed()).unwrap_or_default();
+            metrics.stages().converged(took);
+        }
+    }
+
     /// Takes note of what the agent says on its stream. Says whether the node knows the cluster's name by that for the first time.
     fn note(&mut self, name: &NodeName, said: Said, metrics: &Metrics) -> bool {
         let now = now_unix_ms();
@@ -176,7 +207,10 @@ impl<S: Store> Owner<S> {
                  unnoticed, or two agents may run under one name"
             );
             earlier.end(Outgoing::Replaced);
+            let message = "another stream took the place of the one that it had";
+            self.happened(told::about_node(&name, Reason::NodeReplaced, message));
         }
+        self.happened(told::hello(&hello));
         info!(node = %name, version = hello.agent_version, held = ?hello.held, "node connected");
         self.hear(&name);
         self.pump(&name);
@@ -199,7 +233,9 @@ impl<S: Store> Owner<S> {
         }
         let before = entry.progress.tally();
         let (mut learns_name, mut gone) = (false, false);
+        let mut happened = Vec::new();
         for said in all {
+            happened.extend(entry.happenings(name, &said, &self.desired));
             match said {
                 Said::Gone(why) => {
                     info!(node = %name, why, "node disconnected");
@@ -218,6 +254,7 @@ impl<S: Store> Owner<S> {
             self.tally = self.tally.without(before).with(after);
             self.metrics.tally(self.tally);
         }
+        self.happened_on(name, happened);
         if learns_name {
             self.name(name);
         }
@@ -242,6 +279,7 @@ impl<S: Store> Owner<S> {
             return;
         };
         let Some(update) = entry.feed.next(&mut view) else {
+            entry.settle(&view.look(), &self.metrics);
             return;
         };
         let whole = update.base.is_none();
@@ -267,10 +305,22 @@ impl<S: Store> Owner<S> {
             let now = now_unix_ms();
             let before = entry.progress.tally();
             let why = "updates were accepted before they were read".to_owned();
+            let message = format!("its stream ended: {why}");
             let at = (&view.look(), &entry.feed);
             entry.progress.disconnected(at, why, now);
             self.tally = self.tally.without(before).with(entry.progress.tally());
             self.metrics.tally(self.tally);
+            self.happened(told::about_node(name, Reason::NodeDisconnected, message));
+        }
+    }
+
+    /// Gives how many nodes are behind, and for how long.
+    pub(super) fn behind(&self) -> Behind {
+        let since = self.nodes.values().filter_map(|entry| entry.behind_since);
+        let first = since.clone().min();
+        Behind {
+            nodes: since.count() as u64,
+            longest: first.map(|first| first.elapsed()).unwrap_or_default(),
         }
     }
 

@@ -8,12 +8,13 @@ use tokio::sync::{broadcast, mpsc, watch};
 use weir_proto::faults::{self, Bug};
 use weir_proto::model::{Kind, NodeName, ResourceRef, Revision};
 
+use super::events::EventLog;
 use super::group::Group;
 use super::log::{ChangeLog, Entry, as_created};
 use super::nodes::NodeEntry;
 use super::{Command, Histories, Page, Refusal, Statuses, Watching};
 use crate::admin::Metrics;
-use crate::desired::{Desired, History, NodeStatus, Recent, Stored, Tally, reference};
+use crate::desired::{Desired, Events, History, NodeStatus, Recent, Stored, Tally, reference};
 use crate::store::{Saved, Store, StoreError};
 
 /// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
@@ -33,6 +34,7 @@ pub(super) struct Owner<S> {
     pub(super) nodes: BTreeMap<NodeName, NodeEntry>,
     pub(super) log: ChangeLog,
     pub(super) history: History,
+    pub(super) events: EventLog,
     /// What is true here and not durable yet. While there is any nothing but writes is served; that a node knows this
     /// cluster's name may wait for the end of the round, since nobody is told of it.
     pub(super) group: Group,
@@ -53,7 +55,12 @@ pub(super) struct Owner<S> {
 
 impl<S: Store> Owner<S> {
     /// Takes up the cluster where it was left.
-    pub(super) fn new(store: S, saved: Saved, bell: watch::Sender<u64>, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        store: S,
+        saved: Saved,
+        (bell, events_bell): (watch::Sender<u64>, watch::Sender<u64>),
+        metrics: Metrics,
+    ) -> Self {
         let Saved {
             cluster,
             revision,
@@ -66,6 +73,7 @@ impl<S: Store> Owner<S> {
             named,
             history,
             rollout,
+            events,
         } = saved;
         let nodes = match faults::planted(Bug::GenerationReset) {
             true => BTreeMap::new(),
@@ -91,6 +99,7 @@ impl<S: Store> Owner<S> {
             desired,
             log: ChangeLog::new(revision),
             history: History::restore(history),
+            events: EventLog::new(Events::restore(events), events_bell),
             group: Group::default(),
             live: broadcast::channel(WATCH_DEPTH).0,
             bell,
@@ -113,23 +122,28 @@ impl<S: Store> Owner<S> {
         // one that was under way goes on
         let mut ended = self.finish().await.is_err();
         while !ended {
-            let waits = self.waits();
+            let waits = self.waits().into_iter().chain(self.events.waits()).min();
             let later = tokio::select! {
+                // that events were kept is heard first, at most once a second: others become durable only then
+                biased;
+                kept = self.events.kept() => {
+                    self.note_kept(kept);
+                    Vec::new()
+                }
                 command = inbox.recv() => match command {
                     Some(command) => self.gather(command, &mut inbox),
                     None => break,
                 },
                 () = after(waits) => Vec::new(),
             };
+            self.look_at_deadlines();
             if self.finish().await.is_ok() {
                 self.serve_all(later).await;
             }
+            self.keep_events();
             ended = self.lost.is_some();
         }
-        match self.lost.take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.keep_the_rest().await
     }
 
     /// Serves commands that are no writes by operators. What they write by the way is durable when the last is served.
@@ -184,6 +198,9 @@ impl<S: Store> Owner<S> {
                     revision: self.revision,
                 }));
             }
+            Command::Events { after, answer } => {
+                let _ = answer.send(Ok(self.events.list(after)));
+            }
             Command::Rollout { answer } => {
                 let _ = answer.send(Ok(self.rollout()));
             }
@@ -194,6 +211,9 @@ impl<S: Store> Owner<S> {
             } => self.counted(&node, &counts, interval_ms),
             Command::Statuses { names, answer } => {
                 let _ = answer.send(self.statuses(&names));
+            }
+            Command::Behind { answer } => {
+                let _ = answer.send(Ok(self.behind()));
             }
             Command::Inquire { inquiry, answer } => {
                 let _ = answer.send(self.inquire(inquiry));

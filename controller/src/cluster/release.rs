@@ -12,7 +12,8 @@ use weir_proto::model::{Generation, Identity, Kind, NodeName};
 use super::nodes::NodeEntry;
 use super::owner::Owner;
 use super::{Outgoing, Refusal};
-use crate::desired::{Change, Outcome, reference};
+use crate::desired::events::told;
+use crate::desired::{Change, Happening, Outcome, Reason, reference};
 use crate::store::{Store, Write};
 
 impl<S: Store> Owner<S> {
@@ -34,7 +35,13 @@ impl<S: Store> Owner<S> {
             return Err(Refusal::NothingHeld(name.clone()));
         };
         let generation = hold.generation.max(entry.feed.newest());
-        if entry.confirmed < generation {
+        let confirmed = entry.confirmed;
+        let message = format!("{who} let go what it holds back up to generation {generation}");
+        self.happened(Happening {
+            who: who.to_string(),
+            ..told::about_node(name, Reason::HoldReleased, message)
+        });
+        if confirmed < generation {
             let confirmed = BTreeMap::from([(name.clone(), generation)]);
             self.confirm(confirmed);
             self.finish().await?;

@@ -65,8 +65,14 @@ impl<S: Store> Owner<S> {
             targets: Vec::new(),
         };
         match steering {
-            Steering::Pause => self.set_phase(RolloutPhase::Paused, String::new(), now),
+            Steering::Pause => {
+                let message = format!("{who} paused it");
+                self.rollout_turned(number, RolloutPhase::Paused, (Some(who), message));
+                self.set_phase(RolloutPhase::Paused, String::new(), now);
+            }
             Steering::Resume => {
+                let message = format!("{who} resumed it");
+                self.rollout_turned(number, RolloutPhase::Running, (Some(who), message));
                 let rollout = self.desired.rollout_mut();
                 let again = rollout.map(|rollout| rollout.resume(now));
                 for name in again.into_iter().flatten() {
@@ -118,6 +124,8 @@ impl<S: Store> Owner<S> {
                 }
                 Next::Halt(reason) => {
                     warn!(rollout = %number, reason, "rollout halted");
+                    let told = (None, reason.clone());
+                    self.rollout_turned(number, RolloutPhase::Halted, told);
                     self.set_phase(RolloutPhase::Halted, reason, now);
                 }
                 Next::Finish => {
@@ -125,6 +133,8 @@ impl<S: Store> Owner<S> {
                     let Some(change) = self.desired.prepare_finish(now) else {
                         return;
                     };
+                    let told = (None, "every node has it".to_owned());
+                    self.rollout_turned(number, RolloutPhase::Done, told);
                     self.bring(change, false);
                 }
                 Next::Reach(step, mut nodes) => {

@@ -1,3 +1,4 @@
+mod events;
 mod groups;
 mod history;
 mod rollouts;

@@ -14,6 +14,7 @@ use super::group::Done;
 use super::log::{Entry, Event};
 use super::owner::{Owner, now_unix_ms};
 use super::{Refusal, WriteOptions, Written, release};
+use crate::desired::events::told;
 use crate::desired::{
     Batch, Before, Change, HistoryBatch, Outcome, Past, Places, What, going_back,
 };
@@ -210,6 +211,9 @@ impl<S: Store> Owner<S> {
         let (named, drained) = (change.writes.keys(), change.drains.keys());
         let done = Done::new((&options.who, what), revision, named, drained);
         self.group.audit(done);
+        for happening in told::writes(&change, revision, (&options.who, what)) {
+            self.happened(happening);
+        }
         let history = self.remember(&change, revision, (&options.who, what));
         let events = self.take(change, revision, &confirmed, history);
         self.group.tell(Arc::new(Entry { revision, events }));
@@ -267,6 +271,7 @@ impl<S: Store> Owner<S> {
             nodes,
             history,
             rollout,
+            ..Write::default()
         });
         let events = events.into_iter();
         let events = events.map(|(reference, outcome, resource)| Event {
@@ -323,6 +328,7 @@ impl<S: Store> Owner<S> {
             return;
         };
         self.tally = self.tally.without(entry.progress.tally());
+        self.events.forget(name);
         if let Some(session) = entry.session {
             self.group.end(session);
         }

@@ -53,7 +53,7 @@ pub(super) async fn run(to: &To, args: &ApplyArgs) -> Result<()> {
         rollout::until_over(&controller, answer.revision, longest).await?;
     } else if args.write.wait {
         Wait::new(answer.targets, About::new(manifests.resources()))
-            .until_converged(&controller, args.write.wait_timeout)
+            .until_converged(&controller, answer.revision, args.write.wait_timeout)
             .await?;
     }
     Ok(())

@@ -7,6 +7,7 @@ mod history;
 mod import;
 mod pki;
 mod rollout;
+mod top;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,11 +19,12 @@ use weir_proto::model::Canary;
 use super::render::parse_span;
 pub(crate) use check::{CheckArgs, CheckForm};
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
-pub(crate) use get::{DescribeArgs, GetArgs};
+pub(crate) use get::{DescribeArgs, EventType, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
+pub(crate) use top::{TopArgs, TopForm};
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -44,7 +46,7 @@ pub(crate) struct Cli {
 }
 
 /// Whom to call.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct To {
     /// Where the controller listens
@@ -116,6 +118,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Look for what is amiss in the whole fleet, and say what to do
     Check(CheckArgs),
+    /// Show what passes through services, backends and nodes, live
+    Top(TopArgs),
     /// Make certificates, for those who have no authority that does
     Pki(PkiArgs),
     /// Turn what keepalived, ipvsadm or kube-proxy has into resources

@@ -188,10 +188,55 @@ impl Controller {
         Ok(self.answer(listed).await?.drains)
     }
 
+    /// Gives events, which is asked for without watching.
+    pub(crate) async fn events(&self, request: wire::EventsRequest) -> Result<Vec<wire::Event>> {
+        let mut client = self.client.clone();
+        let mut stream = self.answer(client.events(request)).await?;
+        let mut events = Vec::new();
+        while let Some(answer) = self.next(&mut stream).await? {
+            events.extend(answer.events);
+        }
+        Ok(events)
+    }
+
+    /// Gives what passes through some services and their backends, those of them that are there, or through all; nothing where
+    /// the controller does not count.
+    pub(crate) async fn traffic(&self, services: &[String]) -> Result<wire::TrafficResponse> {
+        let mut all = wire::TrafficResponse::default();
+        // one by one: what is not there must not hide the others
+        let asked: Vec<Vec<String>> = match services {
+            [] => vec![Vec::new()],
+            named => named.iter().map(|name| vec![name.clone()]).collect(),
+        };
+        for services in asked {
+            let mut client = self.client.clone();
+            let request = wire::TrafficRequest {
+                services,
+                backends: true,
+                ..wire::TrafficRequest::default()
+            };
+            let mut told = match self.attempt(client.traffic(request)).await {
+                Ok(told) => told,
+                Err(status) if status.code() == Code::NotFound => continue,
+                Err(status) if status.code() == Code::Unimplemented => break,
+                Err(status) => return Err(self.refusal(&status)),
+            };
+            let answer = self.next(&mut told).await?.unwrap_or_default();
+            all.services.extend(answer.services);
+            all.backends.extend(answer.backends);
+        }
+        Ok(all)
+    }
+
     /// Waits for an answer of a stream that is due at once; none: the stream ended.
     pub(crate) async fn next<T>(&self, stream: &mut Streaming<T>) -> Result<Option<T>> {
         self.answer(async { stream.message().await.map(Response::new) })
             .await
+    }
+
+    /// Says that an answer that was due did not come.
+    pub(crate) fn silent_for(&self, waited: Duration) -> anyhow::Error {
+        self.refusal(&Status::deadline_exceeded(silence(waited)))
     }
 
     /// Says that a stream ended though nobody asked for that.

@@ -38,7 +38,7 @@ pub(super) async fn run(to: &To, args: &DeleteArgs) -> Result<()> {
     print(&changes(&answer.changes, args.write.dry_run))?;
     if args.write.wait {
         Wait::new(answer.targets, About::new(resources))
-            .until_converged(&controller, args.write.wait_timeout)
+            .until_converged(&controller, answer.revision, args.write.wait_timeout)
             .await?;
     }
     Ok(())

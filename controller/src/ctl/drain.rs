@@ -5,7 +5,6 @@
 mod judge;
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -17,7 +16,8 @@ use weir_proto::wire;
 use super::args::{DrainArgs, To, UndrainArgs};
 use super::connect::Controller;
 use super::names::drain_targets;
-use super::outcome::{Trouble, print, tell};
+use super::outcome::{Trouble, print};
+use super::progress::{ProgressLine, awaited};
 use super::render::{drain_target, human};
 use super::{now, wait};
 use judge::{Asked, Told};
@@ -58,7 +58,8 @@ pub(super) async fn run(to: &To, args: &DrainArgs) -> Result<()> {
         },
         patience: args.wait_timeout,
     };
-    waiting.until_over(&controller).await
+    let goes_on = "the drain goes on: weirctl get drains shows it, weirctl undrain ends it";
+    awaited(waiting.until_over(&controller), goes_on).await
 }
 
 /// Ends drains, and says so.
@@ -92,6 +93,7 @@ impl Waiting {
     /// Asks until every node says that it is over, or the time is.
     async fn until_over(self, of: &Controller) -> Result<()> {
         let mut last = Told::default();
+        let mut line = ProgressLine::new();
         let since = self.asked.since_unix_ms;
         // until it is known how long the drains last, they last as long as one whose service says nothing
         let mut until = since + u64::from(DrainDeadline::default().seconds()) * 1_000;
@@ -103,10 +105,11 @@ impl Waiting {
                         return Err(anyhow!("{ended} is drained no longer"));
                     }
                     if told.waiting.is_empty() {
+                        line.clear();
                         return conclusion(&told, self.asked.nodes.len());
                     }
-                    if told.waiting != last.waiting && io::stderr().is_terminal() {
-                        tell(&told.progress_line());
+                    if told.waiting != last.waiting {
+                        line.show(&told.progress_line());
                     }
                     until = told.until_unix_ms;
                     last = told;

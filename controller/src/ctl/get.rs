@@ -3,6 +3,7 @@
 //! `scope` says what a view shows, `diff` what of it changed; this room and `watch` ask and print.
 
 mod diff;
+mod events;
 mod scope;
 mod watch;
 
@@ -28,12 +29,19 @@ pub(super) async fn run(to: &To, args: &GetArgs) -> Result<()> {
     if let Some(text) = unshown(view, &names, args) {
         return Err(Trouble::Usage(text).into());
     }
+    let request = match view {
+        View::Events => events::request(args).map_err(Trouble::Usage)?,
+        _ => wire::EventsRequest::default(),
+    };
     let scope = Scope {
         view,
         names,
         selector: args.selector.clone().unwrap_or_default(),
     };
     let controller = Controller::connect(to).await?;
+    if view == View::Events {
+        return events::run(&controller, &scope, request, args).await;
+    }
     if args.watch || args.watch_only {
         return watch::run(&controller, scope, args).await;
     }
@@ -71,14 +79,27 @@ fn unshown(view: View, names: &[String], args: &GetArgs) -> Option<String> {
         }
         _ => {}
     }
+    if view != View::Events
+        && (args.about.is_some() || args.node.is_some() || !args.types.is_empty())
+    {
+        return Some("--for, --node and --types choose among events".to_owned());
+    }
     if args.selector.is_some() {
         match view {
-            View::Drains | View::Repairs => return Some(format!("{plural} have no labels")),
+            View::Drains | View::Repairs | View::Events => {
+                return Some(format!("{plural} have no labels"));
+            }
             _ if !names.is_empty() => {
                 return Some("give names or a selector, not both".to_owned());
             }
             _ => {}
         }
+    }
+    let number = |name: &&String| name.parse::<u64>().is_err();
+    if let Some(name) = names.iter().find(number).filter(|_| view == View::Events) {
+        return Some(format!(
+            "{name:?} is not the number of an event: give what it is of by --for"
+        ));
     }
     let address = |name: &&String| name.parse::<std::net::IpAddr>().is_err();
     match names.iter().find(address) {

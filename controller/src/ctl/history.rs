@@ -58,7 +58,7 @@ pub(super) async fn roll_back(to: &To, args: &RollbackArgs) -> Result<()> {
         let refs: Vec<_> = refs.filter_map(|change| change.r#ref).collect();
         let Found { resources, .. } = controller.find(&refs).await?;
         Wait::new(answer.targets, About::new(resources))
-            .until_converged(&controller, args.write.wait_timeout)
+            .until_converged(&controller, answer.revision, args.write.wait_timeout)
             .await?;
     }
     Ok(())

@@ -15,10 +15,11 @@ pub(crate) enum View {
     Vips,
     Drains,
     Repairs,
+    Events,
 }
 
 /// Every word for each view; the first is the one weirctl uses itself.
-const WORDS: [(View, &[&str]); 8] = [
+const WORDS: [(View, &[&str]); 9] = [
     (View::Services, &["services", "service", "svc"]),
     (View::Frontends, &["frontends", "frontend", "fe"]),
     (View::Backends, &["backends", "backend", "be"]),
@@ -27,17 +28,23 @@ const WORDS: [(View, &[&str]); 8] = [
     (View::Vips, &["vips", "vip"]),
     (View::Drains, &["drains", "drain"]),
     (View::Repairs, &["repairs", "repair"]),
+    (View::Events, &["events", "event", "ev"]),
 ];
 
 impl View {
-    /// Gives the kind of resource that is shown; frontends, backends and VIPs are part of services, and drains and repairs are
-    /// none.
+    /// Gives the kind of resource that is shown; frontends, backends and VIPs are part of services, and drains, repairs and
+    /// events are none.
     pub(crate) fn kind(self) -> Option<wire::Kind> {
         match self {
             Self::Services => Some(wire::Kind::Service),
             Self::BackendSets => Some(wire::Kind::BackendSet),
             Self::Nodes => Some(wire::Kind::Node),
-            Self::Frontends | Self::Backends | Self::Vips | Self::Drains | Self::Repairs => None,
+            Self::Frontends
+            | Self::Backends
+            | Self::Vips
+            | Self::Drains
+            | Self::Repairs
+            | Self::Events => None,
         }
     }
 
@@ -52,6 +59,7 @@ impl View {
             Self::Vips => "vips",
             Self::Drains => "drains",
             Self::Repairs => "repairs",
+            Self::Events => "events",
         }
     }
 
@@ -66,6 +74,7 @@ impl View {
             Self::Vips => "vip",
             Self::Drains => "drain",
             Self::Repairs => "repair",
+            Self::Events => "event",
         }
     }
 
@@ -73,7 +82,12 @@ impl View {
     fn has_slashes(self) -> bool {
         match self {
             Self::Frontends | Self::Backends | Self::Drains => true,
-            Self::Services | Self::BackendSets | Self::Nodes | Self::Vips | Self::Repairs => false,
+            Self::Services
+            | Self::BackendSets
+            | Self::Nodes
+            | Self::Vips
+            | Self::Repairs
+            | Self::Events => false,
         }
     }
 }
@@ -109,6 +123,7 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<wire::ResourceRef>, Str
                 }
                 View::Drains => "a drain is ended by weirctl undrain",
                 View::Repairs => "repairs are told by nodes, and go by themselves",
+                View::Events => "events go by themselves",
                 _ => "a backend is part of its service or backend set: change that and apply it",
             })?;
             let name = name.ok_or_else(|| format!("name the {} to delete", view.plural()))?;
@@ -118,6 +133,30 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<wire::ResourceRef>, Str
             })
         })
         .collect()
+}
+
+/// Reads what events are of: KIND/NAME.
+pub(crate) fn event_object(text: &str) -> Result<wire::event::Object, String> {
+    let of = "events are of services, backendsets, backends, nodes, vips and rollouts";
+    let pair = text.split_once('/').filter(|(_, name)| !name.is_empty());
+    let (word, name) = pair.ok_or_else(|| format!("{text:?} is not KIND/NAME"))?;
+    let kind = match word.to_lowercase().as_str() {
+        "rollout" | "rollouts" => "rollout",
+        _ => match kind_named(word)? {
+            view @ (View::Services
+            | View::BackendSets
+            | View::Backends
+            | View::Nodes
+            | View::Vips) => view.singular(),
+            view @ (View::Frontends | View::Drains | View::Repairs | View::Events) => {
+                return Err(format!("{of}, not of {}", view.plural()));
+            }
+        },
+    };
+    Ok(wire::event::Object {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 /// Reads what is to be drained, or no longer: `backend SERVICE ADDRESS:PORT...` or `node NAME...`.
@@ -221,7 +260,7 @@ mod tests {
         assert_eq!(
             shown("pods"),
             Err(
-                "\"pods\" is not a kind (there are services, frontends, backends, backendsets, nodes, vips, drains, repairs)"
+                "\"pods\" is not a kind (there are services, frontends, backends, backendsets, nodes, vips, drains, repairs, events)"
                     .to_owned()
             )
         );
@@ -303,6 +342,29 @@ mod tests {
             ),
         ] {
             assert_eq!(targets(text), Err(why.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn events_are_of_what_they_can_happen_to() {
+        let read = |text: &str| event_object(text).map(|it| (it.kind, it.name));
+        for (text, kind, name) in [
+            ("svc/web", "service", "web"),
+            ("backend/web/10.0.0.1:80", "backend", "web/10.0.0.1:80"),
+            ("Node/a", "node", "a"),
+            ("rollout/7", "rollout", "7"),
+        ] {
+            assert_eq!(read(text), Ok((kind.to_owned(), name.to_owned())));
+        }
+        for (text, why) in [
+            ("web", "\"web\" is not KIND/NAME"),
+            ("svc/", "\"svc/\" is not KIND/NAME"),
+            (
+                "drain/web",
+                "events are of services, backendsets, backends, nodes, vips and rollouts, not of drains",
+            ),
+        ] {
+            assert_eq!(read(text), Err(why.to_owned()));
         }
     }
 

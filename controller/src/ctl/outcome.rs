@@ -12,6 +12,8 @@ use super::render::{Style, counted, reference};
 pub(crate) const FAILED: u8 = 1;
 /// The exit status of a wrong command line; clap's own.
 pub(crate) const USAGE: u8 = 2;
+/// The exit status of a wait that Ctrl-C ended: as shells have it, 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
 
 /// Ends that are more, or less, than one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,9 @@ pub(crate) enum Trouble {
     /// What was printed already tells of a failure.
     #[error("a failure was printed")]
     Shown,
+    /// Ctrl-C ended a wait. What was waited for goes on, as this says.
+    #[error("{0}")]
+    Interrupted(String),
     /// Nobody reads standard output any more.
     #[error("standard output is closed")]
     Closed,
@@ -122,6 +127,7 @@ fn explain(error: &anyhow::Error) -> (u8, Vec<String>) {
     match error.downcast_ref::<Trouble>() {
         Some(Trouble::Closed) => (0, Vec::new()),
         Some(Trouble::Shown) => (FAILED, Vec::new()),
+        Some(Trouble::Interrupted(text)) => (INTERRUPTED, vec![text.clone()]),
         Some(Trouble::Usage(text)) => (
             USAGE,
             vec![
@@ -165,6 +171,10 @@ mod tests {
                 1,
                 "a.yaml:1: x\na.yaml:2: y\nerror: 2 problems; nothing was sent".to_owned()
             )
+        );
+        assert_eq!(
+            explained(Trouble::Interrupted("interrupted; it goes on".to_owned()).into()),
+            (130, "interrupted; it goes on".to_owned())
         );
         assert_eq!(
             explained(anyhow::anyhow!("cause").context("act")),

@@ -4,6 +4,7 @@ mod derived;
 mod describe;
 mod document;
 mod drains;
+mod events;
 mod expiry;
 mod failure;
 mod grid;
@@ -21,10 +22,11 @@ pub(crate) use derived::{
     frontends as derived_frontends, repairs as derived_repairs, vip as derived_vip,
 };
 pub(crate) use describe::{
-    Facts, describe_drain, describe_node, describe_service, describe_set, describe_vip,
+    Facts, describe_drain, describe_node, describe_service, describe_set, describe_vip, drained,
 };
 pub(crate) use document::{json, word, yaml};
 pub(crate) use drains::{drain_rows, drain_target, repair_rows};
+pub(crate) use events::{event_document, event_header, event_list, event_rows};
 pub(crate) use failure::{
     absence, failure_text, held, hold, is_unheard, lag, missing_capabilities, node_troubles,
     rejection, silence,
@@ -77,6 +79,15 @@ pub(crate) fn outcome(outcome: weir_proto::wire::change::Outcome) -> &'static st
         Outcome::Deleted => "deleted",
         Outcome::Unspecified => "done",
     }
+}
+
+/// Cuts text off where there is no more room.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(width.saturating_sub(1));
+    kept.chain(['…']).collect()
 }
 
 /// Sets `count` before its noun.

@@ -1,6 +1,5 @@
 //! `weirctl rollout`, and the wait for the end of one.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -13,16 +12,21 @@ use weir_proto::wire::steer_rollout_request::Action;
 use super::args::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs, To};
 use super::connect::Controller;
 use super::now;
-use super::outcome::{Trouble, print, tell};
+use super::outcome::{Trouble, print};
+use super::progress::{ProgressLine, awaited};
 use super::render::{counted, human, rollout_json, rollout_line, rollout_page, rollout_yaml};
 use super::wait;
 
 /// How long to leave a controller alone that went away during the wait: it restarts in about a second.
 const AGAIN: Duration = Duration::from_millis(500);
+/// What is true of a rollout that nobody watches.
+const GOES_ON: &str =
+    "the rollout goes on: weirctl rollout status shows it, weirctl rollout pause stops it";
 
 /// Shows the rollout, or steers it and says so.
 pub(super) async fn run(to: &To, args: &RolloutArgs) -> Result<()> {
     match &args.command {
+        RolloutCommand::Status(args) if args.watch => awaited(status(to, args), GOES_ON).await,
         RolloutCommand::Status(args) => status(to, args).await,
         RolloutCommand::Pause(args) => steer(to, args, Action::Pause, "paused").await,
         RolloutCommand::Resume(args) => steer(to, args, Action::Resume, "resumed").await,
@@ -103,26 +107,43 @@ async fn follow(
 
 /// Follows the rollout of a revision until it is over or halts, or the time is over.
 pub(super) async fn until_over(of: &Controller, revision: u64, longest: Duration) -> Result<()> {
+    awaited(over(of, revision, longest), GOES_ON).await
+}
+
+async fn over(of: &Controller, revision: u64, longest: Duration) -> Result<()> {
     let deadline = Instant::now() + longest;
-    let mut last = None;
+    let mut followed = Followed {
+        last: None,
+        line: ProgressLine::new(),
+    };
     loop {
-        match timeout_at(deadline, watch(of, revision, &mut last)).await {
-            Ok(Ok(rollout)) => return conclusion(&rollout),
+        match timeout_at(deadline, watch(of, revision, &mut followed)).await {
+            Ok(Ok(rollout)) => {
+                followed.line.clear();
+                return conclusion(&rollout);
+            }
             Ok(Err(status)) if wait::passes(&status) => sleep(AGAIN).await,
             Ok(Err(status)) => return Err(of.refusal(&status)),
             Err(_) => {
-                let line = last.as_ref().map(rollout_line).unwrap_or_default();
+                let line = followed.last.as_ref().map(rollout_line);
+                let line = line.unwrap_or_default();
                 return Err(anyhow!("not over after {}: {line}", human(longest)));
             }
         }
     }
 }
 
-/// Gives the rollout as it ends. `last` outlives a call that is cut short.
+/// What is known of a rollout across the calls that are made.
+struct Followed {
+    last: Option<wire::Rollout>,
+    line: ProgressLine,
+}
+
+/// Gives the rollout as it ends. `followed` outlives a call that is cut short.
 async fn watch(
     of: &Controller,
     revision: u64,
-    last: &mut Option<wire::Rollout>,
+    followed: &mut Followed,
 ) -> Result<wire::Rollout, Status> {
     let (mut stream, mut answer) = follow(of, true).await?;
     loop {
@@ -134,11 +155,10 @@ async fn watch(
             return Ok(rollout);
         }
         let line = rollout_line(&rollout);
-        let news = last.as_ref().map(rollout_line).as_ref() != Some(&line);
-        if news && io::stderr().is_terminal() {
-            tell(&line);
+        if followed.last.as_ref().map(rollout_line).as_ref() != Some(&line) {
+            followed.line.show(&line);
         }
-        *last = Some(rollout);
+        followed.last = Some(rollout);
         answer = stream
             .message()
             .await?

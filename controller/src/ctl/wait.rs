@@ -5,7 +5,6 @@
 mod about;
 mod judge;
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,6 +18,7 @@ use judge::{Progress, progress_line};
 
 use super::connect::Controller;
 use super::outcome::{Trouble, print, tell};
+use super::progress::{ProgressLine, awaited};
 use super::render::{counted, human};
 
 /// How long to leave a controller alone that went away during the wait: it restarts in about a second.
@@ -37,11 +37,24 @@ struct Watched {
     rejected_since: Option<Instant>,
     /// When to name the nodes that are not connected; none: they were.
     remind_at: Option<Instant>,
+    line: ProgressLine,
 }
 
 impl Wait {
-    /// Follows the nodes until each converged or refuses, or the time is over.
-    pub(crate) async fn until_converged(self, of: &Controller, longest: Duration) -> Result<()> {
+    /// Follows the nodes until each converged or refuses what a revision brings it, or the time is over.
+    pub(crate) async fn until_converged(
+        self,
+        of: &Controller,
+        revision: u64,
+        longest: Duration,
+    ) -> Result<()> {
+        let goes_on = format!(
+            "revision {revision} is taken and goes on to the nodes: weirctl status shows how far they are"
+        );
+        awaited(self.converge(of, longest), &goes_on).await
+    }
+
+    async fn converge(self, of: &Controller, longest: Duration) -> Result<()> {
         let all = self.targets.len();
         if all == 0 {
             return print("no node is touched\n");
@@ -51,10 +64,14 @@ impl Wait {
             last: self.before(),
             rejected_since: None,
             remind_at: Some(start + SILENCE.min(longest / 2)),
+            line: ProgressLine::new(),
         };
         loop {
             match timeout_at(start + longest, self.follow(of, &mut watched)).await {
-                Ok(Ended::Decided) | Err(_) => return conclusion(watched.last, all, longest),
+                Ok(Ended::Decided) | Err(_) => {
+                    watched.line.clear();
+                    return conclusion(watched.last, all, longest);
+                }
                 Ok(Ended::Failed(status)) if !passes(&status) => return Err(of.refusal(&status)),
                 Ok(Ended::Failed(_)) => sleep(AGAIN).await,
             }
@@ -85,6 +102,7 @@ impl Wait {
                 () = at(reminds_at) => {
                     watched.remind_at = None;
                     if let Some((text, _)) = reminder {
+                        watched.line.clear();
                         tell(&text);
                     }
                     continue;
@@ -112,8 +130,9 @@ impl Wait {
             watched.rejected_since = Some(Instant::now());
         }
         let changed = progress.waiting != last.waiting && !progress.is_heard();
-        if changed && io::stderr().is_terminal() {
-            tell(&progress_line(&progress.waiting, self.targets.len()));
+        if changed {
+            let line = progress_line(&progress.waiting, self.targets.len());
+            watched.line.show(&line);
         }
         progress.is_heard() && progress.rejecting.is_empty()
     }

@@ -17,6 +17,9 @@ pub(crate) const MOST_FAILURES: usize = 100;
 /// How many repairs of a node are kept to be read, as NodeState says.
 pub(crate) const MOST_REPAIRS: usize = 100;
 
+/// How many items a node can have at most that are counted as failed.
+const MOST_ITEMS: u64 = 1 << 40;
+
 /// What an agent said of its node, in its own generations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodeProgress {
@@ -61,6 +64,8 @@ pub(crate) struct Tally {
     pub(crate) degraded: u64,
     /// Drains under way.
     pub(crate) drains: u64,
+    /// Items that it does not take, or its kernel refuses.
+    pub(crate) failed_items: u64,
 }
 
 /// How far one node is, in the controller's generations.
@@ -108,6 +113,7 @@ impl Tally {
             held: self.held + other.held,
             degraded: self.degraded + other.degraded,
             drains: self.drains + other.drains,
+            failed_items: self.failed_items.saturating_add(other.failed_items),
         }
     }
 
@@ -118,6 +124,7 @@ impl Tally {
             held: self.held.saturating_sub(other.held),
             degraded: self.degraded.saturating_sub(other.degraded),
             drains: self.drains.saturating_sub(other.drains),
+            failed_items: self.failed_items.saturating_sub(other.failed_items),
         }
     }
 }
@@ -201,6 +208,11 @@ impl NodeProgress {
         self.hold.as_ref()
     }
 
+    /// Gives why the node can make nothing durable, as it said last.
+    pub(crate) fn degradation(&self) -> Option<&Degraded> {
+        self.degraded.as_ref()
+    }
+
     /// Gives how far the node's drains are, as it said last.
     pub(crate) fn told_drains(&self) -> &[DrainProgress] {
         &self.drains
@@ -213,6 +225,8 @@ impl NodeProgress {
             held: self.hold.is_some().into(),
             degraded: self.degraded.is_some().into(),
             drains: self.drain_count,
+            // as many as there are is said by an agent: more than that is no number to add up
+            failed_items: (self.failure_count.saturating_add(self.refused_count)).min(MOST_ITEMS),
         }
     }
 

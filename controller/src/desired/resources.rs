@@ -434,7 +434,7 @@ pub(crate) fn reference(kind: Kind, name: &str) -> ResourceRef {
 }
 
 /// Gives the least and the greatest frontend that an address can have.
-fn frontends_at(address: IpAddr) -> Option<(Frontend, Frontend)> {
+pub(super) fn frontends_at(address: IpAddr) -> Option<(Frontend, Frontend)> {
     let at = |port: u16, protocol| {
         let port = Port::new(port.into()).ok()?;
         Some(Frontend::Address(Listener {

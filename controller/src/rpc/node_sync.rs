@@ -67,6 +67,8 @@ struct Stream<R> {
     expires_unix_ms: Option<u64>,
     /// Which generation was sent, and when it must be answered.
     due: Option<(Generation, Instant)>,
+    /// Which generation was said to be durable on the node last, and when, until it is said to be in its kernel.
+    durable: Option<(Generation, Instant)>,
     questions: Box<Questions>,
 }
 
@@ -112,6 +114,7 @@ impl NodeSyncService {
             requests: request.into_inner(),
             answers: answers.clone(),
             due: None,
+            durable: None,
             questions: Box::default(),
         };
         let stopping = self.stopping.clone();
@@ -237,19 +240,41 @@ impl<R: Requests> Stream<R> {
                 Ok(None)
             };
         }
-        for said in &all {
-            if let Said::Accepted { generation, .. } | Said::Rejected(Rejected { generation, .. }) =
-                said
-            {
-                // what it says again of what it held before answers nothing
-                self.due.take_if(|(sent, _)| sent == generation);
-            }
-        }
+        self.note(&all);
         if !all.is_empty() {
             let said = self.cluster.said(node.clone(), session, all).await;
             said.map_err(|_| End::Dropped)?;
         }
         next.map(drop)
+    }
+
+    /// Takes note of what answers what was sent. What is said again of what was held before answers nothing.
+    fn note(&mut self, all: &[Said]) {
+        let stages = self.cluster.metrics().stages();
+        for said in all {
+            match said {
+                Said::Accepted { generation, .. } => {
+                    if let Some((_, due)) = self.due.take_if(|(sent, _)| sent == generation) {
+                        let now = Instant::now();
+                        stages.delivered((now + PATIENCE).duration_since(due));
+                        self.durable = Some((*generation, now));
+                    }
+                }
+                Said::Rejected(Rejected { generation, .. }) => {
+                    self.due.take_if(|(sent, _)| sent == generation);
+                }
+                Said::Converged { generation, .. } => {
+                    if let Some((_, since)) = self.durable.take_if(|(it, _)| it == generation) {
+                        stages.acknowledged(since.elapsed());
+                    }
+                }
+                Said::Condition { .. }
+                | Said::Drains { .. }
+                | Said::Repairs { .. }
+                | Said::Certificate { .. }
+                | Said::Gone(_) => {}
+            }
+        }
     }
 
     /// Gives what an agent says if it is there already.
@@ -269,12 +294,15 @@ impl<R: Requests> Stream<R> {
         match outgoing {
             Some(Outgoing::Update { update, beside }) => {
                 let generation = update.generation;
+                let begun = Instant::now();
                 let (chunks, encodings) = Chunks::new(*update, *beside);
                 self.cluster.metrics().encoded(encodings);
                 for chunk in chunks {
                     self.send(Frame::Update(chunk)).await?;
                 }
-                self.due = Some((generation, Instant::now() + PATIENCE));
+                let now = Instant::now();
+                self.cluster.metrics().stages().encoded(now - begun);
+                self.due = Some((generation, now + PATIENCE));
                 Ok(())
             }
             Some(Outgoing::Release(Generation(generation))) => {

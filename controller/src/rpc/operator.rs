@@ -1,9 +1,11 @@
 //! What operators ask.
 
+mod events;
 mod history;
 mod inquiries;
 mod rollouts;
 mod streams;
+mod traffic;
 
 use prost::Message as _;
 use tokio::sync::watch;
@@ -23,6 +25,7 @@ use super::ending::Ending;
 use super::places::places;
 use super::status::{invalid, refusal};
 use crate::cluster::{Cluster, WriteOptions};
+use crate::traffic::Traffic;
 
 /// What a page holds when nothing is said, and at most.
 const PAGE: usize = 100;
@@ -37,15 +40,20 @@ const ANSWERS: usize = 4;
 #[derive(Debug)]
 pub(super) struct OperatorService {
     cluster: Cluster,
+    traffic: Traffic,
     stopping: watch::Receiver<bool>,
 }
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 
 impl OperatorService {
-    /// Asks a cluster, until the controller stops.
-    pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
-        Self { cluster, stopping }
+    /// Asks a cluster, and what passes through it, until the controller stops.
+    pub(super) fn new(cluster: Cluster, traffic: Traffic, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            cluster,
+            traffic,
+            stopping,
+        }
     }
 }
 
@@ -54,6 +62,8 @@ impl Operator for OperatorService {
     type WatchStream = Answers<wire::WatchResponse>;
     type NodeStatusStream = Answers<wire::NodeStatusResponse>;
     type RolloutStatusStream = Answers<wire::RolloutStatusResponse>;
+    type TrafficStream = Answers<wire::TrafficResponse>;
+    type EventsStream = Answers<wire::EventsResponse>;
     type PlanStream = Answers<wire::PlanResponse>;
     type DiffStream = Answers<wire::DiffResponse>;
 
@@ -317,6 +327,20 @@ impl Operator for OperatorService {
         request: Request<wire::RollbackRequest>,
     ) -> Result<Response<wire::ApplyResponse>, Status> {
         history::rollback(&self.cluster, request).await
+    }
+
+    async fn traffic(
+        &self,
+        request: Request<wire::TrafficRequest>,
+    ) -> Result<Response<Self::TrafficStream>, Status> {
+        traffic::traffic(&self.traffic, &self.stopping, request).await
+    }
+
+    async fn events(
+        &self,
+        request: Request<wire::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        events::events(&self.cluster, &self.stopping, request).await
     }
 
     async fn plan(

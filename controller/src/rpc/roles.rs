@@ -35,7 +35,7 @@ const OPERATOR: Need = Need::Role(Role::Operator);
 const ADMIN: Need = Need::Role(Role::Admin);
 
 /// Every call there is.
-const CALLS: [(&str, Need); 18] = [
+const CALLS: &[(&str, Need)] = &[
     ("/weir.v1.Operator/Get", VIEWER),
     ("/weir.v1.Operator/List", VIEWER),
     ("/weir.v1.Operator/Watch", VIEWER),
@@ -43,6 +43,8 @@ const CALLS: [(&str, Need); 18] = [
     ("/weir.v1.Operator/ListDrains", VIEWER),
     ("/weir.v1.Operator/RolloutStatus", VIEWER),
     ("/weir.v1.Operator/History", VIEWER),
+    ("/weir.v1.Operator/Traffic", VIEWER),
+    ("/weir.v1.Operator/Events", VIEWER),
     ("/weir.v1.Operator/Plan", VIEWER),
     ("/weir.v1.Operator/Diff", VIEWER),
     ("/weir.v1.Operator/Apply", OPERATOR),

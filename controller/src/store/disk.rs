@@ -6,7 +6,8 @@
 //! what it must, and whether it has taken an update that names this cluster, see `blocks`;
 //! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else; `meta/cluster` is the
 //! cluster's identity as text; `drain/<what>` is a drain that an operator asked for, as a `DrainState` that says nothing of
-//! nodes; `history/<revision>` is a write of an operator; `rollout` is the last rollout.
+//! nodes; `history/<revision>` is a write of an operator; `rollout` is the last rollout; `event/<slot>`, the slot as four hexadecimal
+//! digits, is an event.
 
 mod blocks;
 
@@ -23,9 +24,12 @@ use weir_proto::model::{NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
 use self::blocks::{Blocks, Changes, read_block};
+use super::events::{read_event, written_event};
 use super::past::{read_past, read_resource, written_past, written_resource};
 use super::rollout::{read_rollout, written_rollout};
 use super::{Saved, Store, StoreError, Write};
+use crate::desired::EventBatch;
+use crate::desired::events::MOST_EVENTS;
 
 /// Grows when a record's meaning changes, with a migration beside it. Schema 1, a record for each node, was never released:
 /// it is refused.
@@ -38,6 +42,7 @@ const CAPABILITIES: &str = "capabilities/";
 const DRAIN: &str = "drain/";
 const HISTORY: &str = "history/";
 const ROLLOUT: &[u8] = b"rollout";
+const EVENT: &str = "event/";
 
 /// The store in a directory.
 #[derive(Debug)]
@@ -73,9 +78,13 @@ impl DiskStore {
     }
 
     async fn put(&self, batch: Batch) -> Result<(), StoreError> {
-        let committed = self.writer.commit(batch).await;
-        committed.map_err(|error| StoreError::Commit(error.into()))
+        put(&self.writer, batch).await
     }
+}
+
+async fn put(writer: &Writer, batch: Batch) -> Result<(), StoreError> {
+    let committed = writer.commit(batch).await;
+    committed.map_err(|error| StoreError::Commit(error.into()))
 }
 
 impl Store for DiskStore {
@@ -83,6 +92,26 @@ impl Store for DiskStore {
         let batch = batch(write, &mut self.nodes);
         self.put(batch).await
     }
+
+    fn keep(
+        &mut self,
+        events: EventBatch,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let writer = self.writer.clone();
+        let mut batch = Batch::default();
+        put_events(&events, &mut batch);
+        async move { put(&writer, batch).await }
+    }
+}
+
+fn put_events(events: &EventBatch, batch: &mut Batch) {
+    for (slot, event) in events {
+        batch.put(event_key(*slot).into_bytes(), written_event(event));
+    }
+}
+
+fn event_key(slot: u16) -> String {
+    format!("{EVENT}{slot:04x}")
 }
 
 /// Draws 128 bits by lot.
@@ -102,6 +131,7 @@ fn batch(write: Write, blocks: &mut Blocks) -> Batch {
         named,
         history,
         rollout,
+        events,
     } = write;
     let mut batch = Batch::default();
     batch.put(REVISION.to_vec(), revision.0.to_be_bytes().to_vec());
@@ -150,6 +180,7 @@ fn batch(write: Write, blocks: &mut Blocks) -> Batch {
     if let Some(rollout) = rollout {
         batch.put(ROLLOUT.to_vec(), written_rollout(&rollout));
     }
+    put_events(&events, &mut batch);
     batch
 }
 
@@ -197,6 +228,11 @@ fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause
         saved.history.insert(past.revision, past);
     } else if key.as_bytes() == ROLLOUT {
         saved.rollout = Some(read_rollout(payload)?);
+    } else if let Some(slot) = key.strip_prefix(EVENT) {
+        let slot = u16::from_str_radix(slot, 16).ok();
+        let slot = slot.filter(|slot| *slot < MOST_EVENTS && event_key(*slot) == key);
+        let slot = slot.ok_or("there is no such slot")?;
+        saved.events.insert(slot, read_event(payload)?);
     } else {
         return Err("no record has such a key".into());
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::{Saved, Store, StoreError, Write};
-use crate::desired::Past;
+use crate::desired::{Event, EventBatch, Past};
 
 /// A store whose clones are one; what it kept outlives the cluster that wrote it.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct MemoryStore {
     /// While true no commit goes on.
     held: Arc<watch::Sender<bool>>,
     asked: Arc<AtomicUsize>,
+    /// How often events alone were to be kept.
+    kept: Arc<AtomicUsize>,
 }
 
 impl MemoryStore {
@@ -38,6 +40,19 @@ impl MemoryStore {
     /// Gives how many commits were asked for.
     pub(crate) fn commits(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl MemoryStore {
+    /// Gives how often it was asked to keep events that go with no write.
+    pub(crate) fn keeps(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    fn take_events(saved: &mut Saved, events: EventBatch) {
+        for (slot, event) in events {
+            saved.events.insert(slot, Event::clone(&event));
+        }
     }
 }
 
@@ -99,6 +114,24 @@ impl Store for MemoryStore {
                 None => saved.history.remove(&revision),
             };
         }
+        Self::take_events(&mut saved, write.events);
         Ok(())
+    }
+
+    fn keep(
+        &mut self,
+        events: EventBatch,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        let store = self.clone();
+        async move {
+            let _ = store.held.subscribe().wait_for(|held| !held).await;
+            if store.refuses.load(Ordering::Relaxed) {
+                return Err(StoreError::Commit("the test says no".into()));
+            }
+            let mut saved = store.saved.lock().unwrap_or_else(PoisonError::into_inner);
+            Self::take_events(&mut saved, events);
+            Ok(())
+        }
     }
 }

@@ -3,9 +3,9 @@
 use weir_proto::wire::drain_state::OnNode;
 use weir_proto::wire::drain_target::{Backend, Target};
 use weir_proto::wire::{
-    Capability, Change, Drain, DrainProgress, DrainState, DrainTarget, Frontend, HistoryEntry,
-    ItemFailure, ItemKey, Kind, NodeState, OnDeadline, Protocol, Repair, ResourceRef, change,
-    item_key,
+    BackendTraffic, Capability, Change, Counters, Drain, DrainProgress, DrainState, DrainTarget,
+    Frontend, HistoryEntry, ItemFailure, ItemKey, Kind, NodeState, OnDeadline, Protocol, Repair,
+    ResourceRef, ServiceTraffic, TrafficRequest, TrafficResponse, change, item_key,
 };
 
 use super::drains::within;
@@ -120,11 +120,49 @@ fn cluster() -> Fake {
         ..HistoryEntry::default()
     };
     let mut held = fake.state();
+    held.events = super::events::events();
     held.nodes = vec![state("node-a"), refusing];
     held.drains = [vec![drain]].into();
     held.history = vec![drained, applied];
+    held.traffic = traffic();
     drop(held);
     fake
+}
+
+/// As the controller tells it of that cluster.
+fn traffic() -> TrafficResponse {
+    let counters = |active, connections: f64| Counters {
+        connections: 1_000,
+        active_connections: active,
+        inactive_connections: active / 2,
+        connections_per_second: connections,
+        failed_connections_per_second: connections / 100.0,
+        bytes_in_per_second: 1_000.0 * connections,
+        bytes_out_per_second: 20_000.0 * connections,
+        ..Counters::default()
+    };
+    let backend = |last: u8, counters, silent| BackendTraffic {
+        service: "web".to_owned(),
+        address: format!("10.0.0.{last}"),
+        port: 8080,
+        counters: Some(counters),
+        silent,
+    };
+    TrafficResponse {
+        services: vec![ServiceTraffic {
+            name: "web".to_owned(),
+            counters: Some(counters(40, 15.5)),
+            backend_count: 3,
+            silent_backend_count: 1,
+            imbalance: 1.5,
+        }],
+        backends: vec![
+            backend(11, counters(20, 12.25), false),
+            backend(21, counters(20, 3.25), false),
+            backend(31, Counters::default(), true),
+        ],
+        ..TrafficResponse::default()
+    }
 }
 
 #[test]
@@ -141,6 +179,25 @@ fn each_page_tells_everything_that_is_known() {
         assert_eq!((status, err.as_str()), (0, ""), "{what}");
         assert_eq!(out, golden, "{what}");
     }
+    let asked = TrafficRequest {
+        services: vec!["web".to_owned()],
+        backends: true,
+        ..TrafficRequest::default()
+    };
+    assert_eq!(
+        fake.state().traffic_asked,
+        [asked],
+        "for what is described alone"
+    );
+}
+
+#[test]
+fn a_controller_that_counts_nothing_describes_services_all_the_same() {
+    let fake = cluster();
+    fake.state().traffic = TrafficResponse::default();
+    let Ran { status, out, err } = fake.run(&["describe", "service", "web"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(!out.contains("Traffic:") && out.contains("Nodes:"), "{out}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn backend(address: &str) -> DrainTarget {
     }
 }
 
-fn node(name: &str) -> DrainTarget {
+pub(super) fn node(name: &str) -> DrainTarget {
     DrainTarget {
         target: Some(Target::Node(name.to_owned())),
     }

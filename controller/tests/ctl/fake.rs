@@ -13,11 +13,12 @@ use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
     ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, DrainState, GetRequest, HistoryEntry, HistoryRequest, HistoryResponse,
-    ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
-    NodeStatusResponse, NodeTarget, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef,
-    RollbackRequest, Rollout, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
-    SteerRolloutResponse, UndrainRequest, WatchRequest, WatchResponse, change,
+    DrainResponse, DrainState, Event, EventsRequest, EventsResponse, GetRequest, HistoryEntry,
+    HistoryRequest, HistoryResponse, ListDrainsRequest, ListDrainsResponse, ListRequest,
+    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
+    ReleaseNodeResponse, Resource, ResourceRef, RollbackRequest, Rollout, RolloutStatusRequest,
+    RolloutStatusResponse, SteerRolloutRequest, SteerRolloutResponse, TrafficRequest,
+    TrafficResponse, UndrainRequest, WatchRequest, WatchResponse, change,
 };
 
 /// The most resources on one page, so that a few make several pages.
@@ -69,8 +70,18 @@ pub(crate) struct State {
     pub(crate) rollout: Option<Rollout>,
     /// What each call that watches the rollout is told, answer by answer; then the call ends.
     pub(crate) rollouts: VecDeque<Vec<Rollout>>,
+    /// What happened, and what whoever watches is told beside that.
+    pub(crate) events: Vec<Event>,
+    pub(crate) more_events: Vec<Event>,
+    /// What was asked of events.
+    pub(crate) events_asked: Vec<EventsRequest>,
     /// What was done with the rollout.
     pub(crate) steered: Vec<SteerRolloutRequest>,
+    /// What passes, and how it was asked for.
+    pub(crate) traffic: TrafficResponse,
+    pub(crate) traffic_asked: Vec<TrafficRequest>,
+    /// What calls that watch what passes are told besides, after that.
+    pub(crate) traffic_later: Vec<TrafficResponse>,
 }
 
 /// The fake, listening as long as it lives.
@@ -82,13 +93,18 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn start(state: State) -> Self {
+        Self::start_at(0, state)
+    }
+
+    /// Starts where another one was. 0: anywhere.
+    pub(crate) fn start_at(port: u16, state: State) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .block_on(TcpListener::bind(("127.0.0.1", port)))
             .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let state = Arc::new(Mutex::new(state));
@@ -393,6 +409,41 @@ impl Operator for Shared {
         }))
     }
 
+    type EventsStream = Answers<EventsResponse>;
+
+    /// Tells one event in each message.
+    async fn events(
+        &self,
+        request: Request<EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let request = request.into_inner();
+        let mut state = self.lock();
+        let limit = match request.limit {
+            0 => usize::MAX,
+            limit => limit as usize,
+        };
+        let beyond = state.events.len().saturating_sub(limit);
+        let mut told: Vec<Vec<Event>> = state
+            .events
+            .iter()
+            .skip(beyond)
+            .map(|it| vec![it.clone()])
+            .collect();
+        if request.watch && told.is_empty() {
+            told.push(Vec::new());
+        }
+        let watch = request.watch;
+        if watch {
+            told.extend(state.more_events.iter().map(|it| vec![it.clone()]));
+        }
+        state.events_asked.push(request);
+        let told = tokio_stream::iter(told).map(|events| Ok(EventsResponse { events }));
+        Ok(Response::new(match watch {
+            true => Box::pin(told.chain(tokio_stream::pending())),
+            false => Box::pin(told),
+        }))
+    }
+
     async fn steer_rollout(
         &self,
         request: Request<SteerRolloutRequest>,
@@ -437,5 +488,27 @@ impl Operator for Shared {
             changes: state.back.clone(),
             targets: state.targets.clone(),
         }))
+    }
+
+    type TrafficStream = Answers<TrafficResponse>;
+
+    async fn traffic(
+        &self,
+        request: Request<TrafficRequest>,
+    ) -> Result<Response<Self::TrafficStream>, Status> {
+        let mut state = self.lock();
+        let request = request.into_inner();
+        let watch = request.watch;
+        state.traffic_asked.push(request);
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        let answer = tokio_stream::once(Ok(state.traffic.clone()));
+        if !watch {
+            return Ok(Response::new(Box::pin(answer)));
+        }
+        let later = tokio_stream::iter(state.traffic_later.clone()).map(Ok);
+        let answers = answer.chain(later).chain(tokio_stream::pending());
+        Ok(Response::new(Box::pin(answers)))
     }
 }

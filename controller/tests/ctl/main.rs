@@ -5,13 +5,17 @@ mod apply;
 mod checks;
 mod describe;
 mod drains;
+mod events;
 mod fake;
 mod get;
 mod history;
 mod import;
 mod pki;
+mod progress;
 mod rollouts;
 mod show;
+mod terminal;
+mod top;
 mod waiting;
 
 use std::io::Write;
@@ -252,6 +256,44 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
              For more information, try '--help'.\n",
         ),
         (
+            &["describe", "events"],
+            "error: events are described with what they are of, and shown by weirctl get events\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["delete", "event/7"],
+            "error: events go by themselves\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "-l", "tier=front"],
+            "error: events have no labels\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "node-a"],
+            "error: \"node-a\" is not the number of an event: give what it is of by --for\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "--for", "drain/web"],
+            "error: events are of services, backendsets, backends, nodes, vips and rollouts, not of drains\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "-o", "ipvsadm"],
+            "error: events are not shown so: get services in this form, which has their backends\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "nodes", "--types", "warning"],
+            "error: --for, --node and --types choose among events\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
+            &["get", "events", "--types", "bad"],
+            "error: invalid value 'bad' for '--types <TYPES>'\n  [possible values: Normal, Warning]\n\n\
+             For more information, try '--help'.\n",
+        ),
+        (
             &["history", "-o", "name"],
             "error: a write has no name: history is shown as table, wide, json or yaml\n\n\
              For more information, try '--help'.\n",
@@ -299,6 +341,7 @@ fn help_has_an_example_of_each_use() {
         ("rollout undo", include_str!("help/rollout-undo.txt")),
         ("status", include_str!("help/status.txt")),
         ("check", include_str!("help/check.txt")),
+        ("top", include_str!("help/top.txt")),
         ("pki", include_str!("help/pki.txt")),
         ("pki init", include_str!("help/pki-init.txt")),
         ("pki issue", include_str!("help/pki-issue.txt")),

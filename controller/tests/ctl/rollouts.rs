@@ -33,7 +33,7 @@ fn node(name: &str, step: u32, reached: bool, converged: bool) -> Node {
 }
 
 /// A rollout over three nodes, of which two were reached and one has converged.
-fn rollout(phase: Phase) -> Rollout {
+pub(super) fn rollout(phase: Phase) -> Rollout {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = since.expect("a clock past 1970").as_secs() * 1_000;
     Rollout {

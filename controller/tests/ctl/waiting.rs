@@ -5,7 +5,7 @@ use weir_proto::wire::{ItemFailure, ItemKey, NodeState, NodeTarget, item_key};
 use super::fake::{Fake, State};
 use super::{Ran, WEB, run};
 
-fn node(name: &str, accepted: u64, converged: u64) -> NodeState {
+pub(super) fn node(name: &str, accepted: u64, converged: u64) -> NodeState {
     NodeState {
         name: name.to_owned(),
         connected: true,

@@ -8,6 +8,8 @@ use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use weir_controller::admin::{BACKEND_METRICS, METRICS};
+use weir_proto::metrics::problems;
 use weir_proto::wire;
 use weir_proto::wire::node_reports_client::NodeReportsClient;
 
@@ -69,6 +71,8 @@ async fn metrics_count_what_was_done() {
         "weir_controller_apply_total{outcome=\"unchanged\"} 1",
         "weir_controller_updates_sent_total{kind=\"snapshot\"} 1",
         "weir_controller_updates_sent_total{kind=\"delta\"} 1",
+        "weir_controller_events_total{type=\"Normal\",reason=\"NodeConnected\"} 1",
+        "weir_controller_events_dropped_total 0",
         "# EOF",
     ] {
         assert!(page.lines().any(|one| one == line), "{line}\n{page}");
@@ -76,6 +80,42 @@ async fn metrics_count_what_was_done() {
     // as many as there were when the page was made: that a node knows the cluster's name may be on its way
     let commits = "\nweir_controller_store_commits_total ";
     assert!(page.contains(commits), "{page}");
+}
+
+#[tokio::test]
+async fn the_page_of_a_controller_is_as_its_table_says_and_tells_how_long_stages_took() {
+    let rig = Rig::start().await;
+    let mut agent = rig.agent("a", None).await;
+    rig.apply(vec![web("web", 1, &[1, 1])]).await;
+    let snapshot = agent.update().await;
+    let lagging = page(rig.running.admin_addr(), "/metrics").await;
+    let line = "weir_controller_nodes_behind 1";
+    assert!(lagging.lines().any(|one| one == line), "{lagging}");
+    agent.converge(&snapshot).await;
+    rig.node("a", |node| {
+        node.converged_generation == node.wanted_generation
+    })
+    .await;
+    let page = page(rig.running.admin_addr(), "/metrics").await;
+    let (_, numbers) = page.split_once("\r\n\r\n").expect("a body");
+    for stage in ["accept", "encode", "wire", "ack", "total"] {
+        let name = "weir_network_programming_duration_seconds_count";
+        let line = format!("{name}{{stage=\"{stage}\"}} 1");
+        assert!(page.lines().any(|one| one == line), "{line}\n{page}");
+    }
+    for line in [
+        "weir_controller_nodes_behind 0",
+        "weir_controller_convergence_lag_seconds 0.0",
+        "weir_controller_service_backends{service=\"web\"} 2",
+        "weir_controller_backend_connections_total{service=\"web\",backend=\"10.0.1.1:80\"} 0",
+    ] {
+        assert!(page.lines().any(|one| one == line), "{line}\n{page}");
+    }
+    let table = [METRICS, BACKEND_METRICS].concat();
+    let mut problems = problems(numbers, &table);
+    // what did not happen has no labels yet
+    problems.retain(|problem| !problem.ends_with(": has no number"));
+    assert_eq!(problems, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -157,7 +197,7 @@ async fn reports_are_read_to_their_end_and_bad_ones_named() {
     let report = |node: &str| wire::ReportRequest {
         node: node.to_owned(),
         interval_ms: 1_000,
-        backends: Vec::new(),
+        ..wire::ReportRequest::default()
     };
     let good = tokio_stream::iter(vec![report("a"), report("a")]);
     client.report(good).await.expect("the end");

@@ -206,6 +206,7 @@ async fn start(directory: &Path) -> Running {
         tls_key: None,
         tls_ca: None,
         log_format: LogFormat::Text,
+        backend_metrics: true,
     };
     app::start(config).await.expect("a controller")
 }

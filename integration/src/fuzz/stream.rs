@@ -49,7 +49,8 @@ pub(super) fn stream(bytes: &[u8]) -> bool {
                     agent.take(&taking);
                 }
             }
-            None => {}
+            // it changes nothing, and is answered beside what is held
+            Some(Said::Question(_)) | None => {}
         }
     }
     read && taken

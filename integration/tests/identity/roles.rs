@@ -15,19 +15,23 @@ use weir_proto::wire;
 use crate::world::{self, World, node, operator};
 
 /// Who may: viewer, operator, admin, a node.
-const CALLS: [(&str, [bool; 4]); 16] = [
+const CALLS: &[(&str, [bool; 4])] = &[
     ("/weir.v1.Operator/Apply", [false, true, true, false]),
     ("/weir.v1.Operator/Delete", [false, true, true, false]),
+    ("/weir.v1.Operator/Diff", [true, true, true, false]),
     ("/weir.v1.Operator/Drain", [false, true, true, false]),
+    ("/weir.v1.Operator/Events", [true, true, true, false]),
     ("/weir.v1.Operator/Get", [true, true, true, false]),
     ("/weir.v1.Operator/History", [true, true, true, false]),
     ("/weir.v1.Operator/List", [true, true, true, false]),
     ("/weir.v1.Operator/ListDrains", [true, true, true, false]),
     ("/weir.v1.Operator/NodeStatus", [true, true, true, false]),
+    ("/weir.v1.Operator/Plan", [true, true, true, false]),
     ("/weir.v1.Operator/ReleaseNode", [false, false, true, false]),
     ("/weir.v1.Operator/Rollback", [false, false, true, false]),
     ("/weir.v1.Operator/RolloutStatus", [true, true, true, false]),
     ("/weir.v1.Operator/SteerRollout", [false, true, true, false]),
+    ("/weir.v1.Operator/Traffic", [true, true, true, false]),
     ("/weir.v1.Operator/Undrain", [false, true, true, false]),
     ("/weir.v1.Operator/Watch", [true, true, true, false]),
     ("/weir.v1.NodeReports/Report", [false, false, false, true]),

@@ -21,6 +21,7 @@ pub fn increment_from_wire(
         active_connections,
         inactive_connections,
         failed_connections,
+        silent,
     } = counters;
     let path = format!("{at}.backend");
     let Some(backend) = backend else {
@@ -46,6 +47,7 @@ pub fn increment_from_wire(
         bytes_out,
         active: active_connections,
         inactive: inactive_connections,
+        silent,
     })
 }
 
@@ -61,6 +63,7 @@ pub fn increment_to_wire(increment: &Increment) -> wire::BackendCounters {
         bytes_out,
         active,
         inactive,
+        silent,
     } = *increment;
     let backend = match item_key_to_wire(&ItemKey::Backend(backend)).kind {
         Some(Kind::Backend(backend)) => Some(backend),
@@ -76,6 +79,7 @@ pub fn increment_to_wire(increment: &Increment) -> wire::BackendCounters {
         active_connections: active,
         inactive_connections: inactive,
         failed_connections: failed,
+        silent,
     }
 }
 
@@ -106,6 +110,7 @@ mod tests {
             bytes_out: 5,
             active: 6,
             inactive: 7,
+            silent: true,
         }
     }
 

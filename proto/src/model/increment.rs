@@ -23,4 +23,6 @@ pub struct Increment {
     pub active: u64,
     /// Connections that are closing or not yet open, and all of UDP, at the second look.
     pub inactive: u64,
+    /// It receives connections and answers none.
+    pub silent: bool,
 }

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use weir_proto::convert::FieldError;
+use weir_proto::convert::{FieldError, FieldErrors};
 use weir_proto::model::Role;
 
 use super::*;

@@ -2,7 +2,7 @@ mod halts;
 
 use std::collections::BTreeSet;
 
-use weir_proto::model::{Item, ItemKey, Role};
+use weir_proto::model::{Item, ItemKey, Role, RolloutPhase};
 
 use super::*;
 use crate::desired::reference;

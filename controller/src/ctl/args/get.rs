@@ -1,9 +1,19 @@
 //! The words of `get` and `describe`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::Form;
 use crate::ctl::selector::Selector;
+
+/// What an event is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum EventType {
+    /// Goes as it should
+    Normal,
+    /// Somebody may want to look
+    Warning,
+}
 
 #[derive(Debug, Args)]
 #[command(
@@ -11,12 +21,18 @@ use crate::ctl::selector::Selector;
 )]
 #[command(after_help = "\
 Kinds:
-  services (svc), frontends (fe), backends (be), backendsets (bs), nodes (no), vips, drains, repairs
+  services (svc), frontends (fe), backends (be), backendsets (bs), nodes (no), vips, drains,
+  repairs, events (ev)
 
 Frontends and backends are shown by service, and may be named by it: a backend whether the service
 lists it itself or a backend set does. Drains are those that were asked for, and those of backends
 that were taken out. Repairs are what nodes put right that somebody else had changed, the last 100
 of each node; names are those of nodes.
+
+Events are what happened of late: the newest 10,000, those that were seen last at the end. The same
+event within ten minutes is counted up. Names are their numbers, see -o wide; --for, --node and
+--types choose among them. A service has the events of its backends with it, a node has those of
+everything on it.
 
 A selector is kubectl's: KEY=VALUE, KEY==VALUE, KEY!=VALUE, KEY in (A, B), KEY notin (A, B), KEY and
 !KEY, all of which must be met, with commas between. Frontends, backends and VIPs are selected by
@@ -49,6 +65,12 @@ Examples:
   # What was repaired on a node
   weirctl get repairs node-a
 
+  # What happened to a service, and what happens
+  weirctl get events --for service/web --watch
+
+  # What went wrong on a node
+  weirctl get events --node node-a --types Warning
+
   # What ipvsadm should show on a node that holds every service, beside what it shows
   weirctl get services -o ipvsadm | diff - <(ssh node-a ipvsadm -Sn)")]
 pub(crate) struct GetArgs {
@@ -62,6 +84,22 @@ pub(crate) struct GetArgs {
     /// Only what has these labels
     #[arg(short = 'l', long, value_name = "QUERY")]
     pub(crate) selector: Option<Selector>,
+    /// Of events, only those of this
+    #[arg(long = "for", value_name = "KIND/NAME")]
+    pub(crate) about: Option<String>,
+    /// Of events, only those on this node
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// Of events, only these types: Normal, Warning
+    #[arg(
+        long,
+        value_enum,
+        value_name = "TYPES",
+        value_delimiter = ',',
+        ignore_case = true
+    )]
+    #[arg(hide_possible_values = true)]
+    pub(crate) types: Vec<EventType>,
     /// Show what is there, and then each change
     #[arg(short, long)]
     pub(crate) watch: bool,
@@ -82,7 +120,7 @@ Kinds:
   services (svc), backendsets (bs), nodes (no), vips, drains
 
 A page for each: what it is to be, the nodes that it is on and how far each is with it, drains under
-way, and the last writes that touched it. On a page of a node: what is in its way, what it lacks,
+way, the last writes that touched it, and its last events. On a page of a node: what is in its way, what it lacks,
 until when its certificate is valid, and what it repaired.
 
 The result of a node is converged, lagging, refused (with the items and the reason), held, rejected,

@@ -50,7 +50,7 @@ impl Scope {
             View::Nodes => node_header(wide),
             View::Vips => vip_header(wide),
             // their tables are made at once, with their columns
-            View::Drains | View::Repairs => Vec::new(),
+            View::Drains | View::Repairs | View::Events => Vec::new(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Scope {
             View::Vips => &[wire::Kind::Service],
             View::BackendSets => &[wire::Kind::BackendSet],
             View::Nodes => &[wire::Kind::Node],
-            View::Drains | View::Repairs => &[],
+            View::Drains | View::Repairs | View::Events => &[],
         }
     }
 
@@ -79,7 +79,10 @@ impl Scope {
         if self.names.is_empty() {
             return None;
         }
-        if matches!(self.view, View::Vips | View::Drains | View::Repairs) {
+        if matches!(
+            self.view,
+            View::Vips | View::Drains | View::Repairs | View::Events
+        ) {
             return None;
         }
         let mut seen = BTreeSet::new();
@@ -112,7 +115,7 @@ impl Scope {
             View::BackendSets => listing.sets.keys().cloned().collect(),
             View::Nodes => listing.nodes.keys().cloned().collect(),
             View::Vips => listing.vips().map(|vip| vip.to_string()).collect(),
-            View::Drains | View::Repairs => Vec::new(),
+            View::Drains | View::Repairs | View::Events => Vec::new(),
         }
     }
 
@@ -160,7 +163,7 @@ impl Scope {
                 let row = vip.and_then(|vip| vip_row(listing, vip, detail));
                 row.map(|row| vec![row])
             }
-            View::Drains | View::Repairs => None,
+            View::Drains | View::Repairs | View::Events => None,
         };
         let mut rows = rows.unwrap_or_default();
         rows.retain(|row| row.first().is_some_and(|name| self.names_one(owner, name)));
@@ -183,9 +186,12 @@ impl Scope {
                 let vip = vip.and_then(|vip| derived_vip(listing, vip));
                 vip.into_iter().collect()
             }
-            View::Services | View::BackendSets | View::Nodes | View::Drains | View::Repairs => {
-                Vec::new()
-            }
+            View::Services
+            | View::BackendSets
+            | View::Nodes
+            | View::Drains
+            | View::Repairs
+            | View::Events => Vec::new(),
         };
         all.retain(|(name, _)| self.names_one(owner, name));
         all
@@ -208,7 +214,7 @@ impl Scope {
             let own = match self.view {
                 View::Frontends => is_frontend(name),
                 View::Backends => name.contains('/'),
-                View::Vips | View::Drains => true,
+                View::Vips | View::Drains | View::Events => true,
                 View::Services | View::BackendSets | View::Nodes | View::Repairs => false,
             };
             let (there, word) = if own {
@@ -262,7 +268,7 @@ impl Scope {
                     services.any(|service| self.selector.selects(&service.it.labels))
                 });
             }
-            View::Drains | View::Repairs => return false,
+            View::Drains | View::Repairs | View::Events => return false,
         };
         labels.is_some_and(|labels| self.selector.selects(labels))
     }

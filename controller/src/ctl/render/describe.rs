@@ -5,24 +5,28 @@
 mod drained;
 mod node;
 mod service;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::wire;
 
 use super::drains::drain_rows;
+use super::events::{event_rows, is_event_of};
 use super::history::history_rows;
 use super::listing::Listing;
 use super::rows::{NONE, UNKNOWN, reached, state_word};
 use super::{Style, Table, absence, counted, failure_text, hold, lag, rejection, styled};
 use crate::ctl::wait::About;
 
-pub(crate) use drained::describe_drain;
+pub(crate) use drained::{describe_drain, drained};
 pub(crate) use node::describe_node;
 pub(crate) use service::{describe_service, describe_set, describe_vip};
 
 /// How many of the writes that touched something a page tells.
 const WRITES: usize = 10;
+/// How many of its last events.
+const EVENTS: usize = 10;
 
 /// What a page is made of: the resources, and all that is known beside them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,6 +36,10 @@ pub(crate) struct Facts {
     pub(crate) drains: Vec<wire::DrainState>,
     /// The last writes, the newest first.
     pub(crate) history: Vec<wire::HistoryEntry>,
+    /// The last one at the end.
+    pub(crate) events: Vec<wire::Event>,
+    /// What passes through the services that are described, and their backends.
+    pub(crate) traffic: wire::TrafficResponse,
     /// Unix milliseconds.
     pub(crate) now: u64,
 }
@@ -142,6 +150,23 @@ impl<'a> Page<'a> {
         let history: Vec<wire::HistoryEntry> = history.cloned().collect();
         let rows = history_rows(&history, self.facts.now, false);
         self.table("Last writes", &rows);
+    }
+
+    /// Adds the last events of something.
+    fn events(&mut self, kind: &str, name: &str) {
+        self.events_of(&wire::event::Object {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        });
+    }
+
+    fn events_of(&mut self, object: &wire::event::Object) {
+        let events = self.facts.events.iter().rev();
+        let events = events.filter(|event| is_event_of(event, object));
+        let mut events: Vec<wire::Event> = events.take(EVENTS).cloned().collect();
+        events.reverse();
+        let rows = event_rows(&events, self.facts.now, false);
+        self.table("Events", &rows);
     }
 
     fn finish(self) -> String {

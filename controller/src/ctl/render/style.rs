@@ -64,6 +64,7 @@ pub(super) fn tones(header: &[&str], row: &[String]) -> Vec<Tone> {
                 _ => Tone::Plain,
             },
             "CERTIFICATE" if cell.starts_with("expired") => Tone::Bad,
+            "TYPE" if cell == "Warning" => Tone::Warning,
             "AGE" if cell == DELETED => Tone::Warning,
             _ => Tone::Plain,
         })

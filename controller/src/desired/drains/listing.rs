@@ -71,8 +71,24 @@ impl Desired {
             .or(default.map_or(Drain::default(), |service| service.drain))
     }
 
+    /// Says whether what an item of a node is of takes connections: nobody drains it, and it was not taken out.
+    pub(crate) fn takes_connections(&self, on: &NodeName, key: &ItemKey) -> bool {
+        let ItemKey::Backend(BackendKey { frontend, endpoint }) = key else {
+            return self.drains.node(on).is_none();
+        };
+        let Some(service) = self.resources.service_behind(frontend) else {
+            return false;
+        };
+        let Some(backend) = self.resources.backend(service, endpoint) else {
+            return false;
+        };
+        let own = DrainTarget::Backend(service.clone(), *endpoint);
+        let node = backend.node.as_ref();
+        self.drains.get(&own).is_none() && node.is_none_or(|node| self.drains.node(node).is_none())
+    }
+
     /// Finds the drain that an item of a node belongs to.
-    fn drained_by(&self, on: &NodeName, key: &ItemKey) -> Option<Drained> {
+    pub(crate) fn drained_by(&self, on: &NodeName, key: &ItemKey) -> Option<Drained> {
         let BackendKey { frontend, endpoint } = match key {
             ItemKey::Backend(key) => *key,
             ItemKey::NodeDrain => return Some(Drained::Node(on.clone())),

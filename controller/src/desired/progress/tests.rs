@@ -204,6 +204,7 @@ fn what_a_node_tells_of_itself_is_shown_and_counted_until_its_agent_comes_anew()
         held: 1,
         degraded: 1,
         drains: 4,
+        failed_items: 0,
     };
     assert_eq!(progress.tally(), tally);
     assert_eq!(tally.with(tally).without(tally), tally);

@@ -57,6 +57,7 @@ fn serve(cluster: &Cluster, node: &str) -> (Frames, tokio::task::JoinHandle<Resu
         who: Identity::Anonymous,
         expires_unix_ms: None,
         due: None,
+        durable: None,
         questions: Box::default(),
     };
     (frames, tokio::spawn(stream.run()))
@@ -133,6 +134,7 @@ async fn an_agent_that_only_says_again_what_it_held_has_answered_nothing() {
         who: Identity::Anonymous,
         expires_unix_ms: None,
         due: None,
+        durable: None,
         questions: Box::default(),
     };
     let again = tokio::spawn(stream.run());
@@ -175,6 +177,7 @@ async fn a_stream_takes_little_while_nothing_is_said() {
         who: Identity::Anonymous,
         expires_unix_ms: None,
         due: None,
+        durable: None,
         questions: Box::default(),
     };
     // each agent has one for as long as it is connected
@@ -193,6 +196,7 @@ async fn an_agent_whose_certificate_expires_is_told_so_and_the_status_says_it() 
         who: Identity::Node(node_name("old")),
         expires_unix_ms: Some(weir_proto::machine::now_unix_ms() + 100),
         due: None,
+        durable: None,
         questions: Box::default(),
     };
     let ended = timeout(PATIENCE, stream.run()).await.expect("it ends");

@@ -76,6 +76,7 @@ fn every_call_of_the_language_has_a_line_in_the_table_and_no_line_is_of_another(
 #[test]
 fn who_may_not_is_told_what_is_needed_and_who_they_are() {
     for (path, need) in CALLS {
+        let need = *need;
         for role in Role::ALL {
             let judged = judge(path, &shown(operator(role)), NOW);
             let judged = judged.map_err(|status| (status.code(), status.message().to_owned()));
@@ -123,11 +124,8 @@ fn health_and_reflection_want_any_certificate_and_what_has_no_line_is_not_there(
 
 #[test]
 fn a_certificate_that_expires_while_its_connection_is_open_allows_nothing_more() {
-    let calls = CALLS.map(|(call, _)| call.to_owned());
-    for path in calls
-        .into_iter()
-        .chain(OTHERS.map(|other| format!("{other}Check")))
-    {
+    let calls = CALLS.iter().map(|(call, _)| (*call).to_owned());
+    for path in calls.chain(OTHERS.map(|other| format!("{other}Check"))) {
         for who in [
             operator(Role::Admin),
             Identity::Node(NodeName::new("a").expect("a name")),

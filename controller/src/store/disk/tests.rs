@@ -8,10 +8,11 @@ use weir_proto::model::{
 };
 
 use super::*;
+use crate::desired::events::EventObject;
 use crate::desired::samples::{
     capability, endpoint, node, node_name, service, service_name, set, stored_at,
 };
-use crate::desired::{Count, Outcome, Past, Rollout, reference};
+use crate::desired::{Count, Event, Outcome, Past, Reason, Rollout, reference};
 
 fn resources() -> Vec<Resource> {
     vec![
@@ -101,6 +102,9 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
                 .map(|revision| (Revision(revision), Some(past(revision).into())))
                 .into(),
             rollout: Some(rollout(4)),
+            events: [(0, 1), (1, 1)]
+                .map(|(slot, count)| (slot, event(slot, count).into()))
+                .into(),
         };
         store.commit(write).await.expect("durable");
         let write = Write {
@@ -117,8 +121,11 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
                 (Revision(2), Some(forgotten(2).into())),
             ]),
             rollout: None,
+            events: [(1, event(1, 2).into())].into(),
         };
         store.commit(write).await.expect("durable");
+        let alone = [(9_999, event(7, 1).into())].into();
+        store.keep(alone).await.expect("durable");
     }
     let (_, mut saved) = open().await.expect("a store");
     saved
@@ -144,8 +151,24 @@ async fn what_was_committed_is_there_when_the_store_is_opened_again() {
                 .map(|(revision, past)| (Revision(revision), past))
                 .into(),
             rollout: Some(rollout(4)),
+            events: [(0, event(0, 1)), (1, event(1, 2)), (9_999, event(7, 1))].into(),
         }
     );
+}
+
+fn event(number: u16, count: u64) -> Event {
+    Event {
+        number: number.into(),
+        reason: Reason::NodeDisconnected,
+        node: Some(node_name("a")),
+        object: Some(EventObject::node(&node_name("a"))),
+        part: String::new(),
+        who: String::new(),
+        message: "its stream ended: closed".to_owned(),
+        first_unix_ms: 5,
+        last_unix_ms: 6,
+        count,
+    }
 }
 
 fn rollout(revision: u64) -> Rollout {
@@ -195,6 +218,10 @@ fn a_record_that_cannot_be_read_is_named() {
         ("history/7", b"\xff\xff"),
         ("history/7", b"\x02\x08\x08"),
         ("history/7", b"\x02\x08\x07\x03"),
+        ("event/0000", b"\xff\xff"),
+        ("event/0000", b""),
+        ("event/2710", b"\x18\x04"),
+        ("event/00", b"\x18\x04"),
         ("something/else", b""),
     ] {
         let records = Records::from([(key.as_bytes().to_vec(), payload.to_vec())]);

@@ -10,6 +10,15 @@ use crate::ctl::render::drains::{age, drain_target};
 use crate::ctl::render::rows::UNKNOWN;
 use crate::ctl::render::{Style, Table, human};
 
+/// Gives what the events of a drain are of, by its name: a node, or a backend of a service, or one whose service is forgotten.
+pub(crate) fn drained(name: &str) -> wire::event::Object {
+    let is_backend = name.contains('/') || name.parse::<std::net::SocketAddr>().is_ok();
+    wire::event::Object {
+        kind: if is_backend { "backend" } else { "node" }.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
 /// Tells everything about a drain; none: nothing of that name is drained.
 pub(crate) fn describe_drain(facts: &Facts, name: &str, style: Style) -> Option<String> {
     let named = |drain: &&wire::DrainState| {
@@ -78,5 +87,6 @@ pub(crate) fn describe_drain(facts: &Facts, name: &str, style: Style) -> Option<
     let rows = rows.collect();
     page.table("Nodes", &Table { header, rows });
     page.writes(&[], |drained| *drained == target);
+    page.events_of(&drained(name));
     Some(page.finish())
 }

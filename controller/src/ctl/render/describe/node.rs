@@ -75,6 +75,7 @@ pub(crate) fn describe_node(facts: &Facts, name: &str, style: Style) -> Option<S
         &[named(wire::Kind::Node, name)],
         |target| matches!(&target.target, Some(Target::Node(node)) if node == name),
     );
+    page.events("node", name);
     Some(page.finish())
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn describe_service(facts: &Facts, name: &str, style: Style) -> Optio
     });
     let table = backend_table(rows.collect());
     page.table("Backends", &table);
+    page.traffic(name);
     let sets: Vec<&Known<wire::BackendSet>> = facts.listing.sets_of(name).collect();
     let mut touched = vec![named(wire::Kind::Service, name)];
     let sets_named = sets.iter();
@@ -60,6 +61,7 @@ pub(crate) fn describe_service(facts: &Facts, name: &str, style: Style) -> Optio
         Some(Target::Backend(backend)) => backend.service == name,
         Some(Target::Node(_)) | None => false,
     });
+    page.events("service", name);
     Some(page.finish())
 }
 
@@ -163,6 +165,7 @@ pub(crate) fn describe_set(facts: &Facts, name: &str, style: Style) -> Option<St
         Some(Target::Backend(backend)) => here(backend),
         Some(Target::Node(_)) | None => false,
     });
+    page.events("backendset", name);
     Some(page.finish())
 }
 
@@ -226,6 +229,7 @@ pub(crate) fn describe_vip(facts: &Facts, vip: IpAddr, style: Style) -> Option<S
         .map(|known| named(wire::Kind::Service, &known.it.name))
         .collect();
     page.writes(&touched, |_| false);
+    page.events("vip", &vip.to_string());
     Some(page.finish())
 }
 
