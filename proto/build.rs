@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "weir/v1/questions.proto",
     "weir/v1/operator.proto",
     "weir/v1/node.proto",
+    "weir/v1/agent.proto",
 ];
 
 /// Items are read one by one, from the bytes in which they came: on the wire a message within another is its bytes.

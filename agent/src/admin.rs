@@ -3,6 +3,7 @@
 
 mod health;
 mod numbers;
+pub mod socket;
 
 use axum::Router;
 use axum::extract::State;
@@ -97,6 +98,8 @@ impl Collector for Sources {
             accepted,
             hold,
             refused,
+            trouble: _,
+            rejected: _,
         } = self.link.borrow().clone();
         let age = contact.age(self.staleness.started, Instant::now());
         let Counts {

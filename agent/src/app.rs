@@ -19,6 +19,7 @@ use weir_proto::model::Node;
 use weir_proto::tls::{Call, Connector, Part, Tls};
 
 use self::waiting::{Waiting, may_pass};
+use crate::admin::socket::{self, Told};
 use crate::admin::{self, Staleness};
 use crate::config::Config;
 use crate::journal::{Journal, JournalError, Remembered};
@@ -48,6 +49,10 @@ pub struct Settings<C> {
     pub journal: PathBuf,
     /// Where the admin pages are served; none: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Where the unix socket is; none: nowhere.
+    pub socket: Option<PathBuf>,
+    /// What the controller is called, for people to read.
+    pub called: String,
     /// The time between two audits.
     pub audit_interval: Duration,
     /// Whether the admin pages tell each backend's numbers, too.
@@ -119,6 +124,8 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         controller,
         journal: journal_in(&config.data_dir),
         admin_listen: config.admin_listen,
+        socket: config.socket.clone(),
+        called: config.controller.clone(),
         audit_interval: config.audit_interval(),
         backend_metrics: config.backend_metrics,
         stale_after: config.stale_after(),
@@ -137,6 +144,8 @@ pub async fn run<C: Connect, K: Kernel>(
         controller,
         journal,
         admin_listen,
+        socket,
+        called,
         audit_interval,
         backend_metrics,
         stale_after,
@@ -153,6 +162,8 @@ pub async fn run<C: Connect, K: Kernel>(
                 identity: identity.clone(),
                 journal: &journal,
                 admin_listen,
+                socket: socket.as_deref(),
+                called: &called,
                 staleness: staleness.clone(),
             };
             tokio::select! {
@@ -185,6 +196,7 @@ pub async fn run<C: Connect, K: Kernel>(
         accepted: keeping.accepted.generation,
         hold: keeping.hold.as_ref().map(|hold| hold.told.clone()),
         refused: keeping.accepted.refused.count(),
+        ..Link::default()
     });
     let sources = admin::Sources {
         status: status.clone(),
@@ -194,7 +206,21 @@ pub async fn run<C: Connect, K: Kernel>(
         staleness,
     };
     let admin = match admin_listen {
-        Some(address) => Some(serve_admin(address, sources).await?),
+        Some(address) => Some(serve_admin(address, sources.clone()).await?),
+        None => None,
+    };
+    let socket = match &socket {
+        Some(path) => {
+            let told = Told {
+                identity: identity.clone(),
+                controller: called,
+                sources,
+                drains: reconciler.drains(),
+                repairs: reconciler.repairs_to_tell().subscribe(),
+                asks: Some(asks.clone()),
+            };
+            Some(socket::serve(path, told).await?)
+        }
         None => None,
     };
     let session = Session {
@@ -220,8 +246,10 @@ pub async fn run<C: Connect, K: Kernel>(
         ended = &mut reconciling => Some(("the reconciler", ended)),
         ended = &mut session => Some(("the session", ended)),
     };
-    if let Some(admin) = admin {
-        admin.abort();
+    for door in [admin, socket].into_iter().flatten() {
+        door.abort();
+        // it was told to end, and so it did: its place is free
+        let _ = door.await;
     }
     session.abort();
     if let Some((part, ended)) = lost {

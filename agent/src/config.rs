@@ -205,6 +205,9 @@ pub struct Config {
     /// Where /livez, /readyz, /metrics and gRPC health are served [default: nowhere]
     #[arg(long, value_name = "ADDR:PORT", env = "WEIR_AGENT_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
+    /// Where weir.v1.Agent is served over gRPC, for grpcurl and weirctl --agent [default: nowhere]
+    #[arg(long, value_name = "PATH", env = "WEIR_AGENT_SOCKET")]
+    pub socket: Option<PathBuf>,
     /// Seconds between two looks at everything the kernel holds
     #[arg(
         long,

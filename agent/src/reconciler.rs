@@ -4,6 +4,7 @@
 //! audit does the same for everything, and so does a part at once when the kernel tells that somebody took something
 //! away. While anything is drained its connections are counted. Nothing is flushed when the task ends.
 
+mod asks;
 mod drains;
 mod pace;
 mod questions;
@@ -13,13 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info, warn};
 use weir_proto::faults::{self, Bug, Point};
 use weir_proto::model::{BackendKey, DrainProgress, Family, Generation, ItemKey};
 use weir_proto::trace::chain;
 
+pub use self::asks::{Ask, Standing};
 use self::pace::Pace;
 pub use self::questions::Inquiry;
 use crate::clock::now_unix_ms;
@@ -102,16 +104,13 @@ pub struct Reconciler<K> {
     cut_again: bool,
     progress: watch::Sender<Vec<DrainProgress>>,
     repairs: watch::Sender<Repairs>,
-    /// Who wants to know what is to be remembered.
+    /// Who wants to know what this task alone knows.
     asks: Option<mpsc::Receiver<Ask>>,
     /// Who wants to know what something would do.
     inquiries: Option<mpsc::Receiver<Inquiry>>,
     /// What was accepted last is not known: nothing is edited or taken away.
     unsure: bool,
 }
-
-/// Asks what there is to be remembered beside what is accepted: what is ours, and what is drained.
-pub type Ask = oneshot::Sender<(Ledger, Vec<Begun>)>;
 
 /// Why a pass came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -173,14 +172,6 @@ impl<K: Kernel> Reconciler<K> {
     /// Gives where the repairs are that were not told yet, for whoever tells them to take.
     pub fn repairs_to_tell(&self) -> watch::Sender<Repairs> {
         self.repairs.clone()
-    }
-
-    /// Answers whoever asks what is to be remembered.
-    pub fn asked(self, asks: mpsc::Receiver<Ask>) -> Self {
-        Self {
-            asks: Some(asks),
-            ..self
-        }
     }
 
     /// Answers whoever asks what something would do.
@@ -247,8 +238,7 @@ impl<K: Kernel> Reconciler<K> {
                     while let Ok(accepted) = changes.try_recv() {
                         span = self.take(accepted);
                     }
-                    // who does not wait any more has no use for it
-                    let _ = ask.send((self.ledger.clone(), self.drains.records()));
+                    self.tell(ask).await;
                 }
                 Some(asked) = next(&mut self.inquiries) => {
                     // what was accepted before it was asked is in the kernel when it is answered

@@ -79,6 +79,10 @@ pub struct Link {
     pub hold: Option<Hold>,
     /// How many items of it are not taken.
     pub refused: u64,
+    /// Why there is no stream; empty: there is one, or none was tried.
+    pub trouble: String,
+    /// The last generation that was not taken, and why; none since a later one was.
+    pub rejected: Option<(Generation, String)>,
 }
 
 /// The session of one agent.
@@ -174,8 +178,9 @@ impl<C: Connect> Session<C> {
             let mut opened = None;
             let end = self.stream(&mut opened).await;
             let contact = self.link.borrow().contact;
-            self.link
-                .send_replace(self.now(contact.lost(Instant::now())));
+            let trouble = shortened(&chain(&end), LONGEST_REASON);
+            let link = self.now(contact.lost(Instant::now()));
+            self.link.send_replace(Link { trouble, ..link });
             if matches!(end, StreamEnd::Mended) {
                 // what was refused meanwhile is asked for by another hello
                 continue;
@@ -196,11 +201,18 @@ impl<C: Connect> Session<C> {
 
     fn now(&self, contact: Contact) -> Link {
         let accepted = &self.keeping.accepted;
+        let before = self.link.borrow();
+        let later = |(generation, _): &(Generation, String)| *generation > accepted.generation;
         Link {
             contact,
             accepted: accepted.generation,
             hold: self.keeping.hold.as_ref().map(|hold| hold.told.clone()),
             refused: accepted.refused.count(),
+            trouble: match contact {
+                Contact::Now => String::new(),
+                Contact::Never | Contact::Until(_) => before.trouble.clone(),
+            },
+            rejected: before.rejected.clone().filter(later),
         }
     }
 
@@ -394,7 +406,10 @@ impl<C: Connect> Session<C> {
                     error = &refused as &dyn std::error::Error,
                     "update refused"
                 );
-                Message::Rejected(self.rejection(generation, &refused))
+                let rejection = self.rejection(generation, &refused);
+                let why = (Generation(generation), rejection.cause.clone());
+                self.link.send_modify(|link| link.rejected = Some(why));
+                Message::Rejected(rejection)
             }
         }))
     }
@@ -496,7 +511,7 @@ impl<C: Connect> Session<C> {
             return false;
         }
         let (reply, told) = oneshot::channel();
-        if self.asks.send(reply).await.is_err() {
+        if self.asks.send(Ask::Remembered(reply)).await.is_err() {
             return false;
         }
         let Ok((ledger, drains)) = told.await else {

@@ -4,6 +4,7 @@
 //! that read, judge and set text are pure; this one, `connect`, `files` and the commands act.
 //! Standard output carries what was asked for, standard error everything else.
 
+mod agent;
 mod apply;
 mod args;
 mod check;
@@ -79,6 +80,9 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let Cli { to, command } = cli;
+    if let Some(path) = &to.agent {
+        return agent::run(&to, path, &command).await;
+    }
     match command {
         Command::Apply(args) => apply::run(&to, &args).await,
         Command::Get(args) => get::run(&to, &args).await,

@@ -2,6 +2,7 @@
 //! `integration/run test grpc` gets grpcurl and gives its path in WEIR_GRPCURL.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_integration::daemon::Daemon;
+use weir_integration::netns::Netns;
 use weir_integration::program;
 
 const WEB: &str = include_str!("../../deploy/examples/two-pods.yaml");
@@ -161,5 +163,105 @@ fn it_watches_what_is_written() -> Result<()> {
     let told = cut.to_string();
     ensure!(told.contains("OUTCOME_CREATED"), "{told}");
     ensure!(told.contains("DeadlineExceeded"), "{told}");
+    Ok(())
+}
+
+/// A controller and an agent of it in a network namespace of their own, and the agent's socket. The agent may lack what its
+/// kernel has not: nothing is applied.
+struct Agent {
+    socket: PathBuf,
+    _daemons: [Daemon; 2],
+    _netns: Netns,
+    _dir: TempDir,
+}
+
+impl Agent {
+    fn start(name: &str) -> Result<Agent> {
+        let netns = Netns::create(&format!("{name}-{}", std::process::id()))?;
+        let dir = tempfile::tempdir()?;
+        let socket = dir.path().join("agent.sock");
+        // nobody else is in the namespace
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 7420));
+        let mut command = netns.command(program::ours("weir-controller")?);
+        command
+            .args(["--listen", &address.to_string()])
+            .arg("--data-dir")
+            .arg(dir.path().join("controller"));
+        let controller = Daemon::start("weir-controller", command, dir.path())?;
+        let mut command = netns.command(program::ours("weir-agent")?);
+        command
+            .args(["--node", "node-a"])
+            .args(["--controller", &format!("http://{address}")])
+            .arg("--socket")
+            .arg(&socket)
+            .arg("--data-dir")
+            .arg(dir.path().join("agent"));
+        let mut agent = Daemon::start("weir-agent", command, dir.path())?;
+        agent.ready(START, || {
+            let mut status = Command::new(program::ours("weirctl")?);
+            status.arg("--agent").arg(&socket).arg("status");
+            program::run(&mut status, "").map(drop)
+        })?;
+        Ok(Agent {
+            socket,
+            _daemons: [controller, agent],
+            _netns: netns,
+            _dir: dir,
+        })
+    }
+
+    /// Runs grpcurl against its socket. `before` stands before the path, `after` behind it.
+    fn grpcurl(&self, before: &[&str], after: &[&str]) -> Result<String> {
+        let grpcurl = std::env::var_os("WEIR_GRPCURL")
+            .context("WEIR_GRPCURL names no grpcurl: use integration/run test grpc")?;
+        let mut command = Command::new(grpcurl);
+        command
+            .args(["-plaintext", "-unix"])
+            .args(before)
+            .arg(&self.socket)
+            .args(after);
+        program::run(&mut command, "")
+    }
+}
+
+#[test]
+fn an_agent_tells_over_its_socket_what_its_node_holds() -> Result<()> {
+    let agent = Agent::start("weir-grpc-told")?;
+    let services = agent.grpcurl(&[], &["list"])?;
+    ensure!(
+        services.lines().any(|line| line == "weir.v1.Agent"),
+        "{services}"
+    );
+    let described = agent.grpcurl(&[], &["describe", "weir.v1.Agent"])?;
+    for call in ["State", "Kernel", "Ledger", "Events"] {
+        ensure!(described.contains(&format!("rpc {call}")), "{described}");
+    }
+    let state = agent.grpcurl(&[], &["weir.v1.Agent/State"])?;
+    let state: Value = serde_json::from_str(&state)?;
+    ensure!(state["node"] == "node-a", "{state}");
+    ensure!(state["contact"]["connected"] == true, "{state}");
+    let events = agent.grpcurl(&[], &["weir.v1.Agent/Events"])?;
+    ensure!(events.contains("KIND_CONNECTED"), "{events}");
+    let ledger = agent.grpcurl(&[], &["weir.v1.Agent/Ledger"])?;
+    ensure!(!ledger.contains("weir0"), "nothing was applied: {ledger}");
+    Ok(())
+}
+
+#[test]
+fn an_agent_says_why_it_refuses() -> Result<()> {
+    let agent = Agent::start("weir-grpc-refused")?;
+    let question = json!({"kinds": ["pod"]}).to_string();
+    let error = agent
+        .grpcurl(&["-d", &question], &["weir.v1.Agent/Kernel"])
+        .expect_err("there is no such kind");
+    let error = error.to_string();
+    for said in [
+        "InvalidArgument",
+        "FIELDS_INVALID",
+        "google.rpc.BadRequest",
+        "kinds[0]",
+    ] {
+        ensure!(error.contains(said), "{said}: {error}");
+    }
     Ok(())
 }

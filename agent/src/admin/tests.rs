@@ -61,6 +61,7 @@ fn every_number_is_told_under_its_name() {
         accepted: Generation(10),
         hold: None,
         refused: 1,
+        ..Link::default()
     };
     let text = told(sources(status, link));
     let lines: Vec<&str> = text

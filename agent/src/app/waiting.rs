@@ -10,6 +10,7 @@ use tracing::error;
 use weir_proto::disk::DiskError;
 
 use super::{boot, open_journal, serve_admin};
+use crate::admin::socket::{self, Told};
 use crate::admin::{self, Staleness};
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::plan::{Keeping, Numbers};
@@ -25,6 +26,8 @@ pub(super) struct Waiting<'a, C> {
     pub(super) identity: Identity,
     pub(super) journal: &'a Path,
     pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) socket: Option<&'a Path>,
+    pub(super) called: &'a str,
     pub(super) staleness: Staleness,
 }
 
@@ -61,15 +64,27 @@ impl<C: Connect> Waiting<'_, C> {
         let (_none, drains) = watch::channel(Vec::new());
         let (link, link_watch) = watch::channel(Link::default());
         let mut tasks = Tasks::default();
-        if let Some(address) = self.admin_listen {
-            let sources = admin::Sources {
-                status: status.clone(),
-                link: link_watch,
-                degraded: journal.degraded(),
-                // nobody counts before the journal says what was counted
-                numbers: watch::channel(Numbers::default()).1,
-                staleness: self.staleness,
+        let repairs = watch::Sender::default();
+        let sources = admin::Sources {
+            status: status.clone(),
+            link: link_watch,
+            degraded: journal.degraded(),
+            // nobody counts before the journal says what was counted
+            numbers: watch::channel(Numbers::default()).1,
+            staleness: self.staleness,
+        };
+        if let Some(path) = self.socket {
+            let told = Told {
+                identity: self.identity.clone(),
+                controller: self.called.to_owned(),
+                sources: sources.clone(),
+                drains: drains.clone(),
+                repairs: repairs.subscribe(),
+                asks: None,
             };
+            tasks.0.push(socket::serve(path, told).await?);
+        }
+        if let Some(address) = self.admin_listen {
             tasks.0.push(serve_admin(address, sources).await?);
         }
         let session = Session {
@@ -80,7 +95,7 @@ impl<C: Connect> Waiting<'_, C> {
             changes,
             status,
             drains,
-            repairs: watch::Sender::default(),
+            repairs,
             asks,
             inquiries,
             link,

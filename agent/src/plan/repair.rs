@@ -31,6 +31,8 @@ pub fn repair(step: &Step, found: Option<&Object>, at_unix_ms: u64) -> Repair {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repairs {
     recent: VecDeque<Repair>,
+    /// The last ones, told or not.
+    last: VecDeque<Repair>,
     untold: BTreeMap<&'static str, u64>,
     counts: BTreeMap<&'static str, u64>,
 }
@@ -47,7 +49,24 @@ impl Repairs {
         if self.recent.len() == Self::MOST {
             self.recent.pop_front();
         }
+        if self.last.len() == Self::MOST {
+            self.last.pop_front();
+        }
+        self.last.push_back(repair.clone());
         self.recent.push_back(repair);
+    }
+
+    /// Gives how many there were.
+    pub fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Gives those behind the first so many, told or not, the oldest first, as far as they are still known.
+    pub fn since(&self, count: u64) -> Vec<Repair> {
+        let later = self.total().saturating_sub(count);
+        let later = usize::try_from(later).unwrap_or(usize::MAX);
+        let skipped = self.last.len().saturating_sub(later);
+        self.last.iter().skip(skipped).cloned().collect()
     }
 
     /// Gives those that wait to be told, the oldest first, and how many there were of each kind since the last call; they

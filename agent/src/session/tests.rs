@@ -222,8 +222,7 @@ async fn an_agent_says_who_it_is_and_takes_what_it_is_given() {
     let link = Link {
         contact: Contact::Now,
         accepted: Generation(5),
-        hold: None,
-        refused: 0,
+        ..Link::default()
     };
     rig.link.wait_for(|now| *now == link).await.expect("link");
 }
@@ -549,7 +548,11 @@ async fn an_agent_that_cannot_write_takes_nothing_says_so_and_goes_on_when_it_ca
     // what is ours is asked for, and the journal made of that and of what is in memory
     let ask = tokio::time::timeout(PATIENCE, rig.asked.recv()).await;
     let ask = ask.expect("in time").expect("asked");
-    ask.send((Ledger::default(), Vec::new()))
+    let Ask::Remembered(answer) = ask else {
+        panic!("what is to be remembered is asked for: {ask:?}");
+    };
+    answer
+        .send((Ledger::default(), Vec::new()))
         .expect("waited for");
     let (mut stream, hello) = rig.stream().await;
     assert_eq!(hello.held, Some((Generation(5), digest(&[vip(1)]))));

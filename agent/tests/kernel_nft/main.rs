@@ -2,6 +2,7 @@
 //! of its own. Needs root, `nf_tables`, `nft_compat`, `xt_set` and `ip_set`; says which is missing.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod chains;
 mod engines;
 mod lockdown;
 #[path = "../kernel_codec/netns.rs"]

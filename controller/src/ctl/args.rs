@@ -84,6 +84,9 @@ pub(crate) struct To {
     /// Call by http:// even over a network, where others can read and change what is said
     #[arg(long, global = true, env = "WEIR_INSECURE", hide_env_values = true)]
     pub(crate) insecure: bool,
+    /// Ask the agent of this node by its socket instead, for get and status
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) agent: Option<PathBuf>,
     /// How long to wait for a connection, and for each answer
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_span)]
     pub(crate) timeout: Duration,

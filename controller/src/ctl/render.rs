@@ -24,7 +24,7 @@ pub(crate) use derived::{
 pub(crate) use describe::{
     Facts, describe_drain, describe_node, describe_service, describe_set, describe_vip, drained,
 };
-pub(crate) use document::{json, yaml};
+pub(crate) use document::{json, word, yaml};
 pub(crate) use drains::{drain_rows, drain_target, repair_rows};
 pub(crate) use events::{event_document, event_header, event_list, event_rows};
 pub(crate) use failure::{
@@ -38,11 +38,12 @@ pub(crate) use listing::{Listing, reference as reference_of, vips};
 pub(crate) use page::{Called, is_well, status_page};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
 pub(crate) use rows::{
-    Detail, backend_header, backend_rows, frontend_header, frontend_rows, node_header, node_row,
-    service_header, service_row, set_header, set_row, status_rows, vip_header, vip_row,
+    Detail, backend_header, backend_rows, frontend as frontend_name, frontend_header,
+    frontend_rows, node_header, node_row, service_header, service_row, set_header, set_row,
+    socket as socket_name, status_rows, vip_header, vip_row,
 };
 pub(crate) use span::{human, parse as parse_span, parse_seconds};
-pub(crate) use style::{DELETED, Style};
+pub(crate) use style::{DELETED, Style, Tone};
 
 /// A header and rows of the same width.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! weirctl as people run it, against a controller of the tests' own.
 
+mod agents;
 mod apply;
 mod checks;
 mod describe;

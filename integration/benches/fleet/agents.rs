@@ -134,6 +134,8 @@ impl Agents {
             journal: self.journal(number),
             admin_listen: None,
             backend_metrics: false,
+            socket: None,
+            called: String::new(),
             audit_interval: AUDITS,
             stale_after: None,
         };

@@ -109,6 +109,8 @@ impl Fleet {
             journal: self.journal(node),
             admin_listen: None,
             backend_metrics: false,
+            socket: None,
+            called: String::new(),
             audit_interval: PATIENCE,
             stale_after: None,
         };

@@ -153,6 +153,9 @@ impl World {
             admin_listen: None,
             audit_interval: PATIENCE,
             stale_after: None,
+            backend_metrics: false,
+            socket: None,
+            called: String::new(),
         };
         let (stop, stopped) = oneshot::channel();
         let agent = weir_agent::app::run(settings, Fake::new(), async {

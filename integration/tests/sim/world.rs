@@ -167,6 +167,8 @@ impl World<'_> {
                         journal,
                         admin_listen: None,
                         backend_metrics: false,
+                        socket: None,
+                        called: String::new(),
                         audit_interval: AUDIT,
                         stale_after: None,
                     };

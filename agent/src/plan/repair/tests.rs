@@ -301,3 +301,23 @@ fn each_repair_is_counted_and_the_newest_wait_to_be_told_once() {
         [("backend", 100), ("virtual_service", 50)].into()
     );
 }
+
+#[test]
+fn the_last_repairs_are_known_to_whoever_asks_after_they_were_told() {
+    let key = Key::Link;
+    let repair = |at_unix_ms| Repair {
+        object: "link weir0".to_owned(),
+        kind: "link".to_owned(),
+        found: String::new(),
+        expected: "up".to_owned(),
+        at_unix_ms,
+    };
+    let mut repairs = Repairs::default();
+    for at in 0..150 {
+        repairs.note(key, repair(at));
+    }
+    let _ = repairs.take();
+    assert_eq!((repairs.total(), repairs.since(0).len()), (150, 100));
+    assert_eq!(repairs.since(148), [repair(148), repair(149)]);
+    assert_eq!(repairs.since(150), []);
+}

@@ -16,8 +16,8 @@ pub(crate) enum CheckForm {
 Looks at the whole fleet from here, and says of whatever is amiss what to do: whether the controller
 is reached and its clock agrees with this machine's, how long certificates last, the versions of
 agents, what is the matter with each node, drains past their deadline, a rollout that stopped, and
-VIPs that are in somebody's way. A node with which all is well is only counted. What a single machine
-lacks, weir-agent check says there, before it is a node and after.
+VIPs that are in somebody's way. A node with which all is well is only counted. What a single
+machine lacks, weir-agent check says there, before it is a node and after.
 
 Exit status:
   0  nothing failed, warnings or not

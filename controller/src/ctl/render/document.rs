@@ -370,7 +370,7 @@ pub(super) fn backend(backend: &wire::Backend) -> Backend {
 }
 
 /// Gives the word for a number of the wire; one that this version does not know is "UNKNOWN".
-pub(super) fn word<T: Copy + Into<i32>>(words: &[(&'static str, T)], number: i32) -> &'static str {
+pub(crate) fn word<T: Copy + Into<i32>>(words: &[(&'static str, T)], number: i32) -> &'static str {
     words
         .iter()
         .find(|(_, value)| (*value).into() == number)

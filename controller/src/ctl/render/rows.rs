@@ -286,7 +286,7 @@ pub(crate) fn frontend(frontend: &wire::Frontend) -> String {
     format!("{socket}/{}", word(&PROTOCOLS, frontend.protocol))
 }
 
-pub(super) fn socket(address: &str, port: u32) -> String {
+pub(crate) fn socket(address: &str, port: u32) -> String {
     if address.contains(':') {
         format!("[{address}]:{port}")
     } else {

@@ -404,3 +404,43 @@ fn a_chain_at_the_input_hook_is_made_as_nft_does() {
     let kind = attrs.get(NFTA_CHAIN_TYPE).and_then(|kind| kind.str());
     assert_eq!(kind, Some("filter"));
 }
+
+#[test]
+fn a_chain_at_a_hook_is_told_with_its_policy_and_others_are_left_out() {
+    let message = |hook: Option<u32>, policy: Option<u32>| {
+        let mut out = Request::netfilter(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN, 2, 0);
+        out.string(NFTA_CHAIN_TABLE, "filter")
+            .string(NFTA_CHAIN_NAME, "FORWARD")
+            .be32(NFTA_CHAIN_USE, 3);
+        if let Some(hook) = hook {
+            out.nest(NFTA_CHAIN_HOOK, |out| {
+                out.be32(NFTA_HOOK_HOOKNUM, hook)
+                    .be32(NFTA_HOOK_PRIORITY, 0);
+            });
+        }
+        if let Some(policy) = policy {
+            out.be32(NFTA_CHAIN_POLICY, policy);
+        }
+        let bytes = out.as_bytes()[16..].to_vec();
+        BaseChain::decode(bytes[0], Attrs::new(&bytes[NFGEN_HEADER_LEN..]))
+    };
+    let chain = |hook, drops| BaseChain {
+        family: 2,
+        table: "filter".to_owned(),
+        name: "FORWARD".to_owned(),
+        hook,
+        drops,
+        uses: 3,
+    };
+    // NF_INET_FORWARD, NF_DROP and NF_ACCEPT (include/uapi/linux/netfilter.h)
+    for (hook, policy, expected) in [
+        (Some(2), Some(0), Some(chain(Hook::Forward, true))),
+        (Some(2), Some(1), Some(chain(Hook::Forward, false))),
+        (Some(3), None, Some(chain(Hook::Other(3), false))),
+        (None, None, None),
+    ] {
+        assert_eq!(message(hook, policy), Ok(expected));
+    }
+    let (number, _, head) = encoded(&Command::GetChains);
+    assert_eq!((number, head), (NFT_MSG_GETCHAIN, vec![0, 0, 0, 0]));
+}
