@@ -12,12 +12,14 @@ mod fold;
 mod guard;
 mod hold;
 mod ledger;
+mod numbers;
 mod reach;
 mod refused;
 mod repair;
 mod report;
 mod setting;
 mod table;
+mod tracking;
 mod traffic;
 mod trial;
 mod wanted;
@@ -30,6 +32,7 @@ pub use fold::{Change, Folded, Held, Refusal, Update, fold};
 pub use guard::{Guard, guards};
 pub use hold::{Hold, HoldChange, Keeping, Taking};
 pub use ledger::{Ledger, LedgerChange};
+pub use numbers::{Durations, Look, News, Numbers};
 pub use refused::{RefusedChange, RefusedItem, RefusedItems, VERSION};
 pub(crate) use repair::in_words;
 pub use repair::{Repairs, repair};
@@ -40,7 +43,11 @@ pub(crate) use table::backends_of;
 pub use table::{
     BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
 };
-pub use traffic::{Counted, Counters, Traffic};
+pub use tracking::{Tracking, VipStates};
+pub use traffic::{
+    Counted, CountedService, Counter, Counters, Losses, Passed, SavedTotals, Total, Totals,
+    TotalsChange, Traffic,
+};
 pub use trial::{Stand, Trial, Tried};
 pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;

@@ -33,8 +33,9 @@ use crate::desired::{
     Count, ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Rollout, Stored, Update,
 };
 use crate::store::{Saved, Store, StoreError};
+use events::Bells;
 pub(crate) use events::EventList;
-use group::Asked;
+use group::WriteCall;
 pub(crate) use log::{Entry, Event};
 pub(crate) use nodes::Behind;
 use owner::Owner;
@@ -51,13 +52,6 @@ pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
     bells: Arc<Bells>,
     metrics: Metrics,
-}
-
-/// What rings when something changes.
-#[derive(Debug)]
-struct Bells {
-    nodes: watch::Receiver<u64>,
-    events: watch::Receiver<u64>,
 }
 
 /// The cluster's task is gone: the controller stops.
@@ -225,19 +219,19 @@ enum Command {
         resources: Vec<Resource>,
         places: Places,
         options: WriteOptions,
-        call: Asked,
+        call: WriteCall,
         answer: Answer<Written>,
     },
     Delete {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
-        call: Asked,
+        call: WriteCall,
         answer: Answer<Written>,
     },
     Rollback {
         to: Revision,
         options: WriteOptions,
-        call: Asked,
+        call: WriteCall,
         answer: Answer<Written>,
     },
     Steer {
@@ -245,7 +239,7 @@ enum Command {
         /// The rollout that is meant; none: whichever it is.
         revision: Option<Revision>,
         who: Identity,
-        call: Asked,
+        call: WriteCall,
         answer: Answer<Written>,
     },
     Rollout {
@@ -261,7 +255,7 @@ enum Command {
         /// How; none: they are drained no longer.
         terms: Option<DrainTerms>,
         who: Identity,
-        call: Asked,
+        call: WriteCall,
         answer: Answer<Written>,
     },
     ListDrains {
@@ -345,7 +339,7 @@ impl Cluster {
         places: Places,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = Asked::begins();
+        let call = WriteCall::begins();
         self.ask(|answer| Command::Apply {
             resources,
             places,
@@ -362,7 +356,7 @@ impl Cluster {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = Asked::begins();
+        let call = WriteCall::begins();
         self.ask(|answer| Command::Delete {
             refs,
             options,
@@ -378,7 +372,7 @@ impl Cluster {
         to: Revision,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = Asked::begins();
+        let call = WriteCall::begins();
         self.ask(|answer| Command::Rollback {
             to,
             options,
@@ -400,7 +394,7 @@ impl Cluster {
         revision: Option<Revision>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let call = Asked::begins();
+        let call = WriteCall::begins();
         self.ask(|answer| Command::Steer {
             steering,
             revision,
@@ -456,7 +450,7 @@ impl Cluster {
         terms: Option<DrainTerms>,
         who: Identity,
     ) -> Result<Written, Refusal> {
-        let call = Asked::begins();
+        let call = WriteCall::begins();
         self.ask(|answer| Command::Drain {
             targets,
             terms,

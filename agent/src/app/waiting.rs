@@ -13,7 +13,7 @@ use super::{boot, open_journal, serve_admin};
 use crate::admin::socket::{self, Told};
 use crate::admin::{self, Staleness};
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::plan::Keeping;
+use crate::plan::{Keeping, Numbers};
 use crate::reconciler::Status;
 use crate::session::{Connect, Identity, Link, Session};
 
@@ -69,6 +69,8 @@ impl<C: Connect> Waiting<'_, C> {
             status: status.clone(),
             link: link_watch,
             degraded: journal.degraded(),
+            // nobody counts before the journal says what was counted
+            numbers: watch::channel(Numbers::default()).1,
             staleness: self.staleness,
         };
         if let Some(path) = self.socket {

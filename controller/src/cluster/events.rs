@@ -36,6 +36,13 @@ pub(crate) struct EventList {
     pub(crate) change: u64,
 }
 
+/// What rings when something changes.
+#[derive(Debug)]
+pub(super) struct Bells {
+    pub(super) nodes: watch::Receiver<u64>,
+    pub(super) events: watch::Receiver<u64>,
+}
+
 /// The events, and what becomes of them.
 pub(super) struct EventLog {
     all: Events,

@@ -34,7 +34,7 @@ const MOST_NAMED: usize = 16;
 
 /// The call that asks for a write: what it is part of, and when it came.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct WriteCall {
     span: Span,
     begun: Instant,
 }
@@ -74,7 +74,7 @@ pub(super) struct Done {
     more: usize,
 }
 
-impl Asked {
+impl WriteCall {
     pub(super) fn begins() -> Self {
         Self {
             span: Span::current(),

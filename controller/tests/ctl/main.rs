@@ -186,7 +186,7 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
         (
             &["get", "pods"],
             "error: \"pods\" is not a kind (there are services, frontends, backends, \
-             backendsets, nodes, vips, drains, repairs)\n\n\
+             backendsets, nodes, vips, drains, repairs, events)\n\n\
              For more information, try '--help'.\n",
         ),
         (

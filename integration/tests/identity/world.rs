@@ -155,6 +155,7 @@ impl World {
             ),
             journal: self.dir.path().join(name),
             admin_listen: None,
+            backend_metrics: false,
             socket: None,
             called: String::new(),
             audit_interval: PATIENCE,

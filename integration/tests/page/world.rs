@@ -155,6 +155,9 @@ impl World {
             called: String::new(),
             audit_interval: PATIENCE,
             stale_after: None,
+            backend_metrics: false,
+            socket: None,
+            called: String::new(),
         };
         let (stop, stopped) = oneshot::channel();
         let agent = weir_agent::app::run(settings, Fake::new(), async {

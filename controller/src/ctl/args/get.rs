@@ -120,8 +120,8 @@ Kinds:
   services (svc), backendsets (bs), nodes (no), vips, drains
 
 A page for each: what it is to be, the nodes that it is on and how far each is with it, drains under
-way, the last writes that touched it, and its last events. On a page of a node: what is in its way, what it lacks,
-until when its certificate is valid, and what it repaired.
+way, the last writes that touched it, and its last events. On a page of a node: what is in its way,
+what it lacks, until when its certificate is valid, and what it repaired.
 
 The result of a node is converged, lagging, refused (with the items and the reason), held, rejected,
 or unknown where its agent is not connected.
