@@ -151,6 +151,8 @@ impl World {
             ))?,
             journal: self.dir.path().join(name),
             admin_listen: None,
+            socket: None,
+            called: String::new(),
             audit_interval: PATIENCE,
             stale_after: None,
             backend_metrics: false,
