@@ -2,6 +2,7 @@
 //! whether its state is too old.
 
 mod health;
+mod stages;
 
 use axum::Router;
 use axum::extract::State;
@@ -22,12 +23,15 @@ use weir_proto::model::Degraded;
 
 pub use self::health::Staleness;
 use self::health::health;
+pub use self::stages::Stages;
 use crate::reconciler::{Counts, Status};
 use crate::session::Link;
 
 /// Where the numbers come from.
 #[derive(Debug, Clone)]
 pub struct Sources {
+    /// How long changes take.
+    pub stages: Stages,
     /// How far the kernel is.
     pub status: watch::Receiver<Status>,
     /// Whether there is a stream.
@@ -70,6 +74,7 @@ async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
 
 async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
     let mut registry = Registry::default();
+    sources.stages.show(&mut registry);
     registry.register_collector(Box::new(sources));
     let mut text = String::new();
     // writing to a String cannot fail
@@ -217,6 +222,7 @@ mod tests {
 
     fn sources(status: Status, link: Link) -> Sources {
         Sources {
+            stages: Stages::default(),
             status: watch::channel(status).1,
             link: watch::channel(link).1,
             degraded: watch::channel(None).1,

@@ -177,7 +177,9 @@ pub async fn run<C: Connect, K: Kernel>(
         hold: keeping.hold.as_ref().map(|hold| hold.told.clone()),
         refused: keeping.accepted.refused.count(),
     });
+    let stages = admin::Stages::default();
     let sources = admin::Sources {
+        stages: stages.clone(),
         status: status.clone(),
         link: link_watch.clone(),
         degraded: journal.degraded(),
@@ -187,7 +189,11 @@ pub async fn run<C: Connect, K: Kernel>(
         Some(address) => Some(serve_admin(address, sources).await?),
         None => None,
     };
+    if admin_listen.is_some() {
+        tokio::spawn(stages.clone().watch(link_watch.clone(), status.clone()));
+    }
     let session = Session {
+        stages,
         controller,
         identity,
         journal,

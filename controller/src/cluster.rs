@@ -45,7 +45,8 @@ const WAITING_COMMANDS: usize = 1_024;
 pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
     nodes_changed: watch::Receiver<u64>,
-    metrics: Metrics,
+    // every stream holds one
+    metrics: Arc<Metrics>,
 }
 
 /// The cluster's task is gone: the controller stops.
@@ -365,7 +366,7 @@ impl Cluster {
         let cluster = Self {
             commands,
             nodes_changed,
-            metrics,
+            metrics: Arc::new(metrics),
         };
         (cluster, task)
     }

@@ -62,6 +62,7 @@ impl<C: Connect> Waiting<'_, C> {
         let mut tasks = Tasks::default();
         if let Some(address) = self.admin_listen {
             let sources = admin::Sources {
+                stages: admin::Stages::default(),
                 status: status.clone(),
                 link: link_watch,
                 degraded: journal.degraded(),
@@ -70,6 +71,8 @@ impl<C: Connect> Waiting<'_, C> {
             tasks.0.push(serve_admin(address, sources).await?);
         }
         let session = Session {
+            // it accepts nothing
+            stages: admin::Stages::default(),
             controller: self.controller,
             identity: self.identity,
             journal,
