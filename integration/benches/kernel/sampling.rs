@@ -22,6 +22,7 @@ const COUNTED: Size = Size {
 const BUSY: usize = 100;
 /// Longer than a connection to this very machine takes to be refused.
 const PATIENCE: Duration = Duration::from_secs(5);
+const ADDED_UP: Duration = Duration::from_secs(3);
 
 /// Looks at a table through which nothing passes, at one through some of which something does, and at one that is all new.
 pub(crate) fn sampling(rows: &mut Rows) -> Result<()> {
@@ -65,6 +66,8 @@ fn look_again_and_again(netns: &Netns, mut each: impl FnMut([Duration; 3]) + Sen
                     let refused = TcpStream::connect_timeout(&table::vip(service), PATIENCE);
                     ensure!(refused.is_err(), "somebody listens");
                 }
+                // the kernel adds up what its processors count every two seconds (`est_timer` in ip_vs_est.c)
+                std::thread::sleep(ADDED_UP);
                 let some = look(&mut meter, &mut numbers, BUSY).await?;
                 each([first, nothing, some]);
             }
@@ -74,11 +77,7 @@ fn look_again_and_again(netns: &Netns, mut each: impl FnMut([Duration; 3]) + Sen
 }
 
 /// Takes a look as the sampler does; so many services must have been new in it, or a few more whose connections are followed.
-async fn look(
-    meter: &mut LinuxMeter,
-    numbers: &mut Numbers,
-    expected: usize,
-) -> Result<Duration> {
+async fn look(meter: &mut LinuxMeter, numbers: &mut Numbers, expected: usize) -> Result<Duration> {
     let begun = Instant::now();
     let counted = meter.counters().await?;
     let conntrack = meter.conntrack().await?;
