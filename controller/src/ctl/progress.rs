@@ -66,14 +66,15 @@ fn write(text: &str) {
 }
 
 /// Waits for work that others do. Ctrl-C ends the waiting, not the work: what goes on is told, and how to look at it.
-pub(crate) async fn awaited<T>(
-    work: impl Future<Output = Result<T>>,
-    goes_on: &str,
-) -> Result<T> {
+pub(crate) async fn awaited<T>(work: impl Future<Output = Result<T>>, goes_on: &str) -> Result<T> {
     tokio::select! {
         ended = work => ended,
         pressed = interrupted() => {
             pressed?;
+            if io::stderr().is_terminal() {
+                // the terminal has written ^C
+                write(OVER);
+            }
             Err(Trouble::Interrupted(format!("interrupted; {goes_on}")).into())
         }
     }

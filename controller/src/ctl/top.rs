@@ -77,7 +77,9 @@ fn wanted(args: &TopArgs) -> Result<Wanted, String> {
         View::Nodes => Subject::Nodes,
         other => {
             let plural = other.plural();
-            return Err(format!("top shows services, backends and nodes, not {plural}"));
+            return Err(format!(
+                "top shows services, backends and nodes, not {plural}"
+            ));
         }
     };
     let sort_by = args.sort_by.as_ref();

@@ -82,7 +82,10 @@ fn apply_that_is_interrupted_says_that_it_goes_on_and_how_to_look() {
     let (status, screen) = ended(terminal);
     let golden = "service/web created\n\
                   interrupted; revision 1 is taken and goes on to the nodes: weirctl status shows how far they are";
-    assert_eq!((status, screen.replace('\n', " ")), (Some(130), golden.replace('\n', " ")));
+    assert_eq!(
+        (status, screen.replace('\n', " ")),
+        (Some(130), golden.replace('\n', " "))
+    );
     assert_eq!(fake.state().writes, 1);
 }
 
@@ -100,7 +103,10 @@ fn a_rollout_that_is_interrupted_goes_on() {
     terminal.press("\u{3}");
     let (status, screen) = ended(terminal);
     let screen = screen.replace('\n', " ");
-    assert_eq!((status, screen), (Some(130), format!("service/web created {golden}")));
+    assert_eq!(
+        (status, screen),
+        (Some(130), format!("service/web created {golden}"))
+    );
 
     let fake = Fake::start(state());
     let mut terminal = weirctl(&fake, &["rollout", "status", "--watch"]);
@@ -108,7 +114,10 @@ fn a_rollout_that_is_interrupted_goes_on() {
     terminal.press("\u{3}");
     let (status, screen) = ended(terminal);
     let screen = screen.replace('\n', " ");
-    assert!(status == Some(130) && screen.ends_with(golden), "{status:?} {screen}");
+    assert!(
+        status == Some(130) && screen.ends_with(&format!(" {golden}")),
+        "{status:?} {screen}"
+    );
     assert_eq!(fake.state().steered, []);
 }
 
@@ -130,6 +139,9 @@ fn a_drain_that_is_interrupted_goes_on() {
     let (status, screen) = ended(terminal);
     let golden = "node node-a draining\n\
                   interrupted; the drain goes on: weirctl get drains shows it, weirctl undrain ends it";
-    assert_eq!((status, screen.replace('\n', " ")), (Some(130), golden.replace('\n', " ")));
+    assert_eq!(
+        (status, screen.replace('\n', " ")),
+        (Some(130), golden.replace('\n', " "))
+    );
     assert_eq!(fake.state().undrained, []);
 }

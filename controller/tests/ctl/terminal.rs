@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,7 @@ impl Terminal {
         }
         let child = command.spawn().expect("setsid of util-linux starts it");
         let master = File::from(pty.master);
-        let parser = Arc::new(Mutex::new(Parser::new(24, 80, 0)));
+        let parser = Arc::new(Mutex::new(Parser::new(some(24), some(80), 0)));
         let mut from = master.try_clone().expect("another of it");
         let to = Arc::clone(&parser);
         let reader = std::thread::spawn(move || {
@@ -101,7 +102,7 @@ impl Terminal {
 
     fn resize(&self, lines: u16, columns: u16) {
         let mut parser = self.parser.lock().expect("nobody panicked");
-        parser.screen_mut().set_size(lines, columns);
+        parser.screen_mut().set_size(some(lines), some(columns));
         drop(parser);
         let name = ttyname(&self.slave).expect("its name");
         let (lines, columns) = (lines.to_string(), columns.to_string());
@@ -157,6 +158,10 @@ impl Terminal {
         ];
         (Left { status, restored }, screen.contents())
     }
+}
+
+fn some(number: u16) -> NonZero<u16> {
+    NonZero::new(number).expect("a terminal has lines and columns")
 }
 
 fn busy() -> Fake {
@@ -268,7 +273,10 @@ fn a_controller_that_goes_away_is_told_and_asked_again_until_it_is_back() {
 fn a_controller_that_is_not_there_at_the_start_is_told_without_a_screen() {
     let (left, screen) = Terminal::top("http://127.0.0.1:1", &[]).end();
     assert_eq!((left.status, left.restored), (Some(1), [true; 3]));
-    assert!(screen.starts_with("error: cannot reach the controller"), "{screen}");
+    assert!(
+        screen.starts_with("error: cannot reach the controller"),
+        "{screen}"
+    );
 }
 
 #[test]

@@ -98,14 +98,35 @@ fn services_backends_and_nodes_have_tables_by_name() {
     let fake = busy();
     for (arguments, golden) in [
         (&["top"][..], include_str!("pages/top-services.txt")),
-        (&["top", "svc", "-o", "wide"], include_str!("pages/top-services-wide.txt")),
-        (&["top", "backends", "web", "--once"], include_str!("pages/top-backends.txt")),
-        (&["top", "be", "-o", "wide"], include_str!("pages/top-backends-wide.txt")),
+        (
+            &["top", "svc", "-o", "wide"],
+            include_str!("pages/top-services-wide.txt"),
+        ),
+        (
+            &["top", "backends", "web", "--once"],
+            include_str!("pages/top-backends.txt"),
+        ),
+        (
+            &["top", "be", "-o", "wide"],
+            include_str!("pages/top-backends-wide.txt"),
+        ),
         (&["top", "nodes"], include_str!("pages/top-nodes.txt")),
-        (&["top", "nodes", "-o", "wide"], include_str!("pages/top-nodes-wide.txt")),
-        (&["top", "-o", "json"], include_str!("pages/top-services.json")),
-        (&["top", "backends", "-o", "json"], include_str!("pages/top-backends.json")),
-        (&["top", "node/node-a", "-o", "json"], include_str!("pages/top-nodes.json")),
+        (
+            &["top", "nodes", "-o", "wide"],
+            include_str!("pages/top-nodes-wide.txt"),
+        ),
+        (
+            &["top", "-o", "json"],
+            include_str!("pages/top-services.json"),
+        ),
+        (
+            &["top", "backends", "-o", "json"],
+            include_str!("pages/top-backends.json"),
+        ),
+        (
+            &["top", "node/node-a", "-o", "json"],
+            include_str!("pages/top-nodes.json"),
+        ),
     ] {
         assert_eq!(fake.run(arguments), fine(golden), "{arguments:?}");
     }

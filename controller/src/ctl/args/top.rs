@@ -66,7 +66,12 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "COLUMN")]
     pub(crate) sort_by: Option<String>,
     /// Only what has this in its name; !TEXT: only what has not
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) filter: String,
     /// How to write a table: table, wide or json
     #[arg(

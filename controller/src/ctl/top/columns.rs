@@ -210,7 +210,7 @@ impl Subject {
                 Column::Trend => trend,
                 other => other.width(),
             };
-                places.push(Place {
+            places.push(Place {
                 column: *column,
                 at,
                 width,
@@ -315,10 +315,13 @@ impl Column {
             Self::Imbalance => ratio(row.imbalance),
             Self::Total => count(counters.connections),
             Self::Trend => String::new(),
-            Self::Backends | Self::Silent | Self::Tracked | Self::TrackedShare | Self::TrackDrops => {
-                self.of_detail(&row.detail)
-                    .unwrap_or_else(|| NOTHING.to_owned())
-            }
+            Self::Backends
+            | Self::Silent
+            | Self::Tracked
+            | Self::TrackedShare
+            | Self::TrackDrops => self
+                .of_detail(&row.detail)
+                .unwrap_or_else(|| NOTHING.to_owned()),
         }
     }
 
@@ -369,9 +372,9 @@ impl Column {
                 _ => f64::NAN,
             },
             Self::Tracked => of_node(|tracked| float(tracked.entries)),
-            Self::TrackedShare => of_node(|tracked| {
-                percent(tracked.entries, tracked.max_entries).unwrap_or(f64::NAN)
-            }),
+            Self::TrackedShare => {
+                of_node(|tracked| percent(tracked.entries, tracked.max_entries).unwrap_or(f64::NAN))
+            }
             Self::TrackDrops => drops(&row.detail).map_or(f64::NAN, float),
         }
     }
@@ -416,7 +419,8 @@ impl Sort {
             };
         }
         let value = |at: usize| rows.get(at).map_or(f64::NAN, |row| self.column.value(row));
-        self.by_value(value(one), value(other)).then(one.cmp(&other))
+        self.by_value(value(one), value(other))
+            .then(one.cmp(&other))
     }
 
     fn by_value(self, a: f64, b: f64) -> Ordering {

@@ -17,12 +17,14 @@ use crate::ctl::render::{cut, human};
 const BETWEEN: &str = "   ";
 
 /// The keys that matter most, from the left; the last ones go first.
-const HINTS: &str =
-    "? help  q quit  / filter  s sort  r reverse  \u{2190}\u{2192} column  p pause  Enter backends  Tab view";
+const HINTS: &str = "? help  q quit  / filter  s sort  r reverse  \u{2190}\u{2192} column  p pause  Enter backends  Tab view";
 
 const KEYS: [(&str, &str); 14] = [
     ("1 2 3, Tab", "services, backends, nodes"),
-    ("\u{2191} \u{2193} j k", "choose a row; also PgUp PgDn Home End"),
+    (
+        "\u{2191} \u{2193} j k",
+        "choose a row; also PgUp PgDn Home End",
+    ),
     ("Enter", "the backends of the service chosen"),
     ("Esc", "back: from those, the filter, what was chosen"),
     ("/", "filter by name as you type; !TEXT: all others"),
@@ -69,7 +71,11 @@ impl Palette {
 
 /// Draws all of it.
 pub(crate) fn draw(top: &Top, palette: Palette, screen: &mut Buffer) {
-    let mut sheet = Sheet { top, palette, screen };
+    let mut sheet = Sheet {
+        top,
+        palette,
+        screen,
+    };
     sheet.views();
     sheet.sums();
     sheet.message();
@@ -122,7 +128,10 @@ impl Sheet<'_> {
                 _ => subject.plural().to_owned(),
             };
             let (text, style) = match subject == self.top.subject {
-                true => (format!("[{number} {word}]"), Style::new().add_modifier(Modifier::BOLD)),
+                true => (
+                    format!("[{number} {word}]"),
+                    Style::new().add_modifier(Modifier::BOLD),
+                ),
                 false => (format!(" {number} {word} "), Style::new()),
             };
             self.put(x, 0, &text, style);
@@ -130,7 +139,10 @@ impl Sheet<'_> {
         }
         let every = human(Duration::from_millis(self.top.interval_ms.into()));
         let (pace, style) = match self.top.paused {
-            true => ("PAUSED".to_owned(), Style::new().add_modifier(Modifier::REVERSED)),
+            true => (
+                "PAUSED".to_owned(),
+                Style::new().add_modifier(Modifier::REVERSED),
+            ),
             false => (format!("every {every}"), Style::new()),
         };
         let whom = format!("{}{BETWEEN}", self.top.url);
@@ -157,23 +169,54 @@ impl Sheet<'_> {
         };
         let first = match view.filter.strip_prefix('!') {
             Some(text) if !text.is_empty() => {
-                format!("{} of {} {noun} without \"{text}\"", grouped(some), grouped(all))
+                format!(
+                    "{} of {} {noun} without \"{text}\"",
+                    grouped(some),
+                    grouped(all)
+                )
             }
             None if !view.filter.is_empty() => {
-                format!("{} of {} {noun} with \"{}\"", grouped(some), grouped(all), view.filter)
+                format!(
+                    "{} of {} {noun} with \"{}\"",
+                    grouped(some),
+                    grouped(all),
+                    view.filter
+                )
             }
             _ => format!("{} {noun}", grouped(all)),
         };
-        let rows = || view.matching.iter().filter_map(|at| view.sheet.rows.get(*at));
+        let sort = view.sort.column;
+        // a terminal that is narrow may not have the column that it is sorted by
+        let first = match self.top.columns().iter().any(|place| place.column == sort) {
+            true => first,
+            false => format!("{first} by {}", sort.title()),
+        };
+        let rows = || {
+            view.matching
+                .iter()
+                .filter_map(|at| view.sheet.rows.get(*at))
+        };
         let sum = |of: fn(&Row) -> f64| rows().map(of).sum::<f64>();
         let total = |of: fn(&Row) -> u64| rows().map(of).fold(0, u64::saturating_add);
         let parts = [
             first,
-            format!("{} conn/s", rate(sum(|row| row.counters.connections_per_second))),
+            format!(
+                "{} conn/s",
+                rate(sum(|row| row.counters.connections_per_second))
+            ),
             format!("{}/s", bytes(sum(Row::bytes_per_second))),
-            format!("{} active", count(total(|row| row.counters.active_connections))),
-            format!("{} inact", count(total(|row| row.counters.inactive_connections))),
-            format!("{} fail/s", rate(sum(|row| row.counters.failed_connections_per_second))),
+            format!(
+                "{} active",
+                count(total(|row| row.counters.active_connections))
+            ),
+            format!(
+                "{} inact",
+                count(total(|row| row.counters.inactive_connections))
+            ),
+            format!(
+                "{} fail/s",
+                rate(sum(|row| row.counters.failed_connections_per_second))
+            ),
         ];
         let mut x = GUTTER;
         for part in parts {
@@ -239,7 +282,11 @@ impl Sheet<'_> {
         };
         self.put(at, 3, &title, style);
         if view.sort.column == place.column {
-            let mark = if view.sort.is_ascending() { "▲" } else { "▼" };
+            let mark = if view.sort.is_ascending() {
+                "▲"
+            } else {
+                "▼"
+            };
             // numbers stand on the right: before them is the gap
             let at = match place.column.is_number() {
                 true => at.saturating_sub(1),
@@ -267,7 +314,12 @@ impl Sheet<'_> {
                     format!("{text:>width$}", width = place.width)
                 }
             };
-            self.put(place.at, y, &text, self.palette.alarm(place.column.alarm(row)));
+            self.put(
+                place.at,
+                y,
+                &text,
+                self.palette.alarm(place.column.alarm(row)),
+            );
         }
         if self.top.link != Link::Fine {
             self.paint(y, Style::new().add_modifier(Modifier::DIM));

@@ -38,7 +38,10 @@ pub(super) async fn follow(
             },
         };
         if let Err(error) = ended
-            && news.send(News::Lost(cause(&error, &to.controller))).await.is_err()
+            && news
+                .send(News::Lost(cause(&error, &to.controller)))
+                .await
+                .is_err()
         {
             return;
         }
@@ -51,11 +54,7 @@ pub(super) async fn follow(
     }
 }
 
-async fn ask(
-    to: &To,
-    question: &wire::TrafficRequest,
-    news: &mpsc::Sender<News>,
-) -> Result<()> {
+async fn ask(to: &To, question: &wire::TrafficRequest, news: &mpsc::Sender<News>) -> Result<()> {
     let controller = Controller::connect(to).await?;
     let mut answers = begin(&controller, question).await?;
     // an answer that is late by as long as any other may be is none
@@ -87,7 +86,9 @@ pub(super) async fn begin(
 fn cause(error: &anyhow::Error, url: &str) -> String {
     let text = format!("{error:#}");
     let named = format!("the controller at {url}: ");
-    let text = text.split_once(&named).map_or(text.as_str(), |(_, cause)| cause);
+    let text = text
+        .split_once(&named)
+        .map_or(text.as_str(), |(_, cause)| cause);
     let text = text.split("; check that").next().unwrap_or(text);
     text.to_owned()
 }

@@ -43,6 +43,8 @@ pub(crate) fn window(
 
 /// Gives the place of a row in the order.
 pub(crate) fn rank(rows: &[Row], chosen: &[usize], sort: Sort, of: usize) -> usize {
-    let above = chosen.iter().filter(|at| sort.order(rows, **at, of).is_lt());
+    let above = chosen
+        .iter()
+        .filter(|at| sort.order(rows, **at, of).is_lt());
     above.count()
 }

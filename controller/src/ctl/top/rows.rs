@@ -134,7 +134,10 @@ impl Sheet {
         let mut before = std::mem::take(&mut self.rows);
         // mostly nothing came and nothing went: the same row is at the same place
         let same = before.len() == rows.len()
-            && before.iter().zip(&rows).all(|(old, new)| old.name == new.name);
+            && before
+                .iter()
+                .zip(&rows)
+                .all(|(old, new)| old.name == new.name);
         if same {
             for (old, new) in before.iter_mut().zip(&mut rows) {
                 new.trend = std::mem::take(&mut old.trend);

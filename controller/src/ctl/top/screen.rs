@@ -71,7 +71,9 @@ impl Screen {
         give_back();
         raise(Signal::SIGTSTP).context("cannot stop")?;
         enter().context("cannot take over the terminal")?;
-        self.terminal.clear().context("cannot write to the terminal")
+        self.terminal
+            .clear()
+            .context("cannot write to the terminal")
     }
 }
 
@@ -154,7 +156,10 @@ mod tests {
         // it ends with an error, since the other end is closed
         let _ = File::from(pty.master).read_to_end(&mut told);
         let told = String::from_utf8_lossy(&told);
-        let at = |what: &str| told.find(what).unwrap_or_else(|| panic!("no {what:?} in {told:?}"));
+        let at = |what: &str| {
+            told.find(what)
+                .unwrap_or_else(|| panic!("no {what:?} in {told:?}"))
+        };
         assert!(at("\u{1b}[?1049h") < at("\u{1b}[?1049l"));
         assert!(at("\u{1b}[?1049l") < at("something is very wrong"));
         assert!(at("\u{1b}[?25h") < at("something is very wrong"));

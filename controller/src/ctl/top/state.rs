@@ -201,7 +201,10 @@ impl Top {
     /// Gives the columns on the screen.
     pub(crate) fn columns(&self) -> Vec<Place> {
         let view = self.view();
-        let rows = view.matching.iter().filter_map(|at| view.sheet.rows.get(*at));
+        let rows = view
+            .matching
+            .iter()
+            .filter_map(|at| view.sheet.rows.get(*at));
         let longest = rows.map(|row| self.name(row).chars().count()).max();
         let width = usize::from(self.size.0);
         self.subject.layout(width, longest.unwrap_or(0))
@@ -278,7 +281,9 @@ impl Top {
     }
 
     fn take(&mut self, mut answer: wire::TrafficResponse) {
-        answer.nodes.retain(|node| self.nodes.is_empty() || self.nodes.contains(&node.name));
+        answer
+            .nodes
+            .retain(|node| self.nodes.is_empty() || self.nodes.contains(&node.name));
         let at = answer.at_unix_ms;
         let interval = u64::from(self.interval_ms);
         let mut told = vec![];
@@ -361,7 +366,10 @@ impl Top {
             KeyCode::Home | KeyCode::Char('g') => self.walk(isize::MIN),
             KeyCode::End | KeyCode::Char('G') => self.walk(isize::MAX),
             KeyCode::Char(letter) => {
-                let by = self.subject.sortable().find(|column| column.key() == Some(letter));
+                let by = self
+                    .subject
+                    .sortable()
+                    .find(|column| column.key() == Some(letter));
                 if let Some(column) = by {
                     self.sort_by(column);
                 }
@@ -468,4 +476,3 @@ impl Top {
         view.choose(next.min(last));
     }
 }
-

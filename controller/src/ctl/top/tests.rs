@@ -135,12 +135,28 @@ fn shop(number: u64) -> wire::TrafficResponse {
         ),
         (load("search", 720.0, 11.0 * mib, 6_122), 16, 0),
         (load("sessions", 1_003.0, 2.2 * mib, 123_456), 4, 0),
-        (load("web", 2_210.0, 160.0 * mib, 21_874).failing(0.004), 40, 2),
+        (
+            load("web", 2_210.0, 160.0 * mib, 21_874).failing(0.004),
+            40,
+            2,
+        ),
     ];
     let backends = [
-        (load("10.0.0.11", 120.0, 1.4 * mib, 1_300), "checkout", false),
-        (load("10.0.0.12", 118.0, 1.3 * mib, 1_204), "checkout", false),
-        (load("10.0.0.13", 74.0, 1.4 * mib, 400).failing(1.4), "checkout", true),
+        (
+            load("10.0.0.11", 120.0, 1.4 * mib, 1_300),
+            "checkout",
+            false,
+        ),
+        (
+            load("10.0.0.12", 118.0, 1.3 * mib, 1_204),
+            "checkout",
+            false,
+        ),
+        (
+            load("10.0.0.13", 74.0, 1.4 * mib, 400).failing(1.4),
+            "checkout",
+            true,
+        ),
         (
             load("fd00:10:96::1:2a", 41.0, 0.3 * mib, 388),
             "payments-settlement-reconciliation-eu-west-1-production",
@@ -149,8 +165,14 @@ fn shop(number: u64) -> wire::TrafficResponse {
         (load("10.0.1.1", 2_210.0, 160.0 * mib, 21_874), "web", false),
     ];
     let nodes = [
-        (load("edge-a", 16_000.0, 540.0 * mib, 101_000), conntrack(120_000, 0)),
-        (load("edge-b", 14_800.0, 530.0 * mib, 98_000), conntrack(249_000, 31)),
+        (
+            load("edge-a", 16_000.0, 540.0 * mib, 101_000),
+            conntrack(120_000, 0),
+        ),
+        (
+            load("edge-b", 14_800.0, 530.0 * mib, 98_000),
+            conntrack(249_000, 31),
+        ),
         (load("edge-c", 0.0, 0.0, 0), None),
     ];
     wire::TrafficResponse {

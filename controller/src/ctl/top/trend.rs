@@ -59,7 +59,10 @@ impl Trend {
         let means: Vec<Option<f32>> = (oldest..=newest)
             .map(|cell| self.mean(cell * each, (cell + 1) * each))
             .collect();
-        let highest = means.iter().flatten().fold(0.0, |high: f32, mean| high.max(*mean));
+        let highest = means
+            .iter()
+            .flatten()
+            .fold(0.0, |high: f32, mean| high.max(*mean));
         let bars = means.iter().map(|mean| match mean {
             None => ' ',
             Some(mean) => bar(*mean, highest),
@@ -123,14 +126,18 @@ mod tests {
 
     #[test]
     fn rates_are_bars_up_to_the_highest_of_them() {
-        let rates: Vec<(u64, f64)> = (0_u32..8).map(|at| (u64::from(at), f64::from(at))).collect();
+        let rates: Vec<(u64, f64)> = (0_u32..8)
+            .map(|at| (u64::from(at), f64::from(at)))
+            .collect();
         assert_eq!(trend(&rates).picture(7, 60).trim_start(), "▁▂▃▄▅▆▇█");
         assert_eq!(trend(&rates).picture(7, 60).chars().count(), 60);
     }
 
     #[test]
     fn cells_of_several_intervals_are_their_means_and_keep_them() {
-        let rates: Vec<(u64, f64)> = (0..18).map(|at| (at, if at < 12 { 7.0 } else { 3.5 })).collect();
+        let rates: Vec<(u64, f64)> = (0..18)
+            .map(|at| (at, if at < 12 { 7.0 } else { 3.5 }))
+            .collect();
         let trend = trend(&rates);
         assert_eq!(trend.picture(17, 10), "       ██▅");
         assert_eq!(trend.picture(18, 10), "      ██▅ ");
@@ -145,7 +152,10 @@ mod tests {
     #[test]
     fn what_was_always_zero_takes_no_room() {
         let idle = trend(&[(0, 0.0), (1, 0.0), (2, 0.0)]);
-        assert_eq!((idle.rates.as_ref(), idle.picture(2, 60).trim_start()), (None, "▁▁▁"));
+        assert_eq!(
+            (idle.rates.as_ref(), idle.picture(2, 60).trim_start()),
+            (None, "▁▁▁")
+        );
     }
 
     #[test]

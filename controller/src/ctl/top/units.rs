@@ -171,7 +171,13 @@ mod tests {
 
     #[test]
     fn ratios_and_shares_say_when_there_is_nothing_to_compare() {
-        for (value, text) in [(f64::NAN, "-"), (0.0, "0.00"), (1.0, "1.00"), (12.34, "12.3"), (4_000.0, "4.00k")] {
+        for (value, text) in [
+            (f64::NAN, "-"),
+            (0.0, "0.00"),
+            (1.0, "1.00"),
+            (12.34, "12.3"),
+            (4_000.0, "4.00k"),
+        ] {
             assert_eq!(ratio(value), text);
         }
         for (part, whole, text) in [
@@ -186,7 +192,12 @@ mod tests {
 
     #[test]
     fn long_counts_are_grouped_in_sentences() {
-        for (value, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+        for (value, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(grouped(value), text);
         }
     }

@@ -40,8 +40,14 @@ fn a_column_is_chosen_and_sorted_by_and_once_more_the_other_way_round() {
     let mut top = open(Subject::Services, (80, 24));
     assert_eq!(top.view().sort, by(Column::Connections));
     assert_eq!(names(&top)[..2], ["dns", "web"]);
-    press(&mut top, &[KeyCode::Left, KeyCode::Left, KeyCode::Char('s')]);
-    assert_eq!((top.view().sort, &names(&top)[0][..]), (by(Column::Name), "api-gateway"));
+    press(
+        &mut top,
+        &[KeyCode::Left, KeyCode::Left, KeyCode::Char('s')],
+    );
+    assert_eq!(
+        (top.view().sort, &names(&top)[0][..]),
+        (by(Column::Name), "api-gateway")
+    );
     press(&mut top, &[KeyCode::Char('s')]);
     assert_eq!(names(&top)[0], "web");
     // the trend is no column to sort by
@@ -75,9 +81,15 @@ fn a_chosen_row_is_followed_where_it_goes() {
     press(&mut top, &[KeyCode::Char('r')]);
     assert_eq!(names(&top)[0], first);
     press(&mut top, &[KeyCode::PageDown]);
-    assert_eq!((top.view().above, names(&top)[4].as_str()), (1, chosen(&top).expect("one")));
+    assert_eq!(
+        (top.view().above, names(&top)[4].as_str()),
+        (1, chosen(&top).expect("one"))
+    );
     press(&mut top, &[KeyCode::End, KeyCode::Up]);
-    assert_eq!((top.view().above, names(&top)[3].as_str()), (95, chosen(&top).expect("one")));
+    assert_eq!(
+        (top.view().above, names(&top)[3].as_str()),
+        (95, chosen(&top).expect("one"))
+    );
     press(&mut top, &[KeyCode::Home, KeyCode::Esc]);
     assert_eq!((chosen(&top), top.view().above), (None, 0));
 }
@@ -103,12 +115,21 @@ fn each_view_asks_for_what_it_shows_and_keeps_its_order() {
     };
     assert_eq!(asks(&top), (vec![], false, false));
     press(&mut top, &[KeyCode::Char('A'), KeyCode::Tab]);
-    assert_eq!((top.subject, asks(&top)), (Subject::Backends, (vec![], true, false)));
+    assert_eq!(
+        (top.subject, asks(&top)),
+        (Subject::Backends, (vec![], true, false))
+    );
     assert_eq!(top.view().sort, by(Column::Connections));
     press(&mut top, &[KeyCode::Char('3')]);
-    assert_eq!((top.subject, asks(&top)), (Subject::Nodes, (vec![], false, true)));
+    assert_eq!(
+        (top.subject, asks(&top)),
+        (Subject::Nodes, (vec![], false, true))
+    );
     press(&mut top, &[KeyCode::Tab]);
-    assert_eq!((top.subject, top.view().sort), (Subject::Services, by(Column::Active)));
+    assert_eq!(
+        (top.subject, top.view().sort),
+        (Subject::Services, by(Column::Active))
+    );
     press(&mut top, &[KeyCode::BackTab]);
     assert_eq!(top.subject, Subject::Nodes);
 }
@@ -129,7 +150,10 @@ fn names_that_were_given_are_asked_for_and_nodes_are_picked_out() {
     assert_eq!(named(Subject::Backends, "web").question().services, ["web"]);
     let mut top = named(Subject::Nodes, "edge-b");
     top.answer(shop(0), START);
-    assert_eq!((names(&top), top.question().services), (vec!["edge-b".to_owned()], vec![]));
+    assert_eq!(
+        (names(&top), top.question().services),
+        (vec!["edge-b".to_owned()], vec![])
+    );
 }
 
 #[test]
@@ -175,14 +199,20 @@ fn a_row_that_comes_back_and_others_beside_it_keep_what_they_were() {
     let mut top = open(Subject::Services, (80, 24));
     let trend = |top: &Top, name: &str| {
         let rows = &top.view().sheet.rows;
-        let row = rows.iter().find(|row| row.name == name).expect("it is there");
+        let row = rows
+            .iter()
+            .find(|row| row.name == name)
+            .expect("it is there");
         row.trend.picture(top.view().sheet.tick, 60)
     };
     let before = trend(&top, "web");
     let mut less = shop(70);
     less.services.retain(|service| service.name != "checkout");
     top.answer(less, START + 140_000);
-    assert_eq!(trend(&top, "web").chars().take(59).collect::<String>(), before[3..]);
+    assert_eq!(
+        trend(&top, "web").chars().take(59).collect::<String>(),
+        before[3..]
+    );
     top.answer(shop(71), START + 142_000);
     assert_eq!(trend(&top, "checkout").trim_start().chars().count(), 1);
 }
@@ -192,12 +222,27 @@ fn only_what_is_seen_is_sorted_and_it_is_what_sorting_all_gives() {
     let mut answer = many(1_000);
     let rows = Subject::Services.rows(&mut answer);
     let all: Vec<usize> = (0..rows.len()).collect();
-    for sort in [by(Column::Connections), by(Column::Name), by(Column::Imbalance)] {
+    for sort in [
+        by(Column::Connections),
+        by(Column::Name),
+        by(Column::Imbalance),
+    ] {
         let mut sorted = all.clone();
         sorted.sort_by(|one, other| sort.order(&rows, *one, *other));
-        for (from, before) in [(0, 10), (500, 520), (990, 2_000), (0, 1_000), (7, 7), (2_000, 2_010)] {
+        for (from, before) in [
+            (0, 10),
+            (500, 520),
+            (990, 2_000),
+            (0, 1_000),
+            (7, 7),
+            (2_000, 2_010),
+        ] {
             let expected = sorted.get(from..before.min(1_000)).unwrap_or_default();
-            assert_eq!(window(&rows, &all, sort, from, before), expected, "{sort:?} {from}");
+            assert_eq!(
+                window(&rows, &all, sort, from, before),
+                expected,
+                "{sort:?} {from}"
+            );
         }
         assert_eq!(rank(&rows, &all, sort, sorted[321]), 321);
     }
