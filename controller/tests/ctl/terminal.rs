@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
@@ -21,9 +22,20 @@ use super::top::traffic;
 /// Longer than anything takes on a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// A program that does not outlive what tries it.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // it has ended, save where a test failed
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A terminal with a program on it.
 pub(super) struct Terminal {
-    child: Child,
+    child: Program,
     master: File,
     slave: OwnedFd,
     before: Termios,
@@ -54,6 +66,11 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let pty = openpty(Some(&size), None).expect("a pseudo-terminal");
+        for end in [&pty.master, &pty.slave] {
+            // programs on other terminals have no end of this one
+            let kept = fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+            kept.expect("it is open");
+        }
         let before = tcgetattr(&pty.slave).expect("its settings");
         let end = || Stdio::from(pty.slave.try_clone().expect("another of it"));
         let mut command = Command::new("setsid");
@@ -82,7 +99,7 @@ impl Terminal {
             }
         });
         Self {
-            child,
+            child: Program(child),
             master,
             slave: pty.slave,
             before,
@@ -145,7 +162,15 @@ impl Terminal {
 
     /// Waits for the end.
     pub(super) fn end(mut self) -> (Left, String) {
-        let status = self.child.wait().expect("it ends").code();
+        let deadline = Instant::now() + DEADLINE;
+        let status = loop {
+            if let Some(status) = self.child.0.try_wait().expect("it is ours") {
+                break status.code();
+            }
+            let screen = self.screen();
+            assert!(Instant::now() < deadline, "no end of\n{screen}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
         let now = tcgetattr(&self.slave).expect("its settings");
         drop(self.slave);
         self.reader.join().expect("it reads to the end");
@@ -196,7 +221,7 @@ fn ctrl_c_and_the_signals_of_a_service_manager_give_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let terminal = Terminal::top(&fake.url, &[]);
         terminal.until_shown("web");
-        let pid = i32::try_from(terminal.child.id()).expect("a pid");
+        let pid = i32::try_from(terminal.child.0.id()).expect("a pid");
         kill(Pid::from_raw(pid), signal).expect("it is there");
         assert_eq!(terminal.end(), (WELL, String::new()), "{signal}");
     }
