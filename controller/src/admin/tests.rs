@@ -7,7 +7,7 @@ use weir_proto::model::Revision;
 use super::*;
 use crate::cluster::Behind;
 use crate::desired::samples::{endpoint, service_name};
-use crate::desired::{BackendPassing, Passing, ServicePassing, Sum, Tally};
+use crate::desired::{BackendPassing, Passing, Reason, ServicePassing, Sum, Tally};
 
 /// Something of everything.
 fn shown(backends: bool) -> Shown {
