@@ -121,7 +121,7 @@ mod tests {
         for (room, fits) in [(9, None), (10, Some(10)), (29, Some(20)), (200, Some(60))] {
             assert_eq!(width(room), fits);
         }
-        assert!(WIDTHS.iter().all(|width| KEPT % width == 0));
+        assert!(WIDTHS.iter().all(|width| KEPT.is_multiple_of(*width)));
     }
 
     #[test]
