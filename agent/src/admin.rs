@@ -2,6 +2,7 @@
 //! whether its state is too old.
 
 mod health;
+mod sample;
 
 use axum::Router;
 use axum::extract::State;
@@ -22,6 +23,7 @@ use weir_proto::model::Degraded;
 
 pub use self::health::Staleness;
 use self::health::health;
+pub use self::sample::sample_metrics;
 use crate::reconciler::{Counts, Status};
 use crate::session::Link;
 

@@ -1,6 +1,7 @@
 //! What machines ask of the controller over plain HTTP: /livez, /readyz and /metrics.
 
 mod metrics;
+mod sample;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use axum::routing::get;
 pub(crate) use metrics::Metrics;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+pub use sample::sample_metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 

@@ -9,3 +9,5 @@ pub mod ctl;
 mod desired;
 mod rpc;
 mod store;
+
+pub use admin::sample_metrics;

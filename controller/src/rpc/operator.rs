@@ -37,6 +37,8 @@ const ANSWERS: usize = 4;
 pub(super) struct OperatorService {
     cluster: Cluster,
     stopping: watch::Receiver<bool>,
+    /// Unix milliseconds.
+    started_unix_ms: u64,
 }
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
@@ -44,7 +46,11 @@ type Answers<T> = ReceiverStream<Result<T, Status>>;
 impl OperatorService {
     /// Asks a cluster, until the controller stops.
     pub(super) fn new(cluster: Cluster, stopping: watch::Receiver<bool>) -> Self {
-        Self { cluster, stopping }
+        Self {
+            cluster,
+            stopping,
+            started_unix_ms: weir_proto::machine::now_unix_ms(),
+        }
     }
 }
 
@@ -228,6 +234,7 @@ impl Operator for OperatorService {
             bell,
             watch,
             ending,
+            started_unix_ms: self.started_unix_ms,
         };
         tokio::spawn(streaming.run(first, answers));
         Ok(Response::new(ReceiverStream::new(stream)))
