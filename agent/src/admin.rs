@@ -4,6 +4,7 @@
 mod health;
 mod numbers;
 pub mod socket;
+mod stages;
 
 use axum::Router;
 use axum::extract::State;
@@ -24,6 +25,7 @@ use weir_proto::model::Degraded;
 
 pub use self::health::Staleness;
 use self::health::health;
+pub use self::stages::Stages;
 use crate::plan::Numbers;
 use crate::reconciler::{Counts, Status};
 use crate::session::Link;
@@ -31,6 +33,8 @@ use crate::session::Link;
 /// Where the numbers come from.
 #[derive(Debug, Clone)]
 pub struct Sources {
+    /// How long changes take.
+    pub stages: Stages,
     /// How far the kernel is.
     pub status: watch::Receiver<Status>,
     /// Whether there is a stream.
@@ -75,6 +79,7 @@ async fn ready(State(sources): State<Sources>) -> (StatusCode, String) {
 
 async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
     let mut registry = Registry::default();
+    sources.stages.show(&mut registry);
     registry.register_collector(Box::new(sources));
     let mut text = String::new();
     // writing to a String cannot fail

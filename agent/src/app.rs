@@ -198,7 +198,9 @@ pub async fn run<C: Connect, K: Kernel>(
         refused: keeping.accepted.refused.count(),
         ..Link::default()
     });
+    let stages = admin::Stages::default();
     let sources = admin::Sources {
+        stages: stages.clone(),
         status: status.clone(),
         link: link_watch.clone(),
         degraded: journal.degraded(),
@@ -223,7 +225,11 @@ pub async fn run<C: Connect, K: Kernel>(
         }
         None => None,
     };
+    if admin_listen.is_some() {
+        tokio::spawn(stages.clone().watch(link_watch.clone(), status.clone()));
+    }
     let session = Session {
+        stages,
         controller,
         identity,
         journal,

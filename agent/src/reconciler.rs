@@ -9,6 +9,7 @@ mod drains;
 mod pace;
 mod questions;
 mod repairs;
+mod taken;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -24,6 +25,7 @@ use weir_proto::trace::chain;
 pub use self::asks::{Ask, Standing};
 use self::pace::Pace;
 pub use self::questions::Inquiry;
+use self::taken::Taken;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::kernel::{Kernel, KernelError, StepError, Verdict};
@@ -322,7 +324,10 @@ impl<K: Kernel> Reconciler<K> {
         let passed = self.pass(&scope).await;
         match &passed {
             // before anybody hears that it is done
-            Ok(_) => self.forget_cut().await,
+            Ok(taken) => {
+                taken.tidy();
+                self.forget_cut().await;
+            }
             Err(error) => self.not_seen(&scope, error),
         }
         let found = report(&self.problems, &self.held.state, MOST_FAILURES);
@@ -542,15 +547,6 @@ impl<K: Kernel> Reconciler<K> {
         }
         Ok(())
     }
-}
-
-/// What one pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Taken {
-    steps: u64,
-    refused: u64,
-    /// How many of the steps put right what somebody else had changed.
-    repairs: u64,
 }
 
 /// Waits for the next who asks, for ever where nobody can.

@@ -34,6 +34,7 @@ pub use self::contact::Contact;
 use self::messages::{accepted, converged, drains, request};
 use self::outgoing::Outgoing;
 use self::questions::Questions;
+use crate::admin::Stages;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
 use crate::plan::{Keeping, Refusal, Repairs, SavedTotals, Taking, VERSION, begun, shortened};
@@ -88,6 +89,8 @@ pub struct Link {
 /// The session of one agent.
 #[derive(Debug)]
 pub struct Session<C> {
+    /// Where to tell how long changes take.
+    pub stages: Stages,
     /// How the controller is reached.
     pub controller: C,
     /// Who we are.
@@ -390,12 +393,14 @@ impl<C: Connect> Session<C> {
             Ok(Some(assembled)) => Ok(assembled),
             Err(error) => Err(Refused::from(error)),
         };
+        let whole = Instant::now();
         let taken = match assembled {
             Ok(assembled) => self.accept(assembled).await,
             Err(refused) => Err(refused),
         };
         Some(request(match taken {
             Ok(generation) => {
+                self.stages.journaled(whole.elapsed());
                 let mut accepted = accepted(generation, &self.keeping.accepted);
                 accepted.generation -= u64::from(faults::planted(Bug::AckOtherGeneration));
                 Message::Accepted(accepted)

@@ -51,7 +51,8 @@ const WAITING_COMMANDS: usize = 1_024;
 pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
     bells: Arc<Bells>,
-    metrics: Metrics,
+    // every stream holds one
+    metrics: Arc<Metrics>,
 }
 
 /// The cluster's task is gone: the controller stops.
@@ -327,7 +328,7 @@ impl Cluster {
         let cluster = Self {
             commands,
             bells: Arc::new(Bells { nodes, events }),
-            metrics,
+            metrics: Arc::new(metrics),
         };
         (cluster, task)
     }

@@ -1,9 +1,10 @@
-//! What a program takes from the machine it runs on beside disk and network: the clock on the wall, chance, and the name of
-//! the boot.
+//! What a program takes from the machine it runs on beside disk and network: the clock on the wall, chance, the name of the
+//! boot, and memory.
 //!
 //! With the feature `simulated`, which nothing that is shipped has, each runtime may be a machine of its own, see
 //! [`simulated`].
 
+mod heap;
 #[cfg(feature = "simulated")]
 pub mod simulated;
 
@@ -11,6 +12,8 @@ use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use heap::give_back;
 
 /// Another one at each boot (`drivers/char/random.c`, `proc_do_uuid`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";

@@ -38,15 +38,12 @@ pub(super) fn encode(numbers: &Numbers, encoder: &mut DescriptorEncoder) -> Resu
     let silent = numbers.traffic.silent().len() as u64;
     let help =
         "Backends that receive connections and answered none at the last three looks with new ones";
-    gauge(
-        ("weir_agent_silent_backends", help),
-        [(vec![], silent)],
-        encoder,
-    )?;
+    level("weir_agent_silent_backends", help, silent, encoder)?;
     tracked(numbers, encoder)?;
-    let failed = [(vec![], numbers.failed_looks)];
+    let failed = ConstCounter::new(numbers.failed_looks);
     let help = "Looks at counters or connection tracking that failed";
-    counter(("weir_agent_failed_samplings", help), failed, encoder)?;
+    let name = "weir_agent_failed_samplings";
+    failed.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
     let help = "How long looks at counters and connection tracking took, in seconds";
     let name = "weir_agent_sampling_duration_seconds";
     let mut each = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
@@ -187,7 +184,7 @@ fn tracked(numbers: &Numbers, encoder: &mut DescriptorEncoder) -> Result<(), Err
                 now.max_entries,
             ),
         ] {
-            gauge((name, help), [(vec![], value)], encoder)?;
+            level(name, help, value, encoder)?;
         }
         let [dropped, insert_failed, early_dropped] = numbers.totals.lost();
         for (name, help, value) in [
@@ -207,7 +204,8 @@ fn tracked(numbers: &Numbers, encoder: &mut DescriptorEncoder) -> Result<(), Err
                 early_dropped,
             ),
         ] {
-            counter((name, help), [(vec![], value)], encoder)?;
+            let each = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(each)?;
         }
     }
     let vips = numbers.tracking.vips().iter();
@@ -221,6 +219,11 @@ fn tracked(numbers: &Numbers, encoder: &mut DescriptorEncoder) -> Result<(), Err
     });
     let help = "Tracked connections to a VIP by state, as of the last look at them";
     gauge(("weir_agent_vip_connections", help), samples, encoder)
+}
+
+fn level(name: &str, help: &str, value: u64, encoder: &mut DescriptorEncoder) -> Result<(), Error> {
+    let each = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(each)
 }
 
 fn counter(

@@ -66,6 +66,7 @@ impl<C: Connect> Waiting<'_, C> {
         let mut tasks = Tasks::default();
         let repairs = watch::Sender::default();
         let sources = admin::Sources {
+            stages: admin::Stages::default(),
             status: status.clone(),
             link: link_watch,
             degraded: journal.degraded(),
@@ -88,6 +89,8 @@ impl<C: Connect> Waiting<'_, C> {
             tasks.0.push(serve_admin(address, sources).await?);
         }
         let session = Session {
+            // it accepts nothing
+            stages: admin::Stages::default(),
             controller: self.controller,
             identity: self.identity,
             journal,

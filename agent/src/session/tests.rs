@@ -101,6 +101,7 @@ impl Rig {
         let (drains, drains_watch) = watch::channel(Vec::new());
         let (link_sender, link) = watch::channel(Link::default());
         let session = Session {
+            stages: crate::admin::Stages::default(),
             controller: endpoint(&format!("http://{address}")).expect("endpoint"),
             identity: identity(),
             journal,

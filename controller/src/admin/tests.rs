@@ -7,7 +7,7 @@ use weir_proto::model::Revision;
 use super::*;
 use crate::cluster::Behind;
 use crate::desired::samples::{endpoint, service_name};
-use crate::desired::{BackendPassing, Passing, ServicePassing, Sum, Tally};
+use crate::desired::{BackendPassing, Passing, Reason, ServicePassing, Sum, Tally};
 
 /// Something of everything.
 fn shown(backends: bool) -> Shown {
@@ -72,6 +72,8 @@ fn every_number_is_as_the_table_says_and_in_base_units() {
         metrics.groups(1);
         metrics.encoded(1);
         metrics.rejected("stale");
+        metrics.event(Reason::Applied);
+        metrics.event_dropped();
         let stages = metrics.stages();
         stages.accepted(Duration::from_micros(900));
         stages.encoded(Duration::from_micros(10));

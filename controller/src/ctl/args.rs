@@ -31,9 +31,10 @@ const HELP_WIDTH: usize = 100;
 
 const EXIT: &str = "\
 Exit status:
-  0  what was asked for was done
-  1  the controller cannot be reached or refuses, a file is wrong, or a node refuses
-  2  the command line is wrong";
+  0    what was asked for was done
+  1    the controller cannot be reached or refuses, a file is wrong, or a node refuses
+  2    the command line is wrong
+  130  Ctrl-C ended a wait; what was waited for goes on";
 
 /// Says what the weir load balancer shall do, and shows what it does.
 #[derive(Debug, Parser)]

@@ -35,9 +35,9 @@ impl ProgressLine {
         if !self.on_terminal {
             return;
         }
-        // what is longer would go on in a line that is not written over
+        // what is longer would go on in a line that is not written over, as would the ^C that the terminal writes after it
         let columns = terminal::size().map_or(COLUMNS, |(columns, _)| columns);
-        let text = cut(text, usize::from(columns).saturating_sub(1));
+        let text = cut(text, usize::from(columns).saturating_sub(3));
         write(&format!("{OVER}{text}"));
         self.shown = true;
     }
@@ -71,6 +71,10 @@ pub(crate) async fn awaited<T>(work: impl Future<Output = Result<T>>, goes_on: &
         ended = work => ended,
         pressed = interrupted() => {
             pressed?;
+            if io::stderr().is_terminal() {
+                // the terminal has written ^C
+                write(OVER);
+            }
             Err(Trouble::Interrupted(format!("interrupted; {goes_on}")).into())
         }
     }

@@ -83,7 +83,7 @@ mod tests {
         let staged = names.map(|name| {
             let mut state = state(desired, name);
             let staged = desired.staged(&change, &node_name(name));
-            for staged in &staged {
+            if let Some(staged) = &staged {
                 staged.removed.iter().for_each(|key| {
                     state.remove(key);
                 });

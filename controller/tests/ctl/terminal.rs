@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
@@ -20,9 +22,20 @@ use super::top::traffic;
 /// Longer than anything takes on a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// A program that does not outlive what tries it.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // it has ended, save where a test failed
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A terminal with a program on it.
 pub(super) struct Terminal {
-    child: Child,
+    child: Program,
     master: File,
     slave: OwnedFd,
     before: Termios,
@@ -53,6 +66,11 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let pty = openpty(Some(&size), None).expect("a pseudo-terminal");
+        for end in [&pty.master, &pty.slave] {
+            // programs on other terminals have no end of this one
+            let kept = fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+            kept.expect("it is open");
+        }
         let before = tcgetattr(&pty.slave).expect("its settings");
         let end = || Stdio::from(pty.slave.try_clone().expect("another of it"));
         let mut command = Command::new("setsid");
@@ -70,7 +88,7 @@ impl Terminal {
         }
         let child = command.spawn().expect("setsid of util-linux starts it");
         let master = File::from(pty.master);
-        let parser = Arc::new(Mutex::new(Parser::new(24, 80, 0)));
+        let parser = Arc::new(Mutex::new(Parser::new(some(24), some(80), 0)));
         let mut from = master.try_clone().expect("another of it");
         let to = Arc::clone(&parser);
         let reader = std::thread::spawn(move || {
@@ -81,7 +99,7 @@ impl Terminal {
             }
         });
         Self {
-            child,
+            child: Program(child),
             master,
             slave: pty.slave,
             before,
@@ -101,7 +119,7 @@ impl Terminal {
 
     fn resize(&self, lines: u16, columns: u16) {
         let mut parser = self.parser.lock().expect("nobody panicked");
-        parser.screen_mut().set_size(lines, columns);
+        parser.screen_mut().set_size(some(lines), some(columns));
         drop(parser);
         let name = ttyname(&self.slave).expect("its name");
         let (lines, columns) = (lines.to_string(), columns.to_string());
@@ -144,7 +162,15 @@ impl Terminal {
 
     /// Waits for the end.
     pub(super) fn end(mut self) -> (Left, String) {
-        let status = self.child.wait().expect("it ends").code();
+        let deadline = Instant::now() + DEADLINE;
+        let status = loop {
+            if let Some(status) = self.child.0.try_wait().expect("it is ours") {
+                break status.code();
+            }
+            let screen = self.screen();
+            assert!(Instant::now() < deadline, "no end of\n{screen}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
         let now = tcgetattr(&self.slave).expect("its settings");
         drop(self.slave);
         self.reader.join().expect("it reads to the end");
@@ -157,6 +183,10 @@ impl Terminal {
         ];
         (Left { status, restored }, screen.contents())
     }
+}
+
+fn some(number: u16) -> NonZero<u16> {
+    NonZero::new(number).expect("a terminal has lines and columns")
 }
 
 fn busy() -> Fake {
@@ -191,7 +221,7 @@ fn ctrl_c_and_the_signals_of_a_service_manager_give_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let terminal = Terminal::top(&fake.url, &[]);
         terminal.until_shown("web");
-        let pid = i32::try_from(terminal.child.id()).expect("a pid");
+        let pid = i32::try_from(terminal.child.0.id()).expect("a pid");
         kill(Pid::from_raw(pid), signal).expect("it is there");
         assert_eq!(terminal.end(), (WELL, String::new()), "{signal}");
     }

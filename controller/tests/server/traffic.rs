@@ -226,7 +226,7 @@ async fn what_cannot_be_asked_of_traffic_is_named() {
             },
             Code::NotFound,
             "RESOURCE_NOT_FOUND",
-            "not found: service/web",
+            "not found: services[web]",
         ),
         (
             wire::TrafficRequest {

@@ -22,6 +22,7 @@ const COUNTED: Size = Size {
 const BUSY: usize = 100;
 /// Longer than a connection to this very machine takes to be refused.
 const PATIENCE: Duration = Duration::from_secs(5);
+const ADDED_UP: Duration = Duration::from_secs(3);
 
 /// Looks at a table through which nothing passes, at one through some of which something does, and at one that is all new.
 pub(crate) fn sampling(rows: &mut Rows) -> Result<()> {
@@ -65,6 +66,8 @@ fn look_again_and_again(netns: &Netns, mut each: impl FnMut([Duration; 3]) + Sen
                     let refused = TcpStream::connect_timeout(&table::vip(service), PATIENCE);
                     ensure!(refused.is_err(), "somebody listens");
                 }
+                // the kernel adds up what its processors count every two seconds (`est_timer` in ip_vs_est.c)
+                std::thread::sleep(ADDED_UP);
                 let some = look(&mut meter, &mut numbers, BUSY).await?;
                 each([first, nothing, some]);
             }

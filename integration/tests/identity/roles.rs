@@ -119,7 +119,9 @@ async fn each_call_is_open_to_its_roles_and_closed_to_all_others() {
     let files = Files::decode(wire::DESCRIPTORS).expect("descriptors");
     let mut there = BTreeSet::new();
     for file in &files.files {
-        for service in &file.services {
+        // that one is served by agents, on their own sockets
+        let here = file.services.iter().filter(|one| one.name != "Agent");
+        for service in here {
             let (package, service_name) = (&file.package, &service.name);
             let methods = service.methods.iter();
             there

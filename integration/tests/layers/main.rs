@@ -32,6 +32,11 @@ fn tls_is_known_to_the_room_of_who_is_at_the_other_end_alone() {
 }
 
 #[test]
+fn unsafe_code_stays_in_the_one_file_that_is_audited() {
+    holds(rules::audited);
+}
+
+#[test]
 fn netlink_is_known_to_the_linux_kernel_room_alone() {
     holds(rules::netlink);
 }

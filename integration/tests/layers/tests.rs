@@ -48,6 +48,23 @@ fn a_door_in_a_codec_is_found_unless_it_is_its_socket() {
 }
 
 #[test]
+fn unsafe_code_outside_its_file_is_found() {
+    let text = "#[expect(unsafe_code)] fn f() { unsafe { g() } } // unsafe";
+    let broken = rules::audited(&tree(&[
+        ("proto/src/machine/heap.rs", text),
+        ("proto/src/machine.rs", "fn f() { \"unsafe\" }"),
+        ("agent/src/app.rs", text),
+    ]));
+    assert_eq!(
+        broken,
+        [
+            "agent/src/app.rs says unsafe; only proto/src/machine/heap.rs may",
+            "agent/src/app.rs says unsafe_code; only proto/src/machine/heap.rs may",
+        ]
+    );
+}
+
+#[test]
 fn sled_outside_its_room_is_found() {
     let broken = rules::sled(&tree(&[
         ("agent/src/journal.rs", "fn open() -> sled::Db {"),

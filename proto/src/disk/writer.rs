@@ -14,6 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::{Batch, Disk, DiskError, Tended};
+use crate::machine;
+
+/// A commit of more records leaves some MiB free that it needed, and the allocator would keep them.
+const LARGE: usize = 1_000;
 
 /// A handle on the one that writes. Clones share it; the directory is let go after the last of them.
 #[derive(Debug, Clone)]
@@ -210,7 +214,9 @@ impl Shared {
     fn settle(&self, disk: &mut Result<Disk, Arc<DiskError>>, group: Group) {
         let tally = &self.tally;
         let Group { batch, verdicts } = group;
+        let large = batch.len() > LARGE;
         let verdict = commit(disk, &self.path, &batch);
+        drop(batch);
         // before anybody hears of it
         self.failed.store(disk.is_err(), Ordering::Relaxed);
         if verdict.is_ok() {
@@ -229,6 +235,9 @@ impl Shared {
             .snapshots
             .fetch_add(exported.into(), Ordering::Relaxed);
         tally.shrinks.fetch_add(shrunk.into(), Ordering::Relaxed);
+        if large {
+            machine::give_back();
+        }
     }
 }
 

@@ -64,6 +64,7 @@ impl Rig {
             ..Status::default()
         });
         let sources = Sources {
+            stages: crate::admin::Stages::default(),
             status: status_watch,
             link: link_watch,
             degraded: watch::channel(None).1,

@@ -50,6 +50,8 @@ impl Rig {
                 status: status.subscribe(),
                 link: link.subscribe(),
                 degraded: degraded.subscribe(),
+                stages: crate::admin::Stages::default(),
+                numbers: watch::channel(crate::plan::Numbers::default()).1,
                 staleness: Staleness {
                     started: tokio::time::Instant::now(),
                     stale_after: None,

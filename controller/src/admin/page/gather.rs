@@ -9,7 +9,7 @@ use weir_proto::machine::now_unix_ms;
 use weir_proto::model::Kind;
 
 use super::query::Query;
-use super::seen::{Chosen, Gathered, Seen};
+use super::seen::{Chosen, EVENTS, Gathered, Seen};
 use crate::cluster::{Cluster, Refusal};
 use crate::desired::{Stored, TrafficQuery};
 use crate::traffic::Traffic;
@@ -95,6 +95,9 @@ impl Sources {
         let sets = self.all(Kind::BackendSet).await?;
         let statuses = self.cluster.statuses(Vec::new()).await?;
         let passing = self.traffic.passing(TrafficQuery::default()).await?;
+        let mut events = self.cluster.events(0).await?.events;
+        events.reverse();
+        events.truncate(EVENTS);
         Ok(Gathered {
             at_unix_ms: now_unix_ms(),
             revision: statuses.revision,
@@ -102,6 +105,7 @@ impl Sources {
             sets,
             nodes: statuses.nodes,
             passing,
+            events,
         })
     }
 

@@ -8,8 +8,8 @@ use maud::{DOCTYPE, Markup, html};
 use super::figures::{ago, bytes, short};
 use super::query::{Order, Query};
 use super::seen::{
-    BackendSeen, NodeSeen, NodeState, ROWS, Seen, ServiceSeen, bytes_in, bytes_out, connections,
-    failed, pages,
+    BackendSeen, EventSeen, NodeSeen, NodeState, ROWS, Seen, ServiceSeen, bytes_in, bytes_out,
+    connections, failed, pages,
 };
 use crate::desired::Sum;
 
@@ -40,6 +40,7 @@ pub(super) fn page(seen: &Seen) -> Markup {
         (summary(seen))
         (services(seen))
         (nodes(seen))
+        (events(&seen.events))
     };
     document(main)
 }
@@ -322,6 +323,56 @@ fn node_row(node: &NodeSeen) -> Markup {
             td.number { (node.repairs) }
             td { @match node.heard_ms_ago { Some(heard) => { (ago(heard)) }, None => { "never" } } }
             td { (trouble_list(&node.troubles, node.more_troubles)) }
+        }
+    }
+}
+
+fn events(events: &[EventSeen]) -> Markup {
+    html! {
+        section #events aria-labelledby="events-head" tabindex="-1" {
+            h2 #events-head { "Last events" }
+            @if events.is_empty() {
+                p { "Nothing has happened yet." }
+            } @else {
+                div.wide role="region" aria-label="Table of events" tabindex="0" {
+                    table {
+                        thead {
+                            tr {
+                                @for head in ["Last seen", "Type", "Reason", "Of", "Message"] {
+                                    th scope="col" { (head) }
+                                }
+                                th.number scope="col" { "Times" }
+                            }
+                        }
+                        tbody {
+                            @for event in events { (event_row(event)) }
+                        }
+                    }
+                }
+                p { "More with " code { "weirctl get events" } "." }
+            }
+        }
+    }
+}
+
+fn event_row(event: &EventSeen) -> Markup {
+    let EventSeen {
+        number,
+        last_ms_ago,
+        warns,
+        reason,
+        of,
+        message,
+        count,
+    } = event;
+    html! {
+        tr #{"event-" (number)} {
+            td { (ago(*last_ms_ago)) }
+            td { @if *warns { span.state.bad { "Warning" } } @else { "Normal" } }
+            th scope="row" { (reason) }
+            td { @if of.is_empty() { "the cluster" } @else { (of) } }
+            td { (message) }
+            td.number { (count) }
         }
     }
 }

@@ -13,7 +13,8 @@ use weir_proto::model::{
 };
 
 use super::query::{Order, Query};
-use crate::desired::{BackendPassing, NodeStatus, Passing, ServicePassing, Stored, Sum};
+use crate::desired::events::EventType;
+use crate::desired::{BackendPassing, Event, NodeStatus, Passing, ServicePassing, Stored, Sum};
 
 /// How many services, and how many nodes, a page has.
 pub(super) const ROWS: usize = 50;
@@ -21,6 +22,9 @@ pub(super) const ROWS: usize = 50;
 pub(super) const BACKENDS: usize = 20;
 /// How many failures of a service or node a page has.
 const TROUBLES: usize = 5;
+
+/// How many events a page has: the last ones.
+pub(super) const EVENTS: usize = 20;
 
 /// All there is, at one moment.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(super) struct Gathered {
     pub(super) nodes: Vec<NodeStatus>,
     /// Without backends and nodes.
     pub(super) passing: Passing,
+    /// The newest first, no more than a page has.
+    pub(super) events: Vec<Arc<Event>>,
 }
 
 /// The services of one page, before what passes through their backends is known.
@@ -58,6 +64,7 @@ pub(super) struct Seen {
     /// How many the filter leaves.
     pub(super) matching: usize,
     pub(super) nodes: Vec<NodeSeen>,
+    pub(super) events: Vec<EventSeen>,
 }
 
 /// How many there are of what.
@@ -109,6 +116,19 @@ pub(super) struct NodeSeen {
     pub(super) heard_ms_ago: Option<u64>,
     pub(super) troubles: Vec<String>,
     pub(super) more_troubles: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EventSeen {
+    /// Tells it apart from every other.
+    pub(super) number: u64,
+    pub(super) last_ms_ago: u64,
+    pub(super) warns: bool,
+    pub(super) reason: String,
+    /// The object, or else the node; empty: the cluster.
+    pub(super) of: String,
+    pub(super) message: String,
+    pub(super) count: u64,
 }
 
 /// How a node is, the worst first: that is how they are sorted.
@@ -252,6 +272,11 @@ impl Chosen {
             matching: self.matching,
             nodes: nodes
                 .map(|node| node_seen(node, gathered.at_unix_ms))
+                .collect(),
+            events: gathered
+                .events
+                .iter()
+                .map(|event| event_seen(event, gathered.at_unix_ms))
                 .collect(),
         }
     }
@@ -428,6 +453,26 @@ fn node_seen(node: &NodeStatus, now: u64) -> NodeSeen {
         heard_ms_ago: heard.map(|heard| now.saturating_sub(heard)),
         more_troubles: all - troubles.len(),
         troubles,
+    }
+}
+
+fn event_seen(event: &Event, now: u64) -> EventSeen {
+    let node = event.node.as_ref().map(|node| format!("node {node}"));
+    let object = event.object.as_ref();
+    let object = object.map(|object| format!("{} {}", object.kind.as_str(), object.name));
+    let of = match (object, node) {
+        (Some(object), Some(node)) if object != node => format!("{object} on {node}"),
+        (Some(one), _) | (None, Some(one)) => one,
+        (None, None) => String::new(),
+    };
+    EventSeen {
+        number: event.number,
+        last_ms_ago: now.saturating_sub(event.last_unix_ms),
+        warns: event.reason.event_type() == EventType::Warning,
+        reason: event.reason.to_string(),
+        of,
+        message: event.message.clone(),
+        count: event.count,
     }
 }
 

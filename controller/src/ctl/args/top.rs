@@ -20,8 +20,8 @@ pub(crate) enum TopForm {
 #[derive(Debug, Args)]
 #[command(override_usage = "weirctl top [OPTIONS] [services|backends|nodes] [NAME]...")]
 #[command(after_help = "\
-On a terminal a screen that is live, until q; ? shows its keys. Elsewhere, and with --once, -n or -o,
-a table. Names are those of services, also for backends, and those of nodes for nodes.
+On a terminal a screen that is live, until q; ? shows its keys. Elsewhere, and with --once, -n, -o
+or --no-headers, a table. Names are those of services, also for backends, and of nodes for nodes.
 
 Rates are those of the last interval that each node reported, bytes are those of both ways. FAIL/S:
 connections that were not answered or refused. INACT: connections that are not established. IMBAL:

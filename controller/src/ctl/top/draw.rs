@@ -185,6 +185,12 @@ impl Sheet<'_> {
             }
             _ => format!("{} {noun}", grouped(all)),
         };
+        let sort = view.sort.column;
+        // a terminal that is narrow may not have the column that it is sorted by
+        let first = match self.top.columns().iter().any(|place| place.column == sort) {
+            true => first,
+            false => format!("{first} by {}", sort.title()),
+        };
         let rows = || {
             view.matching
                 .iter()

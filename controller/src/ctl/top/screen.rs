@@ -10,8 +10,8 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
-    disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{event, execute, queue};
 use tokio::sync::mpsc;
@@ -70,10 +70,12 @@ impl Screen {
     pub(super) fn suspend(&mut self) -> Result<()> {
         give_back();
         raise(Signal::SIGTSTP).context("cannot stop")?;
-        enter().context("cannot take over the terminal")?;
-        self.terminal
-            .clear()
-            .context("cannot write to the terminal")
+        let doing = "cannot take over the terminal";
+        enter().context(doing)?;
+        // one that knows nothing of what was there draws everything; its own clear() asks where the cursor is, and the answer
+        // would go to the thread that reads keys
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout())).context(doing)?;
+        Ok(())
     }
 }
 
@@ -85,7 +87,12 @@ impl Drop for Screen {
 
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
-    execute!(io::stdout(), EnterAlternateScreen, Hide)
+    execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        Clear(ClearType::All),
+        Hide
+    )
 }
 
 /// Leaves the terminal as it was. Nobody is left to tell if that fails.

@@ -61,8 +61,9 @@ fn every_call_of_the_language_has_a_line_in_the_table_and_no_line_is_of_another(
     let files = Files::decode(wire::DESCRIPTORS).expect("descriptors");
     let mut calls = BTreeSet::new();
     for file in &files.files {
-        // what is served to others than the agent's own clients
-        for service in file.services.iter() {
+        // that one is served by agents, on their own sockets
+        let here = file.services.iter().filter(|one| one.name != "Agent");
+        for service in here {
             for method in &service.methods {
                 let (package, service) = (&file.package, &service.name);
                 calls.insert(format!("/{package}.{service}/{}", method.name));

@@ -52,6 +52,15 @@ fn seen() -> Seen {
             troubles: Vec::new(),
             more_troubles: 0,
         }],
+        events: vec![EventSeen {
+            number: 7,
+            last_ms_ago: 61_000,
+            warns: true,
+            reason: "NodeDisconnected".to_owned(),
+            of: "node node-a".to_owned(),
+            message: "its stream ended".to_owned(),
+            count: 3,
+        }],
     }
 }
 
@@ -92,6 +101,8 @@ fn everything_that_is_seen_is_said_and_what_people_wrote_is_text() {
         "Previous 51–100 of 120 Next",
         "Nodes Name State Wanted Accepted Converged Items Drains Repairs Last heard What is in the way",
         "node-a gone 3 ? ? 4 0 1 never",
+        "Last events Last seen Type Reason Of Message Times",
+        "1 min ago Warning NodeDisconnected node node-a its stream ended 3 More with weirctl get events .",
         &format!("Read only. Version {version}. Numbers for machines: /metrics ."),
     ];
     assert_eq!(
@@ -108,6 +119,7 @@ fn a_page_of_nothing_says_how_to_begin() {
         services: Vec::new(),
         matching: 0,
         nodes: Vec::new(),
+        events: Vec::new(),
         ..seen()
     };
     let text = text(&page(&nothing).into_string());

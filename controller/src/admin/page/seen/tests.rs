@@ -85,6 +85,7 @@ fn gathered(
         sets,
         nodes: vec![node("node-a", 3, 3)],
         passing,
+        events: Vec::new(),
     };
     (Arc::new(gathered), roll_up)
 }

@@ -57,6 +57,8 @@ fn row(name: String, counters: &Option<wire::Counters>, answers: &str) -> Vec<St
 fn rate(per_second: f64) -> String {
     if per_second == 0.0 {
         "0".to_owned()
+    } else if per_second < 0.1 {
+        "<0.1".to_owned()
     } else if per_second < 10.0 {
         format!("{per_second:.1}")
     } else {

@@ -8,20 +8,17 @@ use super::*;
 const NARROW: (u16, u16) = (80, 18);
 const WIDE: (u16, u16) = (160, 18);
 
+/// Holds the screen against a file of `tests/ctl/screens`.
 #[track_caller]
-fn assert_screen(top: &Top, golden: &str) {
+fn assert_screen(top: &Top, name: &str) {
+    let screens = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ctl/screens");
+    let golden = std::fs::read_to_string(format!("{screens}/{name}.txt"));
+    let golden = golden.expect("a golden screen of that name");
     let text = text(top);
-    if let Ok(dir) = std::env::var("GOLD") {
-        let n = golden.trim();
-        let _ = n;
-        std::fs::write(
-            format!("{dir}/{}", std::panic::Location::caller().line()),
-            &text,
-        )
-        .unwrap();
-        return;
-    }
-    assert!(text == golden, "the screen is\n{text}\nand not\n{golden}");
+    assert!(
+        text == golden,
+        "{name}: the screen is\n{text}and not\n{golden}"
+    );
 }
 
 fn press(top: &mut Top, keys: &str) {
@@ -30,33 +27,27 @@ fn press(top: &mut Top, keys: &str) {
     }
 }
 
-macro_rules! screen {
-    ($name:literal) => {
-        include_str!(concat!("../../../../tests/ctl/screens/", $name, ".txt"))
-    };
-}
-
 #[test]
 fn services_at_80_and_at_160_columns() {
-    assert_screen(&open(Subject::Services, NARROW), screen!("services-80"));
-    assert_screen(&open(Subject::Services, WIDE), screen!("services-160"));
+    assert_screen(&open(Subject::Services, NARROW), "services-80");
+    assert_screen(&open(Subject::Services, WIDE), "services-160");
 }
 
 #[test]
 fn backends_at_80_and_at_160_columns() {
-    assert_screen(&open(Subject::Backends, NARROW), screen!("backends-80"));
-    assert_screen(&open(Subject::Backends, WIDE), screen!("backends-160"));
+    assert_screen(&open(Subject::Backends, NARROW), "backends-80");
+    assert_screen(&open(Subject::Backends, WIDE), "backends-160");
 }
 
 #[test]
 fn nodes_at_80_and_at_160_columns() {
-    assert_screen(&open(Subject::Nodes, NARROW), screen!("nodes-80"));
-    assert_screen(&open(Subject::Nodes, WIDE), screen!("nodes-160"));
+    assert_screen(&open(Subject::Nodes, NARROW), "nodes-80");
+    assert_screen(&open(Subject::Nodes, WIDE), "nodes-160");
 }
 
 #[test]
 fn a_terminal_that_is_narrow_or_low_shows_what_it_has_room_for() {
-    assert_screen(&open(Subject::Services, (46, 10)), screen!("services-46"));
+    assert_screen(&open(Subject::Services, (46, 10)), "services-46");
     for columns in 0..40 {
         for lines in 0..12 {
             let mut top = open_once((columns, lines));
@@ -77,7 +68,7 @@ fn open_once(size: (u16, u16)) -> Top {
 fn the_help_lies_over_the_rows() {
     let mut top = open(Subject::Services, (80, 30));
     press(&mut top, "?");
-    assert_screen(&top, screen!("help"));
+    assert_screen(&top, "help");
     press(&mut top, "x");
     assert!(!top.help);
 }
@@ -86,10 +77,10 @@ fn the_help_lies_over_the_rows() {
 fn what_is_filtered_and_sorted_is_told() {
     let mut top = open(Subject::Services, NARROW);
     press(&mut top, "B/se");
-    assert_screen(&top, screen!("filter-typed"));
+    assert_screen(&top, "filter-typed");
     top.key(KeyCode::Enter, KeyModifiers::NONE);
     press(&mut top, "rj");
-    assert_screen(&top, screen!("filter"));
+    assert_screen(&top, "filter");
 }
 
 #[test]
@@ -97,19 +88,19 @@ fn a_filter_that_nothing_passes_says_how_to_go_on() {
     let mut top = open(Subject::Services, NARROW);
     press(&mut top, "/nowhere");
     top.key(KeyCode::Enter, KeyModifiers::NONE);
-    assert_screen(&top, screen!("filter-nothing"));
+    assert_screen(&top, "filter-nothing");
 }
 
 #[test]
 fn before_the_first_answer_and_without_services_it_says_so() {
     let mut top = start(Subject::Services, (80, 10));
-    assert_screen(&top, screen!("waiting"));
+    assert_screen(&top, "waiting");
     let nothing = wire::TrafficResponse {
         at_unix_ms: START,
         ..wire::TrafficResponse::default()
     };
     top.answer(nothing, START);
-    assert_screen(&top, screen!("empty"));
+    assert_screen(&top, "empty");
 }
 
 #[test]
@@ -119,7 +110,7 @@ fn a_controller_that_is_lost_is_told_and_the_rows_stay() {
     top.lost(why.to_owned(), START + 140_000);
     top.lost(why.to_owned(), START + 141_000);
     assert!(top.tick(START + 145_300));
-    assert_screen(&top, screen!("lost"));
+    assert_screen(&top, "lost");
     top.answer(shop(75), START + 150_000);
     assert!(!top.tick(START + 151_000));
     assert!(!text(&top).contains("lost"));
@@ -146,7 +137,7 @@ fn the_backends_of_a_service_are_looked_into() {
     answer.services.retain(|service| service.name == "checkout");
     top.answer(answer, START + 142_000);
     press(&mut top, "p");
-    assert_screen(&top, screen!("looked-into"));
+    assert_screen(&top, "looked-into");
     top.key(KeyCode::Esc, KeyModifiers::NONE);
     assert_eq!((top.subject, top.shown().len()), (Subject::Services, 10));
 }
@@ -156,7 +147,7 @@ fn ten_thousand_services_are_counted_and_the_first_of_them_shown() {
     let mut top = start(Subject::Services, NARROW);
     top.answer(many(10_000), START);
     press(&mut top, "G");
-    assert_screen(&top, screen!("many"));
+    assert_screen(&top, "many");
 }
 
 #[test]
