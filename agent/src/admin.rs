@@ -2,6 +2,7 @@
 //! whether its state is too old.
 
 mod health;
+mod numbers;
 mod stages;
 
 use axum::Router;
@@ -24,6 +25,7 @@ use weir_proto::model::Degraded;
 pub use self::health::Staleness;
 use self::health::health;
 pub use self::stages::Stages;
+use crate::plan::Numbers;
 use crate::reconciler::{Counts, Status};
 use crate::session::Link;
 
@@ -38,6 +40,8 @@ pub struct Sources {
     pub link: watch::Receiver<Link>,
     /// Whether anything can be accepted.
     pub degraded: watch::Receiver<Option<Degraded>>,
+    /// What was counted.
+    pub numbers: watch::Receiver<Numbers>,
     /// When the state is too old.
     pub staleness: Staleness,
 }
@@ -209,94 +213,9 @@ impl Collector for Sources {
                 ConstCounter::new(count).encode(each.encode_family(&label)?)?;
             }
         }
-        Ok(())
+        numbers::encode(&self.numbers.borrow(), &mut encoder)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use weir_proto::model::{Family, Generation};
-
-    use super::*;
-    use crate::plan::Report;
-
-    fn sources(status: Status, link: Link) -> Sources {
-        Sources {
-            stages: Stages::default(),
-            status: watch::channel(status).1,
-            link: watch::channel(link).1,
-            degraded: watch::channel(None).1,
-            staleness: Staleness {
-                started: Instant::now(),
-                stale_after: None,
-            },
-        }
-    }
-
-    #[tokio::test]
-    async fn an_agent_is_ready_once_its_kernel_was_brought_to_its_journal() {
-        let (code, _) = ready(State(sources(Status::default(), Link::default()))).await;
-        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-        let settled = Status {
-            settled: true,
-            ..Status::default()
-        };
-        let (code, _) = ready(State(sources(settled, Link::default()))).await;
-        assert_eq!(code, StatusCode::OK);
-    }
-
-    #[test]
-    fn every_number_is_told_under_its_name() {
-        let status = Status {
-            converged: Generation(7),
-            settled: true,
-            report: Report {
-                failures: vec![],
-                count: 2,
-            },
-            counts: Counts {
-                passes: 3,
-                audits: 4,
-                failed_passes: 5,
-                steps: 6,
-                refused_steps: 8,
-                repairs: 9,
-            },
-            rejected: [(Family::V4, 11), (Family::V6, 0)].into(),
-            repaired: [("backend", 7), ("vip", 2)].into(),
-        };
-        let link = Link {
-            contact: crate::session::Contact::Now,
-            accepted: Generation(10),
-            hold: None,
-            refused: 1,
-        };
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(sources(status, link)));
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
-        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert_eq!(
-            lines,
-            [
-                "weir_agent_connected 1",
-                "weir_agent_accepted_generation 10",
-                "weir_agent_converged_generation 7",
-                "weir_agent_degraded 0",
-                "weir_agent_held_back 0",
-                "weir_agent_failed_items 2",
-                "weir_agent_refused_items 1",
-                "weir_state_age_seconds 0",
-                "weir_agent_passes_total 3",
-                "weir_agent_audits_total 4",
-                "weir_agent_failed_passes_total 5",
-                "weir_agent_steps_total 6",
-                "weir_agent_refused_steps_total 8",
-                "weir_agent_repairs_total{kind=\"backend\"} 7",
-                "weir_agent_repairs_total{kind=\"vip\"} 2",
-                "weir_lockdown_rejected_packets_total{family=\"IPv4\"} 11",
-                "weir_lockdown_rejected_packets_total{family=\"IPv6\"} 0",
-            ]
-        );
-    }
-}
+mod tests;

@@ -49,6 +49,8 @@ pub struct Settings<C> {
     pub admin_listen: Option<SocketAddr>,
     /// The time between two audits.
     pub audit_interval: Duration,
+    /// Whether the admin pages tell each backend's numbers, too.
+    pub backend_metrics: bool,
     /// How old the state may be before gRPC health says so; none: any age.
     pub stale_after: Option<Duration>,
 }
@@ -67,6 +69,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         audit_interval_s = config.audit_interval,
         stale_after_s = config.stale_after,
         loopback = ?config.loopback,
+        backend_metrics = config.backend_metrics,
         "starting"
     );
     let needed = controller_addresses(&config.controller).await;
@@ -116,6 +119,7 @@ pub async fn agent(config: Config) -> anyhow::Result<()> {
         journal: journal_in(&config.data_dir),
         admin_listen: config.admin_listen,
         audit_interval: config.audit_interval(),
+        backend_metrics: config.backend_metrics,
         stale_after: config.stale_after(),
     };
     run(settings, kernel, signalled()).await
@@ -133,6 +137,7 @@ pub async fn run<C: Connect, K: Kernel>(
         journal,
         admin_listen,
         audit_interval,
+        backend_metrics,
         stale_after,
     } = settings;
     let staleness = Staleness {
@@ -156,7 +161,7 @@ pub async fn run<C: Connect, K: Kernel>(
         }
         opened => opened?,
     };
-    let (journal, remembered) = opened;
+    let (journal, mut remembered) = opened;
     info!(
         generation = %remembered.keeping.accepted.generation,
         items = remembered.keeping.accepted.state.items().len(),
@@ -164,7 +169,9 @@ pub async fn run<C: Connect, K: Kernel>(
         "remembered"
     );
     let keeping = remembered.keeping.clone();
-    let sampler = Sampler::new(identity.node.name.clone(), kernel.meter(), sampler::EVERY);
+    let totals = std::mem::take(&mut remembered.totals);
+    let sampler = Sampler::new(identity.node.name.clone(), kernel.meter(), sampler::EVERY)
+        .remembering(journal.clone(), totals, backend_metrics);
     let (controller, connection) = Shared::new(controller);
     let (reconciler, status) = Reconciler::new(kernel, journal.clone(), remembered);
     let (changes, queue) = mpsc::channel(CHANGES);
@@ -183,6 +190,7 @@ pub async fn run<C: Connect, K: Kernel>(
         status: status.clone(),
         link: link_watch.clone(),
         degraded: journal.degraded(),
+        numbers: sampler.numbers(),
         staleness,
     };
     let admin = match admin_listen {
@@ -208,7 +216,7 @@ pub async fn run<C: Connect, K: Kernel>(
     let mut reconciling = tokio::spawn(reconciler.run(queue, audit_interval));
     let mut session = tokio::spawn(session.run());
     // it ends with the session, and nothing depends on it
-    tokio::spawn(sampler.run(link_watch, connection));
+    let sampling = tokio::spawn(sampler.run(link_watch, connection));
     // neither ends by itself: an agent that lost one must not look alive
     let lost = tokio::select! {
         () = &mut stop => None,
@@ -230,6 +238,9 @@ pub async fn run<C: Connect, K: Kernel>(
         .is_err()
     {
         warn!("the kernel does not answer; stopping without waiting for it");
+    }
+    if tokio::time::timeout(STOP_PATIENCE, sampling).await.is_err() {
+        warn!("the last counts are not durable; stopping without waiting for them");
     }
     Ok(())
 }

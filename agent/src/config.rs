@@ -219,6 +219,9 @@ pub struct Config {
         default_value = "auto"
     )]
     pub loopback: LoopbackEngine,
+    /// Tell /metrics each backend's numbers, too: several series for every backend of every service
+    #[arg(long, env = "WEIR_AGENT_BACKEND_METRICS")]
+    pub backend_metrics: bool,
 }
 
 impl Config {
@@ -309,6 +312,7 @@ mod tests {
         assert_eq!(config.audit_interval(), Duration::from_secs(10));
         assert_eq!(config.stale_after(), Some(Duration::from_secs(300)));
         assert_eq!(config.loopback, LoopbackEngine::Auto);
+        assert!(!config.backend_metrics);
         let (labels, call) = config.check().expect("labels");
         assert_eq!(call, Call::Plaintext);
         let pairs: Vec<(&str, &str)> = labels.iter().collect();

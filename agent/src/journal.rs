@@ -4,6 +4,7 @@
 //! and before the kernel is touched. A journal that failed takes nothing more, and says so, until it is made anew from
 //! what its owners have in memory.
 
+mod numbers;
 mod record;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,9 @@ use weir_proto::model::Degraded;
 use weir_proto::trace::chain;
 
 use crate::clock::now_unix_ms;
-use crate::plan::{Begun, DrainId, Keeping, Ledger, LedgerChange, Taking};
+use crate::plan::{
+    Begun, DrainId, Keeping, Ledger, LedgerChange, SavedTotals, Taking, TotalsChange,
+};
 
 /// The layout of the records below. A change of it comes with a migration.
 const SCHEMA: u8 = 1;
@@ -44,6 +47,8 @@ pub struct Remembered {
     pub ledger: Ledger,
     /// The drains that had begun and were not over, in no order.
     pub drains: Vec<Begun>,
+    /// What had passed.
+    pub totals: SavedTotals,
 }
 
 /// Why the journal cannot be read or written.
@@ -103,6 +108,7 @@ impl Remembered {
         };
         let mut records = Records::new();
         record::of_remembered(self).write_into(&mut records);
+        numbers::of_totals(&self.totals.clone().into()).write_into(&mut records);
         record::of_ledger(&ours).write_into(&mut records);
         if self.ledger.is_released() {
             record::of_release(std::iter::empty()).write_into(&mut records);
@@ -217,12 +223,17 @@ impl Journal {
         self.commit(record::of_ended(drains)).await
     }
 
+    /// Makes totals durable.
+    pub async fn count(&self, change: &TotalsChange) -> Result<(), JournalError> {
+        self.commit(numbers::of_totals(change)).await
+    }
+
     /// Makes a change of the ledger durable.
     pub async fn record(&self, change: &LedgerChange) -> Result<(), JournalError> {
         self.commit(record::of_ledger(change)).await
     }
 
-    /// Forgets what was accepted, as if nothing ever had been: all that is remembered but the ledger.
+    /// Forgets what was accepted, as if nothing ever had been: all that is remembered but the ledger and totals.
     pub async fn forget(&self, remembered: &Remembered) -> Result<(), JournalError> {
         self.commit(record::of_nothing(remembered)).await
     }

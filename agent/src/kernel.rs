@@ -7,11 +7,14 @@ pub mod linux;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 
 use weir_proto::faults::{self, Bug};
-use weir_proto::model::{BackendKey, Family, Frontend};
+use weir_proto::model::{BackendKey, Conntrack, Family, Frontend};
 
-use crate::plan::{Connections, Counted, Key, Ledger, Problem, Scope, Step, Table, Unit};
+use crate::plan::{
+    Connections, Counted, Key, Ledger, Problem, Scope, Step, Table, Unit, VipStates,
+};
 
 /// A kernel that can be read and changed.
 pub trait Kernel: Send + 'static {
@@ -57,9 +60,21 @@ pub trait Kernel: Send + 'static {
 
 /// The counters of what runs through backends. Reads, and changes nothing.
 pub trait Meter: Send + 'static {
-    /// Gives the counters of every backend of each service through which anything has passed since the call before; the first
-    /// time, of all services. A service that is gone has no backends. After an error the next call is a first one.
+    /// Gives the counters of each service through which anything has passed since the call before, and of all its backends; the
+    /// first time, of all services. Of services through which nothing passes those whose backends had connections are given
+    /// too, some at a time: their connections end by themselves. A service that is gone is given as none, once. A call that fails
+    /// is as if it had not been.
     fn counters(&mut self) -> impl Future<Output = Result<Counted, KernelError>> + Send;
+
+    /// Gives how full connection tracking is, and what it has lost since the kernel counts that; none: there is none.
+    fn conntrack(&mut self) -> impl Future<Output = Result<Option<Conntrack>, KernelError>> + Send;
+
+    /// Counts the tracked connections to these VIPs, by state. Takes the kernel as long as its table is large, and no more
+    /// memory for a large one.
+    fn vip_connections(
+        &mut self,
+        vips: &BTreeSet<IpAddr>,
+    ) -> impl Future<Output = Result<VipStates, KernelError>> + Send;
 }
 
 /// The meter of a kernel that counts nothing.
@@ -69,6 +84,14 @@ pub struct NoMeter;
 impl Meter for NoMeter {
     async fn counters(&mut self) -> Result<Counted, KernelError> {
         Ok(Counted::new())
+    }
+
+    async fn conntrack(&mut self) -> Result<Option<Conntrack>, KernelError> {
+        Ok(None)
+    }
+
+    async fn vip_connections(&mut self, _: &BTreeSet<IpAddr>) -> Result<VipStates, KernelError> {
+        Ok(VipStates::new())
     }
 }
 

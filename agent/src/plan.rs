@@ -12,11 +12,13 @@ mod fold;
 mod guard;
 mod hold;
 mod ledger;
+mod numbers;
 mod refused;
 mod repair;
 mod report;
 mod setting;
 mod table;
+mod tracking;
 mod traffic;
 mod wanted;
 
@@ -28,6 +30,7 @@ pub use fold::{Change, Folded, Held, Refusal, Update, fold};
 pub use guard::{Guard, guards};
 pub use hold::{Hold, HoldChange, Keeping, Taking};
 pub use ledger::{Ledger, LedgerChange};
+pub use numbers::{Durations, Look, News, Numbers};
 pub use refused::{RefusedChange, RefusedItem, RefusedItems, VERSION};
 pub use repair::{Repairs, repair};
 pub(crate) use report::shortened;
@@ -37,7 +40,11 @@ pub(crate) use table::backends_of;
 pub use table::{
     BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
 };
-pub use traffic::{Counted, Counters, Traffic};
+pub use tracking::{Tracking, VipStates};
+pub use traffic::{
+    Counted, CountedService, Counter, Counters, Losses, Passed, SavedTotals, Total, Totals,
+    TotalsChange, Traffic,
+};
 pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;
 

@@ -130,6 +130,7 @@ impl<K: Kernel> Reconciler<K> {
             keeping,
             ledger,
             drains,
+            totals: _,
         } = remembered;
         let held = keeping.serving();
         let drains = match faults::planted(Bug::DrainForgotten) {

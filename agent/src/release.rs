@@ -28,6 +28,7 @@ pub async fn release(journal: &Journal, remembered: &Remembered) -> Result<Outco
         keeping,
         ledger,
         drains: _,
+        totals: _,
     } = remembered;
     let held = &keeping.accepted;
     let outcome = Outcome {

@@ -35,7 +35,7 @@ use self::outgoing::Outgoing;
 use crate::admin::Stages;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::plan::{Keeping, Refusal, Repairs, Taking, VERSION, begun, shortened};
+use crate::plan::{Keeping, Refusal, Repairs, SavedTotals, Taking, VERSION, begun, shortened};
 use crate::reconciler::{Accepted, Ask, Status};
 
 /// A controller on the same continent answers within a few round trips.
@@ -498,6 +498,8 @@ impl<C: Connect> Session<C> {
             keeping: self.keeping.clone(),
             ledger,
             drains,
+            // whoever counts makes them durable anew when it sees that the journal takes changes again
+            totals: SavedTotals::default(),
         };
         match self.journal.rebuild(&remembered).await {
             Ok(()) => {

@@ -8,11 +8,15 @@ mod netns;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use weir_agent::kernel::Kernel;
 use weir_agent::kernel::linux::Linux;
 use weir_agent::kernel::linux::conntrack::{Conntrack, Family, Filters, Translation, Tuple};
+use weir_agent::kernel::linux::meter::LinuxMeter;
 use weir_agent::kernel::linux::netlink::{Batch, Counts, NetlinkSocket, Protocol as Netlink};
-use weir_proto::model::{BackendKey, Endpoint, Frontend, Listener, Port, Protocol};
+use weir_agent::kernel::{Kernel, Meter};
+use weir_agent::plan::VipStates;
+use weir_proto::model::{
+    BackendKey, ConnectionState, Endpoint, Frontend, Listener, Port, Protocol,
+};
 
 use netns::{in_new_netns, sh};
 
@@ -331,5 +335,54 @@ fn a_kernel_that_heeds_less_of_a_filter_loses_the_same_flows() {
             assert_eq!(conntrack.filters(), filters);
             sh("conntrack -F 2>/dev/null");
         }
+    });
+}
+
+#[test]
+fn connections_of_vips_are_counted_by_state_and_others_are_not_shown() {
+    with_room(|| {
+        in_new_netns(|| async {
+            let nets = [
+                ["10.9.0.1:80", "10.0.2.11:8080"],
+                ["[fd09::1]:80", "[fd00:2::11]:8080"],
+            ];
+            for own in nets.map(|net| net.map(at)) {
+                make(&through(Protocol::Tcp, own, 0..10)).await;
+                make(&through(Protocol::Udp, own, 0..7)).await;
+                make(&through(Protocol::Sctp, own, 0..3)).await;
+            }
+            let other = [at("10.9.0.2:80"), at("10.0.2.11:8080")];
+            make(&through(Protocol::Udp, other, 0..20_000)).await;
+            let mut meter = LinuxMeter::default();
+            let vips = |vips: &[&str]| vips.iter().map(|vip| vip.parse().unwrap()).collect();
+            let own = |address: &str| {
+                let address = address.parse().unwrap();
+                VipStates::from([
+                    ((address, Protocol::Tcp, ConnectionState::Established), 10),
+                    ((address, Protocol::Udp, ConnectionState::None), 7),
+                    ((address, Protocol::Sctp, ConnectionState::Established), 3),
+                ])
+            };
+            let found = meter.vip_connections(&vips(&["10.9.0.1"])).await.unwrap();
+            assert_eq!(found, own("10.9.0.1"));
+            let [_, counts] = meter.counts();
+            // 20,000 flows would take at least 32 of them; these are in the first, and the end may be in another
+            assert!(counts.receives <= 2 && counts.dumps == 1, "{counts:?}");
+            let both = vips(&["10.9.0.1", "fd09::1"]);
+            let found = meter.vip_connections(&both).await.unwrap();
+            let expected: VipStates = own("10.9.0.1").into_iter().chain(own("fd09::1")).collect();
+            assert_eq!(found, expected);
+            // more than are asked for one by one
+            let many: Vec<String> = (1..=20).map(|last| format!("10.9.0.{last}")).collect();
+            let many: Vec<&str> = many.iter().map(String::as_str).collect();
+            let [_, before] = meter.counts();
+            let found = meter.vip_connections(&vips(&many)).await.unwrap();
+            let [_, after] = meter.counts();
+            assert_eq!(after.dumps - before.dumps, 1);
+            assert_eq!(found.values().sum::<u64>(), 20_020);
+            let conntrack = meter.conntrack().await.unwrap().unwrap();
+            assert!(conntrack.entries >= 20_040, "{conntrack:?}");
+            assert!(conntrack.max_entries >= conntrack.entries, "{conntrack:?}");
+        });
     });
 }

@@ -125,6 +125,7 @@ group_kernel() {
   one_test weir-agent kernel_contract in_kernel
   one_test weir-agent kernel_lockdown in_kernel
   one_test weir-agent kernel_counts in_kernel
+  one_test weir-agent kernel_numbers in_kernel
   one_test weir-agent kernel_vips in_kernel
   one_test weir-agent kernel_flows in_kernel
   one_test weir-agent kernel_conntrack in_kernel

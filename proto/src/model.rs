@@ -31,7 +31,7 @@ pub use increment::Increment;
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, UnreadKey, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
 pub use net::{
-    Endpoint, Family, Forwarding, Frontend, Listener, Mark, Port, Protocol, Weight, unicast,
+    Endpoint, Family, Forwarding, Frontend, Listener, Mark, Port, Protocol, Weight, unicast, usable,
 };
 pub use node::{Capability, Generation, ItemFailure, Node, Revision};
 pub use resource::{Kind, Resource, ResourceRef};

@@ -12,7 +12,7 @@ use weir_proto::disk::DiskError;
 use super::{boot, open_journal, serve_admin};
 use crate::admin::{self, Staleness};
 use crate::journal::{Journal, JournalError, Remembered};
-use crate::plan::Keeping;
+use crate::plan::{Keeping, Numbers};
 use crate::reconciler::Status;
 use crate::session::{Connect, Identity, Link, Session};
 
@@ -66,6 +66,8 @@ impl<C: Connect> Waiting<'_, C> {
                 status: status.clone(),
                 link: link_watch,
                 degraded: journal.degraded(),
+                // nobody counts before the journal says what was counted
+                numbers: watch::channel(Numbers::default()).1,
                 staleness: self.staleness,
             };
             tasks.0.push(serve_admin(address, sources).await?);

@@ -10,6 +10,8 @@
 //! | `hc` | the cluster of what is held back |
 //! | `i` + ItemKey as on the wire | the Item as on the wire |
 //! | `k` + ItemKey | the Item that is served while something is held back; empty: none is |
+//! | `n` + ItemKey | what passed through a service or a backend: see [`super::numbers`] |
+//! | `nc` | what connection tracking lost |
 //! | `o` + object | nothing: the object is ours |
 //! | `s` + dotted name | the value the setting had before us |
 //! | `u` | nothing: what is remembered may be older than what was accepted last |
@@ -95,6 +97,9 @@ pub(super) fn remember(
         // the ledger's, and compared by whoever opens
         Some((b'b', [])) => {}
         Some((b'u', [])) => into.keeping.unsure = true,
+        Some((b'n', key)) => {
+            super::numbers::remember(key, payload, &mut into.totals).map_err(bad)?
+        }
         Some((b'o', object)) => {
             let object = object_from_bytes(object).map_err(bad)?;
             into.ledger.apply(&LedgerChange {
@@ -211,6 +216,7 @@ pub(super) fn of_remembered(remembered: &Remembered) -> Batch {
         keeping,
         ledger: _,
         drains,
+        totals: _,
     } = remembered;
     let taking = Taking {
         accepted: Some(Change {
@@ -375,7 +381,7 @@ fn drain_record(id: DrainId) -> Vec<u8> {
     [b"d", id.generation.0.to_be_bytes().as_slice(), &key].concat()
 }
 
-fn number(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
+pub(super) fn number(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
     let (number, rest) = bytes
         .split_first_chunk::<NUMBER>()
         .ok_or("shorter than a number")?;
@@ -391,7 +397,7 @@ fn item(bytes: &[u8]) -> Result<Item, String> {
     item_from_wire(&wire, "item").map_err(|error| error.to_string())
 }
 
-fn item_key(bytes: &[u8]) -> Result<ItemKey, String> {
+pub(super) fn item_key(bytes: &[u8]) -> Result<ItemKey, String> {
     let wire = wire::ItemKey::decode(bytes).map_err(|error| error.to_string())?;
     item_key_from_wire(&wire, "key").map_err(|error| error.to_string())
 }

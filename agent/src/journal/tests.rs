@@ -7,7 +7,8 @@ use weir_proto::model::{
 
 use super::*;
 use crate::plan::{
-    Begun, Change, Drained, Folded, Held, Hold, Keeping, Key, RefusedChange, RefusedItem, Setting,
+    Begun, Change, Counter, Drained, Folded, Held, Hold, Keeping, Key, Losses, Passed,
+    RefusedChange, RefusedItem, Setting, Total,
 };
 
 /// One item of each kind, in both families.
@@ -257,6 +258,7 @@ fn everything() -> Remembered {
         },
         ledger: Ledger::default(),
         drains: drains.collect(),
+        totals: SavedTotals::default(),
     }
 }
 
@@ -302,6 +304,84 @@ async fn a_drain_does_not_outlive_the_kernel_it_was_in() {
         assert_eq!(remembered.drains, []);
         assert_eq!(remembered.keeping, everything().keeping);
     }
+}
+
+/// Totals of a service, of a mark and of a backend, and of connection tracking.
+fn totals() -> SavedTotals {
+    let total = |first: u64| Total {
+        before: Passed::with([first, first + 1, first + 2, first + 3, u64::MAX]),
+        counted: Passed::with([first + 5, first + 6, first + 7, first + 8, first + 9]),
+        failed: first + 10,
+    };
+    let service = items().iter().find_map(|item| match item {
+        Item::Backend(backend) => Some(backend.key),
+        _ => None,
+    });
+    let backend = service.expect("a backend");
+    let mark = Frontend::Mark(weir_proto::model::Mark {
+        family: Family::V6,
+        number: std::num::NonZeroU32::MAX,
+    });
+    SavedTotals {
+        passed: [
+            ((backend.frontend, None), total(100)),
+            ((backend.frontend, Some(backend.endpoint)), total(200)),
+            ((mark, None), total(300)),
+        ]
+        .into(),
+        lost: Losses {
+            before: [1, 2, 3],
+            counted: [4, 5, 6],
+        },
+    }
+}
+
+#[tokio::test]
+async fn totals_are_remembered_past_a_boot_and_until_they_are_released() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "first boot").expect("open");
+    journal.count(&totals().into()).await.expect("counted");
+    drop(journal);
+    let (journal, remembered) = Journal::open(dir.path(), "second boot").expect("open");
+    assert_eq!(remembered.totals, totals());
+    let again = Remembered::from_records(&remembered.to_records());
+    assert_eq!(again.expect("records").totals, totals());
+    let forgotten: Vec<Counter> = totals().passed.into_keys().collect();
+    let change = TotalsChange {
+        passed: [(forgotten[0], Total::default())].into(),
+        forgotten: [forgotten[1]].into(),
+        lost: None,
+    };
+    journal.count(&change).await.expect("counted");
+    drop(journal);
+    let (journal, remembered) = Journal::open(dir.path(), "second boot").expect("open");
+    let mut left = totals();
+    left.passed.insert(forgotten[0], Total::default());
+    left.passed.remove(&forgotten[1]);
+    assert_eq!(remembered.totals, left);
+    journal.release(&remembered).await.expect("released");
+    drop(journal);
+    let (_, remembered) = Journal::open(dir.path(), "second boot").expect("open");
+    assert_eq!(remembered.totals, SavedTotals::default());
+}
+
+#[tokio::test]
+async fn totals_of_what_cannot_be_are_left_behind() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (journal, _) = Journal::open(dir.path(), "boot").expect("open");
+    let service = Frontend::Address(Listener {
+        address: [127, 0, 0, 1].into(),
+        port: Port::new(80).expect("port"),
+        protocol: Protocol::Tcp,
+    });
+    let change = TotalsChange {
+        passed: [((service, None), Total::default())].into(),
+        ..TotalsChange::default()
+    };
+    journal.count(&change).await.expect("counted");
+    drop(journal);
+    let (_, remembered) = Journal::open(dir.path(), "boot").expect("open");
+    assert_eq!(remembered, Remembered::default());
 }
 
 /// Overwrites the database of a journal, and with it all that it held.

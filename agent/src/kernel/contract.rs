@@ -24,7 +24,8 @@ use self::flows::{
     a_meter_shows_every_service_once_and_then_what_changes,
     a_service_that_is_not_there_has_no_connections,
     backends_without_connections_are_counted_all_the_same,
-    there_is_nothing_to_forget_without_flows,
+    connection_tracking_tells_how_full_it_is, there_is_nothing_to_forget_without_flows,
+    vips_without_connections_have_none_in_any_state,
 };
 use self::lockdown::{
     a_guard_without_its_lockdown_is_refused, a_lockdown_takes_its_guards_with_it,
@@ -100,6 +101,8 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         backends_without_connections_are_counted_all_the_same
         there_is_nothing_to_forget_without_flows
         a_meter_shows_every_service_once_and_then_what_changes
+        connection_tracking_tells_how_full_it_is
+        vips_without_connections_have_none_in_any_state
         settings_keep_what_they_are_given
         a_vip_is_seen_as_soon_as_it_is_bound
         a_vip_turns_from_an_address_into_a_route_and_back
@@ -513,6 +516,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 29);
+        assert_eq!(passed.len(), 31);
     }
 }

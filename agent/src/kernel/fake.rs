@@ -1,15 +1,16 @@
 //! A kernel in memory: the same refusals as the real one, and faults on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
-use weir_proto::model::{BackendKey, Frontend, ItemKey, Scheduler};
+use weir_proto::model::{BackendKey, Conntrack, Frontend, ItemKey, Scheduler};
 
 use super::{FailedContainers, Kernel, KernelError, Meter, StepError, Verdict};
 use crate::plan::{
-    Connections, Counted, Counters, Key, Object, Problem, Scope, Setting, Step, Table, Unit,
-    backends_of,
+    Connections, Counted, CountedService, Counters, Key, Object, Passed, Problem, Scope, Setting,
+    Step, Table, Unit, VipStates, backends_of,
 };
 
 const ENOENT: i32 = 2;
@@ -17,6 +18,10 @@ const ESRCH: i32 = 3;
 const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
+
+/// As many entries as connection tracking takes on a machine with 4 GiB (`nf_conntrack_init_start` in
+/// `net/netfilter/nf_conntrack_core.c`).
+const MOST_ENTRIES: u64 = 262_144;
 
 /// A kernel in memory. Clones share it, so that a test can look at what an agent does to it.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +40,8 @@ struct Inside {
     connections: BTreeMap<BackendKey, Connections>,
     uncountable: u32,
     counters: BTreeMap<BackendKey, Counters>,
+    conntrack: Conntrack,
+    vips: VipStates,
     forgotten: Vec<BTreeSet<BackendKey>>,
     disturbances: VecDeque<Scope>,
     disturbed: Arc<Notify>,
@@ -49,6 +56,7 @@ impl Fake {
             let value = Object::Value("0".to_owned());
             fake.lock().table.insert(Key::Setting(setting), value);
         }
+        fake.lock().conntrack.max_entries = MOST_ENTRIES;
         fake
     }
 
@@ -100,6 +108,16 @@ impl Fake {
     /// Gives a backend counters. While it is in the table its meters show them, with how it is forwarded to.
     pub fn count(&self, backend: BackendKey, counters: Counters) {
         self.lock().counters.insert(backend, counters);
+    }
+
+    /// Makes connection tracking hold and have lost so much.
+    pub fn track(&self, conntrack: Conntrack) {
+        self.lock().conntrack = conntrack;
+    }
+
+    /// Makes it hold these connections of VIPs.
+    pub fn track_vips(&self, vips: VipStates) {
+        self.lock().vips = vips;
     }
 
     /// Makes the next looks at connections and counters fail.
@@ -194,7 +212,7 @@ impl Kernel for Fake {
     fn meter(&self) -> impl Meter + use<> {
         FakeMeter {
             fake: self.clone(),
-            shown: None,
+            shown: Counted::new(),
         }
     }
 
@@ -216,13 +234,12 @@ impl Kernel for Fake {
 #[derive(Debug)]
 struct FakeMeter {
     fake: Fake,
-    /// What every service showed at the call before; none: it is the first.
-    shown: Option<Counted>,
+    /// What every service showed at the call before.
+    shown: Counted,
 }
 
 impl Meter for FakeMeter {
     async fn counters(&mut self) -> Result<Counted, KernelError> {
-        let before = self.shown.take();
         let mut inside = self.fake.lock();
         if inside.uncountable > 0 {
             inside.uncountable -= 1;
@@ -231,15 +248,31 @@ impl Meter for FakeMeter {
         let now = inside.counted();
         drop(inside);
         let mut news = now.clone();
-        for (frontend, backends) in before.iter().flatten() {
+        for (frontend, service) in &self.shown {
             match now.get(frontend) {
-                Some(same) if same == backends => news.remove(frontend),
+                Some(same) if same == service => news.remove(frontend),
                 Some(_) => None,
-                None => news.insert(*frontend, BTreeMap::new()),
+                None => news.insert(*frontend, None),
             };
         }
-        self.shown = Some(now);
+        self.shown = now;
         Ok(news)
+    }
+
+    async fn conntrack(&mut self) -> Result<Option<Conntrack>, KernelError> {
+        let mut inside = self.fake.lock();
+        if inside.uncountable > 0 {
+            inside.uncountable -= 1;
+            return Err(unreadable("the state of connection tracking"));
+        }
+        Ok(Some(inside.conntrack))
+    }
+
+    async fn vip_connections(&mut self, vips: &BTreeSet<IpAddr>) -> Result<VipStates, KernelError> {
+        let inside = self.fake.lock();
+        let mut within = inside.vips.clone();
+        within.retain(|(address, ..), _| vips.contains(address));
+        Ok(within)
     }
 }
 
@@ -249,7 +282,8 @@ impl Inside {
         for (key, object) in &self.table {
             match (key, object) {
                 (Key::Item(ItemKey::VirtualService(frontend)), _) => {
-                    counted.entry(*frontend).or_default();
+                    let of = counted.entry(*frontend).or_default();
+                    of.get_or_insert_with(|| self.passed(*frontend));
                 }
                 (Key::Item(ItemKey::Backend(backend)), Object::Backend(spec)) => {
                     let had = self.counters.get(backend).copied().unwrap_or_default();
@@ -258,12 +292,25 @@ impl Inside {
                         ..had
                     };
                     let of = counted.entry(backend.frontend).or_default();
-                    of.insert(backend.endpoint, counters);
+                    let of = of.get_or_insert_with(|| self.passed(backend.frontend));
+                    of.backends.insert(backend.endpoint, counters);
                 }
                 _ => {}
             }
         }
         counted
+    }
+
+    /// What passed through a service, those backends included that have gone.
+    fn passed(&self, frontend: Frontend) -> CountedService {
+        let of = self.counters.iter();
+        let of = of.filter(|(backend, _)| backend.frontend == frontend);
+        CountedService {
+            passed: of.fold(Passed::default(), |sum, (_, counters)| {
+                sum.plus(&counters.passed)
+            }),
+            backends: BTreeMap::new(),
+        }
     }
 
     fn take_all(&mut self, steps: &[Step]) -> Vec<Verdict> {

@@ -13,7 +13,7 @@ pub mod ipvs;
 pub mod link;
 pub mod lockdown;
 pub mod loopback;
-mod meter;
+pub mod meter;
 pub mod netlink;
 mod objects;
 mod rules;
@@ -37,7 +37,7 @@ use self::capabilities::Probed;
 use self::flows::Flows;
 use self::lockdown::Lockdowns;
 use self::loopback::{Loopback, Wanted};
-use self::meter::IpvsMeter;
+use self::meter::LinuxMeter;
 use self::netlink::Counts;
 use self::services::Services;
 use self::settings::Settings;
@@ -180,7 +180,7 @@ impl Kernel for Linux {
     }
 
     fn meter(&self) -> impl Meter + use<> {
-        IpvsMeter::default()
+        LinuxMeter::default()
     }
 
     async fn disturbed(&mut self) -> Scope {

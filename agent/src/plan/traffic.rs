@@ -1,14 +1,22 @@
 //! What runs through backends, from one look at their counters to the next.
 
-use std::collections::BTreeMap;
+mod silence;
+mod totals;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use weir_proto::model::{BackendKey, Endpoint, Forwarding, Frontend, Increment, Protocol};
 
+use self::silence::Silence;
 use super::Connections;
 
-/// What has passed through one backend since it is there, and what it has now.
+pub use totals::{Counter, Losses, SavedTotals, Total, Totals, TotalsChange};
+
+/// What has passed through a service, or through one backend of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct Passed {
     /// Connections scheduled.
     pub connections: u64,
     /// Packets from clients.
@@ -19,99 +27,250 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes to clients.
     pub bytes_out: u64,
+}
+
+/// What has passed through one backend since it is there, and what it has now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Since it is there, or its counters were zeroed.
+    pub passed: Passed,
     /// Connections there are now.
     pub now: Connections,
     /// How packets reach it; none: in a way that is not ours.
     pub forwarding: Option<Forwarding>,
 }
 
-/// The counters of the backends of some services. A service is whole in it: a backend that is not named is not there.
-pub type Counted = BTreeMap<Frontend, BTreeMap<Endpoint, Counters>>;
-
-/// What was counted at the look before.
+/// The counters of one service, whole: a backend that is not named is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CountedService {
+    /// Through the service, those backends included that have gone since.
+    pub passed: Passed,
+    /// Each of its backends.
+    pub backends: BTreeMap<Endpoint, Counters>,
+}
+
+/// The counters of some services; none of one that is not there any more.
+pub type Counted = BTreeMap<Frontend, Option<CountedService>>;
+
+/// Backends that wait to be told of, at most: while the controller is away for days, backends come and go. Past it all that
+/// waits is forgotten, which costs accuracy.
+const MOST_UNTOLD: usize = 200_000;
+
+/// What was counted at the look before, and what of it the controller was not told.
+#[derive(Debug, Clone, Default)]
 pub struct Traffic {
     /// None: nobody has looked.
-    before: Option<Counted>,
+    before: Option<BTreeMap<Frontend, BTreeMap<Endpoint, Seen>>>,
+    silent: BTreeSet<BackendKey>,
+    untold: BTreeMap<BackendKey, Increment>,
 }
 
-impl Traffic {
-    /// Takes a look at the services through which anything has passed since the one before, and gives what that was. At
-    /// the first look nothing is known of before. A counter that went back began anew.
-    pub fn look(&mut self, counted: Counted) -> Vec<Increment> {
-        let Some(before) = &mut self.before else {
-            self.before = Some(counted);
-            return Vec::new();
-        };
-        let mut increments = Vec::new();
-        for (frontend, backends) in counted {
-            let of_before = before.remove(&frontend).unwrap_or_default();
-            for (endpoint, counters) in &backends {
-                let had = of_before.get(endpoint).copied().unwrap_or_default();
-                let since = counters.since(&had);
-                if since.is_nothing() && counters.now == had.now {
-                    continue;
-                }
-                let backend = BackendKey {
-                    frontend,
-                    endpoint: *endpoint,
-                };
-                increments.push(since.passed(backend));
-            }
-            if !backends.is_empty() {
-                before.insert(frontend, backends);
-            }
-        }
-        increments
+/// One backend at the look before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    counters: Counters,
+    silence: Silence,
+}
+
+impl Passed {
+    /// Gives the numbers, in the order of the fields.
+    pub fn each(&self) -> [u64; 5] {
+        let Self {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+        } = *self;
+        [connections, packets_in, packets_out, bytes_in, bytes_out]
     }
-}
 
-impl Counters {
-    /// Gives what came since; when anything went back, all of it came since: the kernel counts a backend as a whole.
-    fn since(&self, before: &Self) -> Self {
-        let all = |counters: &Self| {
-            [
-                counters.connections,
-                counters.packets_in,
-                counters.packets_out,
-                counters.bytes_in,
-                counters.bytes_out,
-            ]
-        };
-        let went_back = all(self)
-            .iter()
-            .zip(all(before))
-            .any(|(now, before)| *now < before);
-        if went_back {
-            return *self;
-        }
+    /// Takes the numbers, in the order of the fields.
+    pub fn with(each: [u64; 5]) -> Self {
+        let [connections, packets_in, packets_out, bytes_in, bytes_out] = each;
         Self {
-            connections: self.connections - before.connections,
-            packets_in: self.packets_in - before.packets_in,
-            packets_out: self.packets_out - before.packets_out,
-            bytes_in: self.bytes_in - before.bytes_in,
-            bytes_out: self.bytes_out - before.bytes_out,
-            ..*self
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
         }
     }
 
-    fn passed(&self, backend: BackendKey) -> Increment {
-        Increment {
-            backend,
-            connections: self.connections,
-            failed: failed(self, backend.frontend),
-            packets_in: self.packets_in,
-            packets_out: self.packets_out,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            active: self.now.active.into(),
-            inactive: self.now.inactive.into(),
-            silent: false,
+    /// Gives what came since; none when anything went back: the kernel counts an object as a whole, so all of it began anew
+    /// (it was zeroed, or another stands in its place; `ip_vs_zero_stats` in `net/netfilter/ipvs/ip_vs_ctl.c`).
+    fn since(&self, before: &Self) -> Option<Self> {
+        let mut since = self.each();
+        for (now, before) in since.iter_mut().zip(before.each()) {
+            *now = now.checked_sub(before)?;
         }
+        Some(Self::with(since))
+    }
+
+    /// Gives the sum of both.
+    pub fn plus(&self, more: &Self) -> Self {
+        let mut sum = self.each();
+        for (sum, more) in sum.iter_mut().zip(more.each()) {
+            *sum = sum.saturating_add(more);
+        }
+        Self::with(sum)
     }
 
     fn is_nothing(&self) -> bool {
         self.connections == 0 && self.packets_in == 0 && self.packets_out == 0
+    }
+}
+
+impl Traffic {
+    /// Takes a look at the services of which anything is new since the one before, and gives what passed. At the first look
+    /// nothing is known of before: what an agent's predecessor told is not told again. A counter that went back began anew.
+    pub fn look(&mut self, counted: Counted) -> Vec<Increment> {
+        let first = self.before.is_none();
+        let before = self.before.get_or_insert_default();
+        let mut increments = Vec::new();
+        for (frontend, service) in counted {
+            let mut of_before = before.remove(&frontend).unwrap_or_default();
+            let backends = service.unwrap_or_default().backends;
+            let mut seen = BTreeMap::new();
+            for (endpoint, counters) in backends {
+                let mut had = of_before.remove(&endpoint).unwrap_or_default();
+                let backend = BackendKey { frontend, endpoint };
+                if !first {
+                    let passed = counters.since(&had.counters);
+                    if !passed.is_nothing() || counters.now != had.counters.now {
+                        let increment = had.increment(backend, passed, &counters);
+                        match increment.silent {
+                            true => self.silent.insert(backend),
+                            false => self.silent.remove(&backend),
+                        };
+                        increments.push(increment);
+                    }
+                }
+                had.counters = counters;
+                seen.insert(endpoint, had);
+            }
+            for endpoint in of_before.into_keys() {
+                self.silent.remove(&BackendKey { frontend, endpoint });
+            }
+            if !seen.is_empty() {
+                before.insert(frontend, seen);
+            }
+        }
+        self.keep(&increments);
+        increments
+    }
+
+    /// Notes that nothing was told yet on a stream that begins: every level there is, and who is silent.
+    pub fn begin(&mut self) {
+        for (frontend, backends) in self.before.iter().flatten() {
+            for (endpoint, seen) in backends {
+                let backend = BackendKey {
+                    frontend: *frontend,
+                    endpoint: *endpoint,
+                };
+                let silent = seen.silence.is_certain();
+                if seen.counters.now != Connections::default() || silent {
+                    let level = seen.counters.told(backend, Passed::default(), 0, silent);
+                    self.untold.entry(backend).or_insert(level);
+                }
+            }
+        }
+    }
+
+    /// Takes what is to be told.
+    pub fn tell(&mut self) -> Vec<Increment> {
+        std::mem::take(&mut self.untold).into_values().collect()
+    }
+
+    /// Keeps what passed until it is told; newer levels stand for older ones.
+    pub fn keep(&mut self, increments: &[Increment]) {
+        for increment in increments {
+            if self.untold.len() >= MOST_UNTOLD {
+                self.untold.clear();
+            }
+            match self.untold.entry(increment.backend) {
+                Entry::Occupied(mut untold) => add(untold.get_mut(), increment),
+                Entry::Vacant(empty) => {
+                    empty.insert(*increment);
+                }
+            }
+        }
+    }
+
+    /// Gives the backends that receive connections and answer none.
+    pub fn silent(&self) -> &BTreeSet<BackendKey> {
+        &self.silent
+    }
+
+    /// Gives the addresses of the services that had a backend at the look before.
+    pub fn vips(&self) -> BTreeSet<IpAddr> {
+        let frontends = self.before.iter().flatten().map(|(frontend, _)| frontend);
+        frontends.filter_map(|frontend| frontend.vip()).collect()
+    }
+
+    /// Gives the levels of a service's backends.
+    pub fn levels(
+        &self,
+        frontend: Frontend,
+    ) -> impl Iterator<Item = (Endpoint, Connections)> + use<'_> {
+        let services = self.before.as_ref();
+        let backends = services.and_then(|services| services.get(&frontend));
+        let backends = backends.into_iter().flatten();
+        backends.map(|(endpoint, seen)| (*endpoint, seen.counters.now))
+    }
+}
+
+fn add(untold: &mut Increment, more: &Increment) {
+    let mut sum = *more;
+    for (sum, before) in [
+        (&mut sum.connections, untold.connections),
+        (&mut sum.failed, untold.failed),
+        (&mut sum.packets_in, untold.packets_in),
+        (&mut sum.packets_out, untold.packets_out),
+        (&mut sum.bytes_in, untold.bytes_in),
+        (&mut sum.bytes_out, untold.bytes_out),
+    ] {
+        *sum = sum.saturating_add(before);
+    }
+    *untold = sum;
+}
+
+impl Seen {
+    /// Gives what passed, and learns from it whether the backend is silent.
+    fn increment(&mut self, key: BackendKey, passed: Passed, now: &Counters) -> Increment {
+        let failed = failed(&passed, now.forwarding, key.frontend);
+        self.silence
+            .look(passed.connections, failed, now.now.active);
+        now.told(key, passed, failed, self.silence.is_certain())
+    }
+}
+
+impl Counters {
+    fn since(&self, before: &Self) -> Passed {
+        let since = self.passed.since(&before.passed);
+        since.unwrap_or(self.passed)
+    }
+
+    fn told(&self, backend: BackendKey, passed: Passed, failed: u64, silent: bool) -> Increment {
+        let Passed {
+            connections,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+        } = passed;
+        Increment {
+            backend,
+            connections,
+            failed,
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+            active: self.now.active.into(),
+            inactive: self.now.inactive.into(),
+            silent,
+        }
     }
 }
 
@@ -132,15 +291,15 @@ impl Counters {
 /// connections is not. A handshake that is under way when the counters are read counts as failed in one interval: of an
 /// interval of 5 s and a round trip of 50 ms that is one connection in a hundred, and only where little else passes.
 /// UDP has no handshake, and what is behind a firewall mark is not known.
-fn failed(counters: &Counters, frontend: Frontend) -> u64 {
+fn failed(passed: &Passed, forwarding: Option<Forwarding>, frontend: Frontend) -> u64 {
     let protocol = frontend.listener().map(|listener| listener.protocol);
     if !matches!(protocol, Some(Protocol::Tcp | Protocol::Sctp)) {
         return 0;
     }
-    let opened = counters.connections;
-    let refused = opened.saturating_mul(2).saturating_sub(counters.packets_in);
-    let unanswered = match counters.forwarding {
-        Some(Forwarding::Masquerade) => opened.saturating_sub(counters.packets_out),
+    let opened = passed.connections;
+    let refused = opened.saturating_mul(2).saturating_sub(passed.packets_in);
+    let unanswered = match forwarding {
+        Some(Forwarding::Masquerade) => opened.saturating_sub(passed.packets_out),
         Some(Forwarding::DirectRoute | Forwarding::Tunnel(_)) => 0,
         None => return 0,
     };
@@ -148,137 +307,4 @@ fn failed(counters: &Counters, frontend: Frontend) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use weir_proto::model::{Family, Listener, Mark, Port};
-
-    use super::*;
-
-    fn frontend(protocol: Protocol) -> Frontend {
-        Frontend::Address(Listener {
-            address: [10, 100, 0, 1].into(),
-            port: Port::new(80).expect("a port"),
-            protocol,
-        })
-    }
-
-    fn endpoint(last: u8) -> Endpoint {
-        Endpoint {
-            address: [10, 0, 0, last].into(),
-            port: Port::new(80).expect("a port"),
-        }
-    }
-
-    fn counters(connections: u64, packets_in: u64, packets_out: u64) -> Counters {
-        Counters {
-            connections,
-            packets_in,
-            packets_out,
-            bytes_in: packets_in * 40,
-            bytes_out: packets_out * 40,
-            now: Connections::default(),
-            forwarding: Some(Forwarding::Masquerade),
-        }
-    }
-
-    fn counted(backends: &[(u8, Counters)]) -> Counted {
-        let backends = backends.iter();
-        let backends = backends.map(|(last, counters)| (endpoint(*last), *counters));
-        [(frontend(Protocol::Tcp), backends.collect())].into()
-    }
-
-    fn seen(increments: &[Increment]) -> Vec<(Endpoint, u64, u64, u64)> {
-        let seen = increments.iter().map(|increment| {
-            let (connections, packets) = (increment.connections, increment.packets_in);
-            let endpoint = increment.backend.endpoint;
-            (endpoint, connections, packets, increment.failed)
-        });
-        seen.collect()
-    }
-
-    #[test]
-    fn the_first_look_tells_nothing_and_the_next_what_came_since() {
-        let mut traffic = Traffic::default();
-        let first = counted(&[(1, counters(5, 50, 40)), (2, counters(1, 2, 1))]);
-        assert_eq!(traffic.look(first), []);
-        let next = counted(&[
-            (1, counters(7, 60, 48)),
-            (2, counters(1, 2, 1)),
-            (3, counters(4, 4, 0)),
-        ]);
-        let told = seen(&traffic.look(next));
-        assert_eq!(told, [(endpoint(1), 2, 10, 0), (endpoint(3), 4, 4, 4)]);
-        assert_eq!(
-            traffic.look(Counted::new()),
-            [],
-            "nothing passed through any"
-        );
-    }
-
-    #[test]
-    fn counters_that_went_back_began_anew() {
-        let mut traffic = Traffic::default();
-        traffic.look(counted(&[(1, counters(100, 1_000, 900))]));
-        let told = seen(&traffic.look(counted(&[(1, counters(3, 30, 20))])));
-        assert_eq!(told, [(endpoint(1), 3, 30, 0)]);
-        // a backend that went and came back is another
-        traffic.look(Counted::from([(frontend(Protocol::Tcp), BTreeMap::new())]));
-        let told = seen(&traffic.look(counted(&[(1, counters(4, 40, 30))])));
-        assert_eq!(told, [(endpoint(1), 4, 40, 0)]);
-    }
-
-    #[test]
-    fn a_level_that_changes_is_told_without_an_increment() {
-        let mut traffic = Traffic::default();
-        let with = |active| Counters {
-            now: Connections {
-                active,
-                inactive: 0,
-            },
-            ..counters(5, 50, 40)
-        };
-        traffic.look(counted(&[(1, with(5))]));
-        assert_eq!(traffic.look(counted(&[(1, with(5))])), []);
-        let told = traffic.look(counted(&[(1, with(2))]));
-        assert_eq!(seen(&told), [(endpoint(1), 0, 0, 0)]);
-        let levels: Vec<u64> = told.iter().map(|increment| increment.active).collect();
-        assert_eq!(levels, [2]);
-    }
-
-    #[test]
-    fn connections_that_fail_are_estimated_from_packets() {
-        let masquerade = Some(Forwarding::Masquerade);
-        let direct = Some(Forwarding::DirectRoute);
-        for (why, forwarding, [opened, inward, outward], lost) in [
-            ("nothing", masquerade, [0, 0, 0], 0),
-            ("packets of older connections", masquerade, [0, 9, 9], 0),
-            ("handshakes alone", masquerade, [10, 20, 10], 0),
-            ("all refused", masquerade, [10, 10, 10], 10),
-            (
-                "none answered, sent three times",
-                masquerade,
-                [10, 30, 0],
-                10,
-            ),
-            ("three refused, the rest bare", masquerade, [10, 17, 10], 3),
-            ("three not answered", masquerade, [10, 24, 7], 3),
-            ("hidden by what goes well", masquerade, [10, 70, 60], 0),
-            ("replies pass elsewhere", direct, [10, 20, 0], 0),
-            ("refused behind direct route", direct, [10, 10, 0], 10),
-            ("not ours to judge", None, [10, 10, 0], 0),
-        ] {
-            let counted = Counters {
-                forwarding,
-                ..counters(opened, inward, outward)
-            };
-            assert_eq!(failed(&counted, frontend(Protocol::Tcp)), lost, "{why}");
-        }
-        let refused = counters(10, 10, 10);
-        assert_eq!(failed(&refused, frontend(Protocol::Sctp)), 10);
-        assert_eq!(failed(&refused, frontend(Protocol::Udp)), 0);
-        let mark = Frontend::Mark(Mark {
-            number: std::num::NonZeroU32::MIN,
-            family: Family::V4,
-        });
-        assert_eq!(failed(&refused, mark), 0);
-    }
-}
+mod tests;

@@ -133,6 +133,7 @@ impl Agents {
             },
             journal: self.journal(number),
             admin_listen: None,
+            backend_metrics: false,
             audit_interval: AUDITS,
             stale_after: None,
         };

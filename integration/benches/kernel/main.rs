@@ -13,6 +13,7 @@ mod loads;
 mod ours;
 mod restart;
 mod row;
+mod sampling;
 mod table;
 
 use std::time::Duration;
@@ -29,11 +30,12 @@ const RUNS: usize = 5;
 type Bench = (&'static str, fn(&mut Rows) -> Result<()>);
 
 /// In the order in which they run.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     ("cold-load", loads::beside_ipvsadm),
     ("cold-load-floor", loads::beside_the_floor),
     ("one-change", changes::one_change),
     ("audit", changes::audit),
+    ("sampling", sampling::sampling),
     ("restart", restart::restart),
     ("return", changes::away_and_back),
     ("loopback-set", bindings::loopback_set),

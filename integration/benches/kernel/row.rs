@@ -50,6 +50,21 @@ impl Row {
         }
     }
 
+    /// Says which share of a core something takes that is done every so often, beside the share that it may take.
+    pub(crate) fn share(bench: &str, case: &str, times: &[Duration], every: Duration) -> Self {
+        let ours = median(times).as_secs_f64() / every.as_secs_f64();
+        Self {
+            bench: bench.to_owned(),
+            case: case.to_owned(),
+            beside: "2 % of a core".to_owned(),
+            ratio: ours / 0.02,
+            ours,
+            theirs: 0.02,
+            unit: "cores",
+            runs: times.len(),
+        }
+    }
+
     /// Says how our time grows with the size: as which power of it, by the line that fits the logarithms best.
     /// Beside it stands 1, time that grows as the size does; 0 would be flat.
     pub(crate) fn growth(bench: &str, times: &[(usize, Duration)], runs: usize) -> Self {

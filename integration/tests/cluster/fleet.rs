@@ -108,6 +108,7 @@ impl Fleet {
                 .expect("a url"),
             journal: self.journal(node),
             admin_listen: None,
+            backend_metrics: false,
             audit_interval: PATIENCE,
             stale_after: None,
         };

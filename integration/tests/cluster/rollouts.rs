@@ -99,9 +99,9 @@ async fn connections_that_a_node_sees_fail_halt_it() {
     let clients = tokio::spawn(async move {
         let mut refused = Counters::default();
         while !stop.load(Ordering::Relaxed) {
-            refused.connections += 1;
-            refused.packets_in += 1;
-            refused.packets_out += 1;
+            refused.passed.connections += 1;
+            refused.passed.packets_in += 1;
+            refused.passed.packets_out += 1;
             kernel.count(key, refused);
             tokio::time::sleep(PAUSE).await;
         }

@@ -155,6 +155,7 @@ impl World {
             ),
             journal: self.dir.path().join(name),
             admin_listen: None,
+            backend_metrics: false,
             audit_interval: PATIENCE,
         };
         let kernel = Fake::new();

@@ -166,6 +166,7 @@ impl World<'_> {
                         controller: Wire,
                         journal,
                         admin_listen: None,
+                        backend_metrics: false,
                         audit_interval: AUDIT,
                         stale_after: None,
                     };

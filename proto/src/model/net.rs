@@ -264,6 +264,11 @@ pub fn unicast(text: &str) -> Result<IpAddr, Refused> {
     let address: IpAddr = text
         .parse()
         .map_err(|_| Refused::Address(text.to_owned()))?;
+    usable(address)
+}
+
+/// Gives an address back if a host can have it; see [`unicast`].
+pub fn usable(address: IpAddr) -> Result<IpAddr, Refused> {
     let why = match address {
         _ if address.is_unspecified() => "the unspecified address",
         _ if address.is_multicast() => "a multicast address",

@@ -6,6 +6,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::*;
 use crate::admin::{Sources, serve};
+use crate::plan::Numbers;
 use crate::reconciler::Status;
 
 const MOST: Duration = Duration::from_secs(300);
@@ -67,6 +68,7 @@ impl Rig {
             status: status_watch,
             link: link_watch,
             degraded: watch::channel(None).1,
+            numbers: watch::channel(Numbers::default()).1,
             staleness: Staleness {
                 started: Instant::now(),
                 stale_after,

@@ -1,6 +1,6 @@
 //! What runs through backends.
 
-use crate::plan::{Connections, Counted, Counters};
+use crate::plan::{Connections, Counted, CountedService, Counters, Passed, VipStates};
 
 use super::*;
 use crate::kernel::{KernelError, Meter};
@@ -102,18 +102,50 @@ pub(super) async fn a_meter_shows_every_service_once_and_then_what_changes<K: Ke
         ],
     )
     .await;
-    let all: Counted = [
-        (tcp, [idle(0, Protocol::Tcp), idle(1, Protocol::Tcp)].into()),
-        (udp, BTreeMap::new()),
-    ]
-    .into();
+    let with = |backends| {
+        Some(CountedService {
+            passed: Passed::default(),
+            backends,
+        })
+    };
+    let two = [idle(0, Protocol::Tcp), idle(1, Protocol::Tcp)];
+    let all: Counted = [(tcp, with(two.into())), (udp, with(BTreeMap::new()))].into();
     assert_eq!(shown(meter.counters().await), all, "both are new");
     assert_eq!(shown(meter.counters().await), Counted::new(), "nothing ran");
     let mut other = kernel.meter();
     assert_eq!(shown(other.counters().await), all, "to another it is new");
     let key = net.service(Protocol::Udp);
     must(kernel, &[Step::Remove { key }]).await;
-    let gone = Counted::from([(udp, BTreeMap::new())]);
+    let gone = Counted::from([(udp, None)]);
     assert_eq!(shown(meter.counters().await), gone);
     assert_eq!(shown(meter.counters().await), Counted::new());
+    must(kernel, &[add(key, scheduled("rr", 0))]).await;
+    let back = Counted::from([(udp, with(BTreeMap::new()))]);
+    assert_eq!(shown(meter.counters().await), back, "made anew");
+}
+
+pub(super) async fn connection_tracking_tells_how_full_it_is<K: Kernel>(kernel: &mut K) {
+    let mut meter = kernel.meter();
+    let conntrack = shown(meter.conntrack().await).unwrap_or_else(|| panic!("there is none"));
+    let room = conntrack.entries < conntrack.max_entries;
+    assert!(room, "{conntrack:?}");
+    let lost = [
+        conntrack.dropped,
+        conntrack.insert_failed,
+        conntrack.early_dropped,
+    ];
+    assert_eq!(lost, [0; 3], "nothing was ever lost");
+}
+
+pub(super) async fn vips_without_connections_have_none_in_any_state<K: Kernel>(kernel: &mut K) {
+    let mut meter = kernel.meter();
+    let of = |vips: &[&str]| vips.iter().map(|vip| address(vip)).collect();
+    for vips in [
+        of(&[]),
+        of(&[NETS[0].vip]),
+        of(&[NETS[0].vip, NETS[0].other_vip, NETS[1].vip]),
+    ] {
+        let found = shown(meter.vip_connections(&vips).await);
+        assert_eq!(found, VipStates::new(), "{vips:?}");
+    }
 }

@@ -24,14 +24,18 @@ mod command;
 mod filter;
 mod flow;
 mod socket;
+mod stats;
 #[cfg(all(test, target_endian = "little"))]
 mod tests;
+mod tracked;
 mod translation;
 
 pub use command::Command;
 pub use filter::Filter;
 pub use flow::{Flow, Tuple};
 pub use socket::Conntrack;
+pub use stats::{CpuStats, GlobalStats};
+pub use tracked::Tracked;
 pub use translation::{Filters, Translation, questions};
 
 pub use crate::kernel::linux::netlink::{DecodeError, Family};
@@ -43,6 +47,7 @@ const NFGEN_HEADER_LEN: usize = 4;
 // Attributes of a flow (`enum ctattr_type`).
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_PROTOINFO: u16 = 4;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
 const CTA_FILTER: u16 = 25;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernel::linux::netlink::wire::{HEADER_LEN, NLM_F_REQUEST};
-use crate::kernel::linux::netlink::{Batch, Message, Messages, Request};
+use crate::kernel::linux::netlink::{Attrs, Batch, Message, Messages, Request};
 
 /// `conntrack -I -p tcp -s 10.0.0.9 -d 10.9.0.1 -r 10.1.0.5 -q 10.0.0.9 --sport 40000 --dport 80 --reply-port-src 8080
 /// --reply-port-dst 40000 --state ESTABLISHED -t 600 -u SEEN_REPLY`
@@ -263,4 +263,65 @@ proptest! {
         prop_assert!(message.as_bytes().len() >= HEADER_LEN);
         let _ = Flow::decode(only(message.as_bytes()).attrs(NFGEN_HEADER_LEN));
     }
+}
+
+#[test]
+fn a_flow_is_counted_by_whom_it_was_sent_to_and_its_state() {
+    for (shown, destination, protocol, state) in [
+        (TCP, "10.9.0.1", 6, Some(3)),
+        (SCTP, "10.9.0.1", 132, Some(4)),
+        (UDP, "fd09::1", 17, None),
+        (ICMP, "10.9.0.1", 1, None),
+    ] {
+        let bytes = bytes(shown);
+        let tracked = Tracked::decode(only(&bytes).attrs(NFGEN_HEADER_LEN));
+        let expected = Tracked {
+            destination: destination.parse().expect("an address"),
+            protocol,
+            state,
+        };
+        assert_eq!(tracked.expect("read"), expected);
+    }
+    assert!(Tracked::decode(Attrs::new(&[])).is_err());
+}
+
+#[test]
+fn a_dump_of_one_destination_names_nothing_but_its_address() {
+    let request = Command::To([10, 9, 0, 1].into()).encode();
+    let expected = bytes(
+        "02000000 10000180 0c000180 08000200 0a090001 14001980 08000100 02000000 08000200 00000000",
+    );
+    assert_eq!(request.as_bytes()[HEADER_LEN..], expected);
+}
+
+#[test]
+fn statistics_are_read_as_they_are_shown() {
+    let global = bytes("08000100 0000002a 08000200 00040000");
+    let read = GlobalStats::decode(Attrs::new(&global)).expect("read");
+    let expected = GlobalStats {
+        entries: 42,
+        max_entries: Some(262_144),
+    };
+    assert_eq!(read, expected);
+    let old = GlobalStats::decode(Attrs::new(&global[..8])).expect("read");
+    assert_eq!(old.max_entries, None);
+    assert!(GlobalStats::decode(Attrs::new(&[])).is_err());
+    // `nfgenmsg` with the processor, then found, insert, insert_failed, drop, early_drop, error
+    let payload = bytes(
+        "00000003 08000200 00000009 08000800 00000008 08000900 00000001 08000a00 00000002 08000b00 00000003
+         08000c00 00000007",
+    );
+    let message = Message {
+        kind: 0x0104,
+        flags: 0,
+        seq: 1,
+        payload: &payload,
+    };
+    let expected = CpuStats {
+        cpu: 3,
+        dropped: 2,
+        insert_failed: 1,
+        early_dropped: 3,
+    };
+    assert_eq!(CpuStats::decode(&message).expect("read"), expected);
 }
