@@ -13,6 +13,7 @@ use crate::plan::{
 
 fn sources(status: Status, link: Link) -> Sources {
     Sources {
+        stages: Stages::default(),
         status: watch::channel(status).1,
         link: watch::channel(link).1,
         degraded: watch::channel(None).1,
