@@ -41,7 +41,7 @@ pub use table::{
     BackendSpec, Key, Object, Scope, ServiceSpec, SyncDaemonSpec, Table, Unit, VipSpec,
 };
 pub use traffic::{Counted, Counters, Traffic};
-pub use trial::{Stand, Trial, Tried};
+pub use trial::{Attempt, Stand, Trial, Tried};
 pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;
 

@@ -9,6 +9,7 @@ mod args;
 mod connect;
 mod delete;
 mod describe;
+mod diff;
 mod drain;
 mod files;
 mod get;
@@ -19,6 +20,7 @@ mod names;
 mod node;
 mod outcome;
 pub mod pki;
+mod plan;
 mod render;
 mod rollout;
 mod selector;
@@ -80,6 +82,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Apply(args) => apply::run(&to, &args).await,
         Command::Get(args) => get::run(&to, &args).await,
         Command::Describe(args) => describe::run(&to, &args).await,
+        Command::Plan(args) => plan::run(&to, &args).await,
+        Command::Diff(args) => diff::run(&to, &args).await,
         Command::Delete(args) => delete::run(&to, &args).await,
         Command::Drain(args) => drain::run(&to, &args).await,
         Command::Undrain(args) => drain::undo(&to, &args).await,

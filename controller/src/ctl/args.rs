@@ -5,6 +5,7 @@ mod get;
 mod history;
 mod import;
 mod pki;
+mod plan;
 mod rollout;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use get::{DescribeArgs, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
+pub(crate) use plan::{DiffArgs, PlanArgs, PlanForm};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 
 /// The widest a line of help gets.
@@ -89,6 +91,10 @@ pub(crate) struct To {
 pub(crate) enum Command {
     /// Create and replace resources from files
     Apply(ApplyArgs),
+    /// Show what applying files would do to the kernel of each node
+    Plan(PlanArgs),
+    /// Compare files, what is desired, and what the kernels of the nodes hold
+    Diff(DiffArgs),
     /// Show resources
     Get(GetArgs),
     /// Show everything that is known of one thing

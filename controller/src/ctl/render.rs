@@ -11,6 +11,7 @@ mod history;
 mod ipvsadm;
 mod listing;
 mod page;
+mod plan;
 mod rollout;
 mod rows;
 mod span;
@@ -34,6 +35,7 @@ pub(crate) use history::{history, history_rows};
 pub(crate) use ipvsadm::ipvsadm;
 pub(crate) use listing::{Listing, reference as reference_of, vips};
 pub(crate) use page::{Called, is_well, status_page};
+pub(crate) use plan::{DiffPage, PlanPage};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
 pub(crate) use rows::{
     Detail, backend_header, backend_rows, frontend_header, frontend_rows, node_header, node_row,

@@ -12,11 +12,12 @@ use tonic::{Request, Response, Status};
 use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
-    ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, DrainState, GetRequest, HistoryEntry, HistoryRequest, HistoryResponse,
-    ListDrainsRequest, ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
-    NodeStatusResponse, NodeTarget, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef,
-    RollbackRequest, Rollout, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
+    ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DiffRequest,
+    DiffResponse, DrainRequest, DrainResponse, DrainState, GetRequest, HistoryEntry,
+    HistoryRequest, HistoryResponse, ListDrainsRequest, ListDrainsResponse, ListRequest,
+    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, PlanRequest,
+    PlanResponse, ReleaseNodeRequest, ReleaseNodeResponse, Resource, ResourceRef, RollbackRequest,
+    Rollout, RolloutStatusRequest, RolloutStatusResponse, SteerRolloutRequest,
     SteerRolloutResponse, UndrainRequest, WatchRequest, WatchResponse, change,
 };
 
@@ -71,6 +72,12 @@ pub(crate) struct State {
     pub(crate) rollouts: VecDeque<Vec<Rollout>>,
     /// What was done with the rollout.
     pub(crate) steered: Vec<SteerRolloutRequest>,
+    /// What each plan says, and those that were asked for.
+    pub(crate) plan: Vec<PlanResponse>,
+    pub(crate) planned: Vec<PlanRequest>,
+    /// What each comparison says, and those that were asked for.
+    pub(crate) diff: Vec<DiffResponse>,
+    pub(crate) compared: Vec<DiffRequest>,
 }
 
 /// The fake, listening as long as it lives.
@@ -437,5 +444,35 @@ impl Operator for Shared {
             changes: state.back.clone(),
             targets: state.targets.clone(),
         }))
+    }
+
+    type PlanStream = Answers<PlanResponse>;
+
+    async fn plan(
+        &self,
+        request: Request<PlanRequest>,
+    ) -> Result<Response<Self::PlanStream>, Status> {
+        let mut state = self.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        state.planned.push(request.into_inner());
+        let parts = tokio_stream::iter(state.plan.clone()).map(Ok);
+        Ok(Response::new(Box::pin(parts)))
+    }
+
+    type DiffStream = Answers<DiffResponse>;
+
+    async fn diff(
+        &self,
+        request: Request<DiffRequest>,
+    ) -> Result<Response<Self::DiffStream>, Status> {
+        let mut state = self.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        state.compared.push(request.into_inner());
+        let parts = tokio_stream::iter(state.diff.clone()).map(Ok);
+        Ok(Response::new(Box::pin(parts)))
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn stream(bytes: &[u8]) -> bool {
                     agent.take(&taking);
                 }
             }
-            None => {}
+            // its update is put together and folded as any other
+            Some(Said::Question(_)) | None => {}
         }
     }
     read && taken
