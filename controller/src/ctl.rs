@@ -13,6 +13,7 @@ mod connect;
 mod contexts;
 mod delete;
 mod describe;
+mod diff;
 mod drain;
 mod edit;
 mod explain;
@@ -25,6 +26,7 @@ mod names;
 mod node;
 mod outcome;
 pub mod pki;
+mod plan;
 mod progress;
 mod render;
 mod rollout;
@@ -105,6 +107,8 @@ async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Apply(args) => apply::run(&to()?, &args).await,
         Command::Get(args) => get::run(&to()?, &args).await,
         Command::Describe(args) => describe::run(&to()?, &args).await,
+        Command::Plan(args) => plan::run(&to()?, &args).await,
+        Command::Diff(args) => diff::run(&to()?, &args).await,
         Command::Delete(args) => delete::run(&to()?, &args).await,
         Command::Edit(args) => edit::run(&to()?, &args).await,
         Command::Explain(args) => explain::run(&args),

@@ -17,6 +17,7 @@ use weir_proto::wire::sync_request::Message;
 use super::*;
 use crate::plan::{Change, Report};
 
+mod questions;
 mod refused;
 
 /// Longer than anything here takes, on any machine.

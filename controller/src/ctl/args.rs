@@ -10,6 +10,7 @@ mod get;
 mod history;
 mod import;
 mod pki;
+mod plan;
 mod rollout;
 mod top;
 
@@ -32,6 +33,7 @@ pub(crate) use get::{DescribeArgs, EventType, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
+pub(crate) use plan::{DiffArgs, PlanArgs, PlanForm};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 pub(crate) use top::{TopArgs, TopForm};
 
@@ -159,6 +161,10 @@ pub(crate) struct To {
 pub(crate) enum Command {
     /// Create and replace resources from files
     Apply(ApplyArgs),
+    /// Show what applying files would do to the kernel of each node
+    Plan(PlanArgs),
+    /// Compare files, what is desired, and what the kernels of the nodes hold
+    Diff(DiffArgs),
     /// Show resources
     Get(GetArgs),
     /// Show everything that is known of one thing

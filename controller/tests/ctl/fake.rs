@@ -12,10 +12,11 @@ use tonic::{Request, Response, Status};
 use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
-    ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, DrainState, Event, EventsRequest, EventsResponse, GetRequest, HistoryEntry,
-    HistoryRequest, HistoryResponse, ListDrainsRequest, ListDrainsResponse, ListRequest,
-    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
+    ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DiffRequest,
+    DiffResponse, DrainRequest, DrainResponse, DrainState, Event, EventsRequest, EventsResponse,
+    GetRequest, HistoryEntry, HistoryRequest, HistoryResponse, ListDrainsRequest,
+    ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
+    NodeStatusResponse, NodeTarget, PlanRequest, PlanResponse, ReleaseNodeRequest,
     ReleaseNodeResponse, Resource, ResourceRef, RollbackRequest, Rollout, RolloutStatusRequest,
     RolloutStatusResponse, SteerRolloutRequest, SteerRolloutResponse, TrafficRequest,
     TrafficResponse, UndrainRequest, WatchRequest, WatchResponse, change,
@@ -84,6 +85,12 @@ pub(crate) struct State {
     pub(crate) traffic_asked: Vec<TrafficRequest>,
     /// What calls that watch what passes are told besides, after that.
     pub(crate) traffic_later: Vec<TrafficResponse>,
+    /// What each plan says, and those that were asked for.
+    pub(crate) plan: Vec<PlanResponse>,
+    pub(crate) planned: Vec<PlanRequest>,
+    /// What each comparison says, and those that were asked for.
+    pub(crate) diff: Vec<DiffResponse>,
+    pub(crate) compared: Vec<DiffRequest>,
 }
 
 /// The fake, listening as long as it lives.
@@ -517,5 +524,35 @@ impl Operator for Shared {
         let later = tokio_stream::iter(state.traffic_later.clone()).map(Ok);
         let answers = answer.chain(later).chain(tokio_stream::pending());
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    type PlanStream = Answers<PlanResponse>;
+
+    async fn plan(
+        &self,
+        request: Request<PlanRequest>,
+    ) -> Result<Response<Self::PlanStream>, Status> {
+        let mut state = self.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        state.planned.push(request.into_inner());
+        let parts = tokio_stream::iter(state.plan.clone()).map(Ok);
+        Ok(Response::new(Box::pin(parts)))
+    }
+
+    type DiffStream = Answers<DiffResponse>;
+
+    async fn diff(
+        &self,
+        request: Request<DiffRequest>,
+    ) -> Result<Response<Self::DiffStream>, Status> {
+        let mut state = self.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        state.compared.push(request.into_inner());
+        let parts = tokio_stream::iter(state.diff.clone()).map(Ok);
+        Ok(Response::new(Box::pin(parts)))
     }
 }

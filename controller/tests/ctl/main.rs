@@ -15,6 +15,7 @@ mod get;
 mod history;
 mod import;
 mod pki;
+mod plans;
 mod progress;
 mod rollouts;
 mod show;
@@ -334,6 +335,8 @@ fn help_has_an_example_of_each_use() {
     for (command, golden) in [
         ("", include_str!("help/weirctl.txt")),
         ("apply", include_str!("help/apply.txt")),
+        ("plan", include_str!("help/plan.txt")),
+        ("diff", include_str!("help/diff.txt")),
         ("get", include_str!("help/get.txt")),
         ("describe", include_str!("help/describe.txt")),
         ("delete", include_str!("help/delete.txt")),
