@@ -1,10 +1,11 @@
 //! Compiles the .proto files with a compiler written in Rust: no protoc is needed.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use prost::Message;
-use tonic_prost_build::FileDescriptorSet;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 const FILES: &[&str] = &[
     "weir/v1/types.proto",
@@ -14,6 +15,14 @@ const FILES: &[&str] = &[
     "weir/v1/operator.proto",
     "weir/v1/node.proto",
     "weir/v1/agent.proto",
+];
+
+/// What manifests say: explained are these messages, and what they are made of.
+const EXPLAINED: [&str; 4] = [
+    ".weir.v1.Resource",
+    ".weir.v1.Service",
+    ".weir.v1.BackendSet",
+    ".weir.v1.Node",
 ];
 
 /// Items are read one by one, from the bytes in which they came: on the wire a message within another is its bytes.
@@ -27,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = protox::compile(FILES, ["wire"])?;
     std::fs::write(out.join("weir.descriptor.bin"), files.encode_to_vec())?;
     std::fs::write(out.join("fields.rs"), fields_of(&files)?)?;
+    std::fs::write(out.join("explained.rs"), explained(&files)?)?;
     let messages = files
         .file
         .iter_mut()
@@ -70,4 +80,77 @@ fn fields_of(files: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
     }
     table.push(']');
     Ok(table)
+}
+
+/// Writes what is said of messages, their fields and the values of enumerations: message, comment and fields, each with name,
+/// label, type and comment; of an enumeration the fields are its values, without label and type.
+fn explained(files: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
+    // each by its name: what it is, and which it names
+    let mut all: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
+    for file in &files.file {
+        let comments = comments(file);
+        let comment = |path: &[i32]| comments.get(path).map_or("", String::as_str);
+        // google/protobuf/descriptor.proto: FileDescriptorProto.message_type, its field; enum_type, its value
+        for (at, message) in (0..).zip(&file.message_type) {
+            let (mut fields, mut named) = (String::new(), Vec::new());
+            for (place, field) in (0..).zip(&message.field) {
+                let about = comment(&[4, at, 2, place]);
+                let of = field.type_name();
+                let maps = message.nested_type.iter().any(|nested| {
+                    let entry = nested.options.as_ref().is_some_and(|it| it.map_entry());
+                    entry && of.ends_with(&format!(".{}", nested.name()))
+                });
+                let label = match (maps, field.label().as_str_name()) {
+                    (true, _) => "map",
+                    (false, "LABEL_REPEATED") => "repeated",
+                    (false, _) => "",
+                };
+                let scalar = field.r#type().as_str_name();
+                let of = if of.is_empty() { scalar } else { of };
+                write!(
+                    fields,
+                    "({:?}, {label:?}, {of:?}, {about:?}), ",
+                    field.name()
+                )?;
+                // the kinds of resource are explained each by itself
+                if field.oneof_index.is_none() || field.proto3_optional() {
+                    named.push(of.to_owned());
+                }
+            }
+            let name = format!(".{}.{}", file.package(), message.name());
+            let line = format!("({name:?}, {:?}, &[{fields}]),\n", comment(&[4, at]));
+            all.insert(name, (line, named));
+        }
+        for (at, one) in (0..).zip(&file.enum_type) {
+            let mut values = String::new();
+            for (place, value) in (0..).zip(&one.value) {
+                let about = comment(&[5, at, 2, place]);
+                write!(values, "({:?}, \"\", \"\", {about:?}), ", value.name())?;
+            }
+            let name = format!(".{}.{}", file.package(), one.name());
+            let line = format!("({name:?}, {:?}, &[{values}]),\n", comment(&[5, at]));
+            all.insert(name, (line, Vec::new()));
+        }
+    }
+    let mut table = "&[".to_owned();
+    let mut waiting: Vec<String> = EXPLAINED.map(str::to_owned).to_vec();
+    while let Some(name) = waiting.pop() {
+        if let Some((line, named)) = all.remove(&name) {
+            table.push_str(&line);
+            waiting.extend(named);
+        }
+    }
+    table.push(']');
+    Ok(table)
+}
+
+/// Gives what stands before each thing of a file.
+fn comments(file: &FileDescriptorProto) -> BTreeMap<&[i32], String> {
+    let locations = file.source_code_info.iter().flat_map(|info| &info.location);
+    let comments = locations.map(|location| {
+        let lines = location.leading_comments().lines().map(str::trim);
+        let text: Vec<&str> = lines.collect();
+        (location.path.as_slice(), text.join("\n").trim().to_owned())
+    });
+    comments.collect()
 }

@@ -3,6 +3,7 @@
 
 mod health;
 mod numbers;
+mod sample;
 pub mod socket;
 mod stages;
 
@@ -25,6 +26,7 @@ use weir_proto::model::Degraded;
 
 pub use self::health::Staleness;
 use self::health::health;
+pub use self::sample::sample_metrics;
 pub use self::stages::Stages;
 use crate::plan::Numbers;
 use crate::reconciler::{Counts, Status};

@@ -20,8 +20,9 @@ const LONGEST_STALE: u64 = 365 * 86_400;
 
 const TELLING: &str = "\
 Also in the environment:
-  WEIR_LOG                     what is logged: error, warn, info (the default) or debug
-  OTEL_EXPORTER_OTLP_ENDPOINT  where spans are sent, as http://HOST:PORT; not set: nowhere";
+  WEIR_LOG                            what is logged: error, warn, info (the default) or debug
+  OTEL_EXPORTER_OTLP_ENDPOINT         where spans are sent, as http://HOST:PORT; not set: nowhere
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT  the same by its whole URL; counts more";
 
 /// Programs this node's kernel to balance what the controller says.
 ///

@@ -48,7 +48,7 @@ pub use traffic::{
     Counted, CountedService, Counter, Counters, Losses, Passed, SavedTotals, Total, Totals,
     TotalsChange, Traffic,
 };
-pub use trial::{Stand, Trial, Tried};
+pub use trial::{Attempt, Stand, Trial, Tried};
 pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;
 

@@ -570,6 +570,8 @@ mod drain_tests;
 #[cfg(test)]
 mod lockdown_tests;
 #[cfg(test)]
+mod question_tests;
+#[cfg(test)]
 mod restart_tests;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,15 @@ mod agent;
 mod apply;
 mod args;
 mod check;
+mod complete;
 mod connect;
+mod contexts;
 mod delete;
 mod describe;
+mod diff;
 mod drain;
+mod edit;
+mod explain;
 mod files;
 mod get;
 mod history;
@@ -21,6 +26,7 @@ mod names;
 mod node;
 mod outcome;
 pub mod pki;
+mod plan;
 mod progress;
 mod render;
 mod rollout;
@@ -28,14 +34,16 @@ mod selector;
 mod status;
 mod top;
 mod wait;
+mod weight;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
+use clap::{ArgMatches, Command as Line, CommandFactory as _, FromArgMatches as _};
 use weir_proto::wire;
 
 use args::{Cli, Command};
+pub use complete::COMPLETE;
 use manifest::{File, Manifests};
 use outcome::print;
 
@@ -56,10 +64,20 @@ pub fn write_manifest(resources: &[wire::Resource]) -> anyhow::Result<String> {
     render::yaml(resources, false)
 }
 
+/// Gives the command line with all of its help.
+pub fn command() -> Line {
+    Cli::command()
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
+    let parsed = Cli::command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(help) => {
             // Help goes to standard output and succeeds, a usage error does neither. Nobody is left to
             // tell if it cannot be printed.
@@ -72,33 +90,42 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli)),
+        Ok(runtime) => runtime.block_on(run(cli, &matches)),
         Err(error) => Err(anyhow::Error::new(error).context("cannot start")),
     };
     outcome::conclude(done)
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
-    let Cli { to, command } = cli;
-    if let Some(path) = &to.agent {
-        return agent::run(&to, path, &command).await;
+async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
+    let Cli { to: given, command } = cli;
+    if let Some(path) = &given.agent {
+        return agent::run(&given, path, &command).await;
     }
+    // whom to call, for those that call
+    let to = || contexts::resolve(given.clone());
     match command {
-        Command::Apply(args) => apply::run(&to, &args).await,
-        Command::Get(args) => get::run(&to, &args).await,
-        Command::Describe(args) => describe::run(&to, &args).await,
-        Command::Delete(args) => delete::run(&to, &args).await,
-        Command::Drain(args) => drain::run(&to, &args).await,
-        Command::Undrain(args) => drain::undo(&to, &args).await,
-        Command::History(args) => history::run(&to, &args).await,
-        Command::Rollback(args) => history::roll_back(&to, &args).await,
-        Command::Node(args) => node::run(&to, &args).await,
-        Command::Rollout(args) => rollout::run(&to, &args).await,
-        Command::Status(args) => status::run(&to, &args).await,
-        Command::Check(args) => check::run(&to, &args).await,
-        Command::Top(args) => top::run(&to, &args).await,
+        Command::Apply(args) => apply::run(&to()?, &args).await,
+        Command::Get(args) => get::run(&to()?, &args).await,
+        Command::Describe(args) => describe::run(&to()?, &args).await,
+        Command::Plan(args) => plan::run(&to()?, &args).await,
+        Command::Diff(args) => diff::run(&to()?, &args).await,
+        Command::Delete(args) => delete::run(&to()?, &args).await,
+        Command::Edit(args) => edit::run(&to()?, &args).await,
+        Command::Explain(args) => explain::run(&args),
+        Command::Weight(args) => weight::run(&to()?, &args).await,
+        Command::Drain(args) => drain::run(&to()?, &args).await,
+        Command::Undrain(args) => drain::undo(&to()?, &args).await,
+        Command::History(args) => history::run(&to()?, &args).await,
+        Command::Rollback(args) => history::roll_back(&to()?, &args).await,
+        Command::Node(args) => node::run(&to()?, &args).await,
+        Command::Rollout(args) => rollout::run(&to()?, &args).await,
+        Command::Status(args) => status::run(&to()?, &args).await,
+        Command::Check(args) => check::run(&to()?, &args).await,
+        Command::Top(args) => top::run(&to()?, &args).await,
         Command::Pki(args) => pki::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Config(args) => contexts::run(&given, &given.written(matches), &args),
+        Command::Completion(args) => complete::run(&args),
         Command::Version => print(&format!(
             "weirctl {} ({})\n",
             env!("CARGO_PKG_VERSION"),

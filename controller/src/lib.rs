@@ -10,3 +10,5 @@ mod desired;
 mod rpc;
 mod store;
 mod traffic;
+
+pub use admin::{BACKEND_METRICS, METRICS};

@@ -14,6 +14,7 @@ pub mod load;
 pub mod netns;
 pub mod program;
 pub mod random;
+pub mod reference;
 pub mod scribe;
 pub mod server;
 pub mod topology;

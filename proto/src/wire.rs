@@ -13,3 +13,15 @@ pub const FIELDS: &[(&str, &[Field])] = include!(concat!(env!("OUT_DIR"), "/fiel
 
 /// The `google.protobuf.FileDescriptorSet` of the language, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/weir.descriptor.bin"));
+
+/// Something that manifests name: its name, what is said of it, and its parts. Those of a message are fields: name, `repeated`
+/// or `map` or nothing, type (a scalar as `google.protobuf.FieldDescriptorProto.Type` names it), and what is said of it. Those of
+/// an enumeration are values, with name and what is said of it alone.
+pub type Explained = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str, &'static str, &'static str)],
+);
+
+/// What is said of resources, in the comments of the language.
+pub const EXPLAINED: &[Explained] = include!(concat!(env!("OUT_DIR"), "/explained.rs"));

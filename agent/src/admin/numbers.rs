@@ -82,11 +82,11 @@ const FRONTEND: Names = Names {
     ),
     active: (
         "weir_agent_frontend_active_connections",
-        "Connections that carry traffic, by frontend",
+        "Connections that are open or being opened, by frontend",
     ),
     inactive: (
         "weir_agent_frontend_inactive_connections",
-        "Connections that are closing or not yet open, and all of UDP, by frontend",
+        "Connections that are closing or closed, and all of UDP, by frontend",
     ),
 };
 
@@ -109,11 +109,11 @@ const BACKEND: Names = Names {
     ),
     active: (
         "weir_agent_backend_active_connections",
-        "Connections that carry traffic, by frontend and backend",
+        "Connections that are open or being opened, by frontend and backend",
     ),
     inactive: (
         "weir_agent_backend_inactive_connections",
-        "Connections that are closing or not yet open, and all of UDP, by frontend and backend",
+        "Connections that are closing or closed, and all of UDP, by frontend and backend",
     ),
 };
 

@@ -13,10 +13,10 @@ use crate::plan::{
 
 fn sources(status: Status, link: Link) -> Sources {
     Sources {
+        stages: Stages::default(),
         status: watch::channel(status).1,
         link: watch::channel(link).1,
         degraded: watch::channel(None).1,
-        stages: crate::admin::Stages::default(),
         numbers: watch::channel(Numbers::default()).1,
         staleness: Staleness {
             started: Instant::now(),

@@ -239,8 +239,7 @@ impl Seen {
     /// Gives what passed, and learns from it whether the backend is silent.
     fn increment(&mut self, key: BackendKey, passed: Passed, now: &Counters) -> Increment {
         let failed = failed(&passed, now.forwarding, key.frontend);
-        self.silence
-            .look(passed.connections, failed, now.now.active);
+        self.silence.look(passed.connections, failed);
         now.told(key, passed, failed, self.silence.is_certain())
     }
 }

@@ -22,13 +22,22 @@ pub struct Trial {
     pub everything: bool,
 }
 
-/// What an agent holds, to try something on.
+/// What is served, and what that made of the kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Stand<'a> {
+    /// What is served.
+    pub held: &'a Held,
+    /// What is ours.
+    pub ledger: &'a Ledger,
+    /// What is drained.
+    pub drains: &'a Drains,
+}
+
+/// A trial that waits for what the kernel holds.
 #[derive(Debug, Clone)]
-pub struct Stand {
-    held: Held,
-    after: Held,
-    ledger: Ledger,
-    drains: (Drains, Drains),
+pub struct Attempt {
+    /// What would be served, and drained; none: nothing changes.
+    after: Option<(Held, Drains)>,
     begun: Vec<BackendKey>,
     /// What must be read.
     pub scope: Scope,
@@ -49,80 +58,86 @@ pub struct Tried {
     pub going: Vec<BackendKey>,
     /// The connections of the services that the steps touch.
     pub counts: BTreeMap<BackendKey, Connections>,
-    repairs: Plan,
+    /// What would be done without the change.
+    pub repairs: Plan,
 }
 
-impl Stand {
+impl Stand<'_> {
     /// Takes a change in, on copies.
-    pub fn new(held: &Held, ledger: &Ledger, drains: &Drains, trial: Trial) -> Self {
+    pub fn attempt(self, trial: Trial) -> Attempt {
         let Trial {
             change,
             begun,
             also,
             everything,
         } = trial;
-        let mut after = held.clone();
-        let (drained, mut drains_after) = (drains.clone(), drains.clone());
-        let mut scope = Scope::Units(BTreeSet::new());
         let backends = begun.iter().filter_map(|begun| match begun.id().key {
             ItemKey::Backend(backend) => Some(backend),
             _ => None,
         });
         let backends: Vec<BackendKey> = backends.collect();
-        if let Some(change) = change {
+        let mut scope = Scope::Units(BTreeSet::new());
+        let after = change.map(|change| {
+            let (mut held, mut drains) = (self.held.clone(), self.drains.clone());
             let keys: Vec<ItemKey> = change.keys().collect();
-            scope = after.reach(change, ledger);
-            let _ = drains_after.begin(begun);
-            let _ = drains_after.revise(keys.into_iter(), &after.state);
-        }
+            scope = held.reach(change, self.ledger);
+            let _ = drains.begin(begun);
+            let _ = drains.revise(keys.into_iter(), &held.state);
+            (held, drains)
+        });
         match &mut scope {
             Scope::Units(units) if !everything => {
                 units.extend(also.iter().map(|key| Key::Item(*key).unit()));
-                let states = [&held.state, &after.state];
-                let items = states
-                    .iter()
-                    .flat_map(|state| also.iter().filter_map(|key| state.get(key)));
+                let states = [Some(self.held), after.as_ref().map(|(held, _)| held)];
+                let states = states.into_iter().flatten();
+                let items =
+                    states.flat_map(|held| also.iter().filter_map(|key| held.state.get(key)));
                 units.extend(items.flat_map(guards).map(Unit::Guard));
             }
             scope => *scope = Scope::All,
         }
-        Self {
-            held: held.clone(),
+        Attempt {
             after,
-            ledger: ledger.clone(),
-            drains: (drained, drains_after),
             begun: backends,
             scope,
         }
     }
 
-    /// Plans on what the kernel holds.
-    pub fn on(self, actual: Table) -> Tried {
-        let Self {
-            held,
+    /// Plans on what the kernel holds, which may have changed what is over of the drains meanwhile.
+    pub fn plan(self, attempt: Attempt, actual: Table) -> Tried {
+        let Attempt {
             after,
-            ledger,
-            drains: (mut drained, mut drained_after),
             begun,
             scope,
-        } = self;
-        let _ = drained.settle(&scope, &actual, &held.state);
-        let _ = drained_after.settle(&scope, &actual, &after.state);
-        let before = drained.wanted(&held.state, &ledger, &scope, &actual);
-        let wanted = drained_after.wanted(&after.state, &ledger, &scope, &actual);
-        let repairs = plan(&actual, &before, &ledger);
-        let plan = plan(&actual, &wanted, &ledger);
-        let stays =
-            |backend: &BackendKey| wanted.contains_key(&Key::Item(ItemKey::Backend(*backend)));
-        let gone = |backend: &BackendKey| after.state.get(&ItemKey::Backend(*backend)).is_none();
-        let going = begun
-            .into_iter()
-            .filter(|it| stays(it) && gone(it))
-            .collect();
+        } = attempt;
+        let wanted = |held: &Held, drains: &Drains| {
+            let mut drains = drains.clone();
+            let _ = drains.settle(&scope, &actual, &held.state);
+            drains.wanted(&held.state, self.ledger, &scope, &actual)
+        };
+        let before = wanted(self.held, self.drains);
+        let repairs = plan(&actual, &before, self.ledger);
+        let Some((held, drains)) = after else {
+            return Tried {
+                actual,
+                after: before.clone(),
+                before,
+                plan: repairs.clone(),
+                repairs,
+                ..Tried::default()
+            };
+        };
+        let after = wanted(&held, &drains);
+        let plan = plan(&actual, &after, self.ledger);
+        let goes = |backend: &BackendKey| {
+            let key = ItemKey::Backend(*backend);
+            after.contains_key(&Key::Item(key)) && held.state.get(&key).is_none()
+        };
+        let going = begun.into_iter().filter(goes).collect();
         Tried {
             actual,
             before,
-            after: wanted,
+            after,
             plan,
             going,
             counts: BTreeMap::new(),

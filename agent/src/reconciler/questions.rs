@@ -30,14 +30,22 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     async fn tried(&mut self, trial: Trial) -> Result<Tried, KernelError> {
-        let stand = Stand::new(&self.held, &self.ledger, &self.drains, trial);
-        let actual = self.look(&stand.scope).await?;
-        let mut tried = stand.on(actual);
+        let attempt = self.stand().attempt(trial);
+        let actual = self.look(&attempt.scope).await?;
+        let mut tried = self.stand().plan(attempt, actual);
         let touched = tried.touched();
         if !touched.is_empty() {
             tried.counts = self.kernel.connections(&touched).await?;
         }
         Ok(tried)
+    }
+
+    fn stand(&self) -> Stand<'_> {
+        Stand {
+            held: &self.held,
+            ledger: &self.ledger,
+            drains: &self.drains,
+        }
     }
 
     /// Reads what the kernel holds within `scope`, nothing overlooked of what is ours or drained.

@@ -21,10 +21,11 @@ const AUDIT: Duration = Duration::from_secs(10);
 pub(super) struct Rig {
     pub(super) dir: TempDir,
     changes: mpsc::Sender<Accepted>,
+    pub(super) inquiries: mpsc::Sender<Inquiry>,
     status: watch::Receiver<Status>,
     pub(super) drains: watch::Receiver<Vec<DrainProgress>>,
     task: JoinHandle<()>,
-    held: Held,
+    pub(super) held: Held,
 }
 
 /// Opens a journal whose last owner may still be exporting it: each attempt waits some seconds for it.
@@ -49,10 +50,13 @@ impl Rig {
         let (reconciler, status) = Reconciler::new(kernel.clone(), journal, remembered);
         let drains = reconciler.drains();
         let (changes, queue) = mpsc::channel(8);
+        let (inquiries, asked) = mpsc::channel(1);
+        let reconciler = reconciler.questioned(asked);
         let task = tokio::spawn(reconciler.run(queue, AUDIT));
         Self {
             dir,
             changes,
+            inquiries,
             status,
             drains,
             task,

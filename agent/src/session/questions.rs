@@ -57,6 +57,7 @@ impl<C: Connect> Session<C> {
             id,
             last: true,
             held_generation: self.keeping.accepted.generation.0,
+            refused: self.keeping.accepted.refused.count(),
             ..wire::Answer::default()
         };
         let failed = |failure| {

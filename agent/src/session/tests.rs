@@ -17,6 +17,7 @@ use weir_proto::wire::sync_request::Message;
 use super::*;
 use crate::plan::{Change, Report};
 
+mod questions;
 mod refused;
 
 /// Longer than anything here takes, on any machine.
@@ -298,6 +299,10 @@ async fn an_update_that_does_not_fit_is_refused_with_what_is_held() {
         held_digest: digest(&[vip(1)]).to_bytes().to_vec(),
     });
     assert_eq!(stream.next().await, refused);
+    let why = "the update changes generation 4, and this node holds 5";
+    let why = Some((Generation(6), why.to_owned()));
+    let told = rig.link.wait_for(|link| link.rejected == why).await;
+    drop(told.expect("it is told on the node too"));
     for (update, reason) in [
         (snapshot(4, &[vip(1)]), wire::rejected::Reason::Stale),
         (snapshot(5, &[vip(2)]), wire::rejected::Reason::Conflict),

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
-use weir_agent::kernel::Kernel;
 use weir_agent::kernel::linux::Linux;
-use weir_agent::plan::{BackendSpec, Connections, Key, Object, ServiceSpec, Setting, Step};
+use weir_agent::kernel::{Kernel, Meter};
+use weir_agent::plan::{
+    BackendSpec, Connections, Key, Look, Numbers, Object, ServiceSpec, Setting, Step,
+};
 use weir_proto::model::{BackendKey, Family, Forwarding, ItemKey, Protocol};
 
 use crate::netns::{in_new_netns, sh};
@@ -296,5 +298,56 @@ fn a_service_that_is_not_there_has_no_connections_and_costs_one_dump() {
         let now = kernel.ipvs_counts();
         let cost = [now.dumps - before.dumps, now.messages - before.messages];
         assert_eq!(cost, [2, 2], "a dump for each service");
+    });
+}
+
+/// Opens connections and looks at counters, again and again, until just these backends are silent.
+async fn until_silent(
+    expected: &[BackendKey],
+    clients: &str,
+    meter: &mut impl Meter,
+    numbers: &mut Numbers,
+) {
+    let expected: BTreeSet<BackendKey> = expected.iter().copied().collect();
+    let deadline = Instant::now() + Duration::from_secs(25);
+    loop {
+        enter(clients, || {
+            for _ in 0..2 {
+                // longer than an answer takes here
+                let soon = Duration::from_millis(200);
+                let _ = TcpStream::connect_timeout(&V4.at(V4.vip, 80), soon);
+            }
+        });
+        numbers.look(Look {
+            counted: Some(meter.counters().await.unwrap()),
+            ..Look::default()
+        });
+        if *numbers.traffic.silent() == expected {
+            return;
+        }
+        let silent = numbers.traffic.silent();
+        assert!(Instant::now() < deadline, "{silent:?}, not {expected:?}");
+    }
+}
+
+#[test]
+fn a_backend_that_answers_no_syn_is_silent_until_it_does() {
+    in_new_netns(|| async {
+        wire(&V4, "silent");
+        let kernel = set_up(&V4, &[Protocol::Tcp]).await;
+        let backends = V4.service(Protocol::Tcp);
+        let _listeners = enter("silent-servers", || {
+            V4.backends
+                .map(|address| TcpListener::bind(V4.at(address, 8080)).unwrap())
+        });
+        let (mut meter, mut numbers) = (kernel.meter(), Numbers::default());
+        let rule = format!(
+            "ip -n silent-servers rule {{}} from {} blackhole",
+            V4.backends[1]
+        );
+        sh(&rule.replace("{}", "add"));
+        until_silent(&backends[1..], "silent-clients", &mut meter, &mut numbers).await;
+        sh(&rule.replace("{}", "del"));
+        until_silent(&[], "silent-clients", &mut meter, &mut numbers).await;
     });
 }

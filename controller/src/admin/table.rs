@@ -124,7 +124,7 @@ pub(super) const FLEET: Passed = Passed {
         "Packets from clients (in) and, where they pass the nodes, to clients (out)",
     ),
     bytes: Metric::counter(
-        "weir_controller_traffic_bytes",
+        "weir_controller_bytes",
         &["direction"],
         "Bytes from clients (in) and, where they pass the nodes, to clients (out)",
     ),
@@ -160,7 +160,7 @@ pub(super) const OF_SERVICE: Passed = Passed {
         "Packets of a service, from clients (in) and, where they pass the nodes, to clients (out)",
     ),
     bytes: Metric::counter(
-        "weir_controller_service_traffic_bytes",
+        "weir_controller_service_bytes",
         SERVICE_DIRECTION,
         "Bytes of a service, from clients (in) and, where they pass the nodes, to clients (out)",
     ),
@@ -211,7 +211,7 @@ pub(super) const OF_BACKEND: Passed = Passed {
         "Packets to a backend (in) and, where they pass the nodes, from it (out)",
     ),
     bytes: Metric::counter(
-        "weir_controller_backend_traffic_bytes",
+        "weir_controller_backend_bytes",
         BACKEND_DIRECTION,
         "Bytes to a backend (in) and, where they pass the nodes, from it (out)",
     ),

@@ -16,7 +16,7 @@ use tonic::{Response, Status, Streaming};
 use weir_proto::wire;
 use weir_proto::wire::agent_client::AgentClient;
 
-use super::args::{Command, Form, GetArgs, StatusArgs, To};
+use super::args::{Command, Form, GetArgs, Given, StatusArgs};
 use super::now;
 use super::outcome::{Trouble, interrupted, plain, print, style, tell};
 use super::render::{Grid, Table, human};
@@ -34,10 +34,10 @@ struct Agent<'a> {
 }
 
 /// Does what an agent can be asked for, and refuses the rest.
-pub(super) async fn run(to: &To, path: &Path, command: &Command) -> Result<()> {
+pub(super) async fn run(given: &Given, path: &Path, command: &Command) -> Result<()> {
     match command {
-        Command::Get(args) => get(to, path, args).await,
-        Command::Status(args) => status(to, path, args).await,
+        Command::Get(args) => get(given, path, args).await,
+        Command::Status(args) => status(given, path, args).await,
         _ => {
             let text = "--agent shows what one node holds, by get and status; everything else is asked of the controller";
             Err(Trouble::Usage(text.to_owned()).into())
@@ -45,12 +45,12 @@ pub(super) async fn run(to: &To, path: &Path, command: &Command) -> Result<()> {
     }
 }
 
-async fn get(to: &To, path: &Path, args: &GetArgs) -> Result<()> {
+async fn get(given: &Given, path: &Path, args: &GetArgs) -> Result<()> {
     let (kind, names) = Kind::asked(&args.what).map_err(Trouble::Usage)?;
     if let Some(text) = unshown(kind, args) {
         return Err(Trouble::Usage(text.to_owned()).into());
     }
-    let mut agent = Agent::connect(to, path).await?;
+    let mut agent = Agent::connect(given, path).await?;
     if kind == Kind::Events {
         return events(&mut agent, args).await;
     }
@@ -175,12 +175,12 @@ async fn watched(agent: &mut Agent<'_>, last: u64, bare: bool) -> Result<()> {
     }
 }
 
-async fn status(to: &To, path: &Path, args: &StatusArgs) -> Result<()> {
+async fn status(given: &Given, path: &Path, args: &StatusArgs) -> Result<()> {
     if args.watch {
         let text = "the status of an agent is not watched: watch get events";
         return Err(Trouble::Usage(text.to_owned()).into());
     }
-    let mut agent = Agent::connect(to, path).await?;
+    let mut agent = Agent::connect(given, path).await?;
     let state = agent.state(true).await?;
     print(&page(path, &state, style()))?;
     match is_well(&state) {
@@ -190,7 +190,7 @@ async fn status(to: &To, path: &Path, args: &StatusArgs) -> Result<()> {
 }
 
 impl<'a> Agent<'a> {
-    async fn connect(to: &To, path: &'a Path) -> Result<Self> {
+    async fn connect(given: &Given, path: &'a Path) -> Result<Self> {
         let unreachable = |cause: &str| {
             anyhow!(
                 "cannot reach the agent at {}: {cause}; check that weir-agent runs with --socket {0}, and that you may open it",
@@ -198,20 +198,20 @@ impl<'a> Agent<'a> {
             )
         };
         let endpoint = Endpoint::from_shared(format!("unix:{}", path.display()))?;
-        let channel = match timeout(to.timeout, endpoint.connect()).await {
+        let channel = match timeout(given.timeout, endpoint.connect()).await {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => return Err(unreachable(&plain(&error))),
             Err(_) => {
                 return Err(unreachable(&format!(
                     "no answer within {}",
-                    human(to.timeout)
+                    human(given.timeout)
                 )));
             }
         };
         Ok(Self {
             client: AgentClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),
             path,
-            timeout: to.timeout,
+            timeout: given.timeout,
         })
     }
 

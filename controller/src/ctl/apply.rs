@@ -72,7 +72,7 @@ pub(super) fn changes(changes: &[wire::Change], dry_run: bool) -> String {
 }
 
 /// Brings the fields the controller refuses to the lines they were written on.
-fn refused_fields(status: &Status, manifests: &Manifests) -> Option<Trouble> {
+pub(super) fn refused_fields(status: &Status, manifests: &Manifests) -> Option<Trouble> {
     if status.code() != Code::InvalidArgument {
         return None;
     }

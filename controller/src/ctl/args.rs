@@ -1,28 +1,39 @@
 //! The command line: what can be asked, and the words of its help.
 
 mod check;
+mod completion;
+mod config;
 mod drain;
+mod edit;
+mod explain;
 mod get;
 mod history;
 mod import;
 mod pki;
+mod plan;
 mod rollout;
 mod top;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
 
 use weir_proto::model::Canary;
 
 use super::render::parse_span;
 pub(crate) use check::{CheckArgs, CheckForm};
+pub(crate) use completion::CompletionArgs;
+pub(crate) use config::{ConfigArgs, ConfigCommand, GetContextsArgs};
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
+pub(crate) use edit::{EditArgs, WeightArgs};
+pub(crate) use explain::ExplainArgs;
 pub(crate) use get::{DescribeArgs, EventType, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
+pub(crate) use plan::{DiffArgs, PlanArgs, PlanForm};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 pub(crate) use top::{TopArgs, TopForm};
 
@@ -34,27 +45,36 @@ Exit status:
   0    what was asked for was done
   1    the controller cannot be reached or refuses, a file is wrong, or a node refuses
   2    the command line is wrong
-  130  Ctrl-C ended a wait; what was waited for goes on";
+  130  Ctrl-C ended a wait; what was waited for goes on
+
+Environment:
+  NO_COLOR         set to anything: no colour, also on a terminal
+  TERM             dumb: no colour
+  WEIR_EDITOR      what edit opens; without it VISUAL, then EDITOR, then vi
+  VISUAL           as WEIR_EDITOR
+  EDITOR           as WEIR_EDITOR
+  TMPDIR           where edit puts what is edited [default: /tmp]
+  XDG_CONFIG_HOME  where the file of contexts is, as weir/config.yaml [default: ~/.config]
+  HOME             whose ~ that is";
 
 /// Says what the weir load balancer shall do, and shows what it does.
 #[derive(Debug, Parser)]
 #[command(name = "weirctl", version, max_term_width = HELP_WIDTH, after_help = EXIT)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) to: To,
+    pub(crate) to: Given,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// Whom to call.
+/// Whom to call, as the command line and the environment say; the rest is in a context.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
-pub(crate) struct To {
-    /// Where the controller listens
+pub(crate) struct Given {
+    /// Where the controller listens [default: http://127.0.0.1:7420]
     #[arg(long, global = true, value_name = "URL")]
-    #[arg(env = "WEIR_CONTROLLER", hide_env_values = true)]
-    #[arg(default_value = "http://127.0.0.1:7420", value_parser = url)]
-    pub(crate) controller: String,
+    #[arg(env = "WEIR_CONTROLLER", hide_env_values = true, value_parser = url)]
+    pub(crate) controller: Option<String>,
     /// Your certificate (PEM), for https://
     #[arg(
         long,
@@ -88,8 +108,52 @@ pub(crate) struct To {
     /// Ask the agent of this node by its socket instead, for get and status
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) agent: Option<PathBuf>,
+    /// The context that says all this, where no flag and no variable does: see weirctl config
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "WEIR_CONTEXT",
+        hide_env_values = true
+    )]
+    pub(crate) context: Option<String>,
+    /// The file of contexts [default: ~/.config/weir/config.yaml]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WEIR_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
     /// How long to wait for a connection, and for each answer
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+}
+
+impl Given {
+    /// Gives what stands on the command line itself.
+    pub(crate) fn written(&self, matches: &ArgMatches) -> Self {
+        let is = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+        Self {
+            controller: self.controller.clone().filter(|_| is("controller")),
+            tls_cert: self.tls_cert.clone().filter(|_| is("tls_cert")),
+            tls_key: self.tls_key.clone().filter(|_| is("tls_key")),
+            tls_ca: self.tls_ca.clone().filter(|_| is("tls_ca")),
+            insecure: self.insecure && is("insecure"),
+            ..self.clone()
+        }
+    }
+}
+
+/// Whom to call: what is given, completed by a context.
+#[derive(Debug, Clone)]
+pub(crate) struct To {
+    pub(crate) controller: String,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_ca: Option<PathBuf>,
+    pub(crate) insecure: bool,
     pub(crate) timeout: Duration,
 }
 
@@ -97,12 +161,22 @@ pub(crate) struct To {
 pub(crate) enum Command {
     /// Create and replace resources from files
     Apply(ApplyArgs),
+    /// Show what applying files would do to the kernel of each node
+    Plan(PlanArgs),
+    /// Compare files, what is desired, and what the kernels of the nodes hold
+    Diff(DiffArgs),
     /// Show resources
     Get(GetArgs),
     /// Show everything that is known of one thing
     Describe(DescribeArgs),
     /// Delete resources
     Delete(DeleteArgs),
+    /// Change a resource in an editor
+    Edit(EditArgs),
+    /// Explain what a resource says, field by field
+    Explain(ExplainArgs),
+    /// Give backends another share of new connections
+    Weight(WeightArgs),
     /// Give backends and nodes no new connection, and let those they have end
     Drain(DrainArgs),
     /// Let what is drained take connections again
@@ -125,6 +199,10 @@ pub(crate) enum Command {
     Pki(PkiArgs),
     /// Turn what keepalived, ipvsadm or kube-proxy has into resources
     Import(ImportArgs),
+    /// Keep contexts: which controllers there are to call
+    Config(ConfigArgs),
+    /// Let a shell complete commands, with names that the controller tells
+    Completion(CompletionArgs),
     /// Show the version of weirctl
     Version,
 }
@@ -250,9 +328,14 @@ Exit status:
   1  a node is not or has not, is held or degraded, or the controller cannot be reached
   2  the command line is wrong
 
+With --wait it is shown once, when the first holds, or the time is over.
+
 Examples:
   # How far is each node?
   weirctl status
+
+  # Go on when every node holds what it must, in a minute at most
+  weirctl status --wait --wait-timeout 1m && echo all is well
 
   # Show it again at each change
   weirctl status --watch")]
@@ -260,6 +343,12 @@ pub(crate) struct StatusArgs {
     /// Show it again each time a node's state changes
     #[arg(short, long)]
     pub(crate) watch: bool,
+    /// Return when every node is connected and has converged
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) wait: bool,
+    /// How long to wait for the nodes
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_span)]
+    pub(crate) wait_timeout: Duration,
 }
 
 /// Takes the steps of a rollout.
@@ -269,7 +358,7 @@ fn canary(text: &str) -> Result<Canary, String> {
 }
 
 /// Takes a URL that weirctl can call.
-fn url(text: &str) -> Result<String, String> {
+pub(crate) fn url(text: &str) -> Result<String, String> {
     let parsed: Result<tonic::transport::Uri, _> = text.parse();
     match parsed.as_ref().map(|uri| (uri.scheme_str(), uri.host())) {
         Ok((Some("http" | "https"), Some(_))) => Ok(text.trim_end_matches('/').to_owned()),

@@ -49,8 +49,6 @@ impl Controller {
             tls_key,
             tls_ca,
             insecure,
-            // of which nobody is asked who asks the controller
-            agent: _,
             timeout,
         } = to;
         let flags = Flags {

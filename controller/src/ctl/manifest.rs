@@ -5,6 +5,7 @@
 //! controller goes by, so that both say the same words. What only the controller can know comes back from
 //! it by field path and is brought to its line by [`Manifests::locate`].
 
+mod contexts;
 mod fields;
 mod object;
 mod tree;
@@ -14,6 +15,8 @@ use std::fmt;
 
 use weir_proto::{convert, wire};
 
+pub(crate) use contexts::{Context, Contexts};
+pub(crate) use fields::hint;
 pub(crate) use object::{
     API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, ON_DEADLINES, PROTOCOLS, ROLES,
     TUNNELS,

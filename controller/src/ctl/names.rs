@@ -92,6 +92,11 @@ impl View {
     }
 }
 
+/// Gives everything that can be shown.
+pub(crate) fn views() -> impl Iterator<Item = View> {
+    WORDS.iter().map(|(view, _)| *view)
+}
+
 /// Reads what to show: one kind, and names of it. `doing` is the word of the command.
 pub(crate) fn view(words: &[String], doing: &str) -> Result<(View, Vec<String>), String> {
     let pairs = pairs(words)?;

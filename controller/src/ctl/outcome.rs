@@ -27,6 +27,9 @@ pub(crate) enum Trouble {
     /// The command line is wrong in a way its parser cannot see.
     #[error("{0}")]
     Usage(String),
+    /// Of a command whose status 1 is an answer: there is none.
+    #[error("{0:#}")]
+    Undecided(anyhow::Error),
     /// What was printed already tells of a failure.
     #[error("a failure was printed")]
     Shown,
@@ -136,6 +139,10 @@ fn explain(error: &anyhow::Error) -> (u8, Vec<String>) {
                 "For more information, try '--help'.".to_owned(),
             ],
         ),
+        Some(Trouble::Undecided(error)) => match explain(error) {
+            (0, lines) => (0, lines),
+            (_, lines) => (USAGE, lines),
+        },
         Some(Trouble::Detailed { details, summary }) => {
             let mut lines = details.clone();
             lines.push(format!("error: {summary}"));
@@ -171,6 +178,11 @@ mod tests {
                 1,
                 "a.yaml:1: x\na.yaml:2: y\nerror: 2 problems; nothing was sent".to_owned()
             )
+        );
+        let nobody = anyhow::anyhow!("nobody is there");
+        assert_eq!(
+            explained(Trouble::Undecided(nobody).into()),
+            (2, "error: nobody is there".to_owned())
         );
         assert_eq!(
             explained(Trouble::Interrupted("interrupted; it goes on".to_owned()).into()),

@@ -12,6 +12,7 @@ mod history;
 mod ipvsadm;
 mod listing;
 mod page;
+mod plan;
 mod rollout;
 mod rows;
 mod span;
@@ -36,6 +37,7 @@ pub(crate) use history::{history, history_rows};
 pub(crate) use ipvsadm::ipvsadm;
 pub(crate) use listing::{Listing, reference as reference_of, vips};
 pub(crate) use page::{Called, is_well, status_page};
+pub(crate) use plan::{DiffPage, PlanPage};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
 pub(crate) use rows::{
     Detail, backend_header, backend_rows, frontend as frontend_name, frontend_header,

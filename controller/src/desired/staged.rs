@@ -20,6 +20,13 @@ pub(crate) struct Staged {
     pub(crate) digest: Digest,
 }
 
+impl Staged {
+    /// Counts the items that come and go.
+    pub(crate) fn len(&self) -> usize {
+        self.upserted.len() + self.removed.len()
+    }
+}
+
 impl Desired {
     /// Gives what a change would bring a node; none: nothing.
     pub(crate) fn staged(&self, change: &Change, name: &NodeName) -> Option<Staged> {
@@ -67,7 +74,7 @@ impl Desired {
 mod tests {
     use weir_proto::state::NodeState;
 
-    use super::super::samples::{node, node_name, service};
+    use super::super::samples::{entry, node, node_name, service, vip, virtual_service};
     use super::*;
     use crate::desired::{Batch, reference};
 
@@ -144,11 +151,18 @@ mod tests {
         desired.take(change, weir_proto::model::Revision(1));
         let web = Resource::Service(service("web", &["10.1.0.1:80"], &["10.0.0.1:80"]));
         let change = desired.prepare(put(web.clone()));
-        assert_eq!(desired.keys_of(&change, &node_name("node-a")).len(), 2);
+        // of its backends their service alone
+        let mut keys = vec![
+            entry(weir_proto::model::Protocol::Tcp, "10.0.0.1:80").key(),
+            virtual_service("10.1.0.1:80", "web").key(),
+            vip("10.1.0.1").key(),
+        ];
+        keys.sort();
+        assert_eq!(desired.keys_of(&change, &node_name("node-a")), keys);
         desired.take(change, weir_proto::model::Revision(2));
         let change = desired.prepare(put(web));
         assert_eq!(desired.staged(&change, &node_name("node-a")), None);
         // what stays as it is can be compared all the same
-        assert_eq!(desired.keys_of(&change, &node_name("node-a")).len(), 2);
+        assert_eq!(desired.keys_of(&change, &node_name("node-a")), keys);
     }
 }

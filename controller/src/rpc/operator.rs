@@ -42,6 +42,8 @@ pub(super) struct OperatorService {
     cluster: Cluster,
     traffic: Traffic,
     stopping: watch::Receiver<bool>,
+    /// Unix milliseconds.
+    started_unix_ms: u64,
 }
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
@@ -53,6 +55,7 @@ impl OperatorService {
             cluster,
             traffic,
             stopping,
+            started_unix_ms: weir_proto::machine::now_unix_ms(),
         }
     }
 }
@@ -241,6 +244,7 @@ impl Operator for OperatorService {
             bell,
             watch,
             ending,
+            started_unix_ms: self.started_unix_ms,
         };
         tokio::spawn(streaming.run(first, answers));
         Ok(Response::new(ReceiverStream::new(stream)))

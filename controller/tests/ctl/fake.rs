@@ -12,10 +12,11 @@ use tonic::{Request, Response, Status};
 use weir_proto::convert;
 use weir_proto::wire::operator_server::{Operator, OperatorServer};
 use weir_proto::wire::{
-    ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DrainRequest,
-    DrainResponse, DrainState, Event, EventsRequest, EventsResponse, GetRequest, HistoryEntry,
-    HistoryRequest, HistoryResponse, ListDrainsRequest, ListDrainsResponse, ListRequest,
-    ListResponse, NodeState, NodeStatusRequest, NodeStatusResponse, NodeTarget, ReleaseNodeRequest,
+    ApplyRequest, ApplyResponse, Canary, Change, DeleteRequest, DeleteResponse, DiffRequest,
+    DiffResponse, DrainRequest, DrainResponse, DrainState, Event, EventsRequest, EventsResponse,
+    GetRequest, HistoryEntry, HistoryRequest, HistoryResponse, ListDrainsRequest,
+    ListDrainsResponse, ListRequest, ListResponse, NodeState, NodeStatusRequest,
+    NodeStatusResponse, NodeTarget, PlanRequest, PlanResponse, ReleaseNodeRequest,
     ReleaseNodeResponse, Resource, ResourceRef, RollbackRequest, Rollout, RolloutStatusRequest,
     RolloutStatusResponse, SteerRolloutRequest, SteerRolloutResponse, TrafficRequest,
     TrafficResponse, UndrainRequest, WatchRequest, WatchResponse, change,
@@ -50,6 +51,8 @@ pub(crate) struct State {
     pub(crate) gets: usize,
     /// The most resources on one page; none: so few that a few make several pages.
     pub(crate) page: Option<usize>,
+    /// How many writes find that somebody else was faster.
+    pub(crate) faster: usize,
     /// Never answers a List.
     pub(crate) silent: bool,
     /// Whether each write that was taken let nodes drop much.
@@ -82,6 +85,12 @@ pub(crate) struct State {
     pub(crate) traffic_asked: Vec<TrafficRequest>,
     /// What calls that watch what passes are told besides, after that.
     pub(crate) traffic_later: Vec<TrafficResponse>,
+    /// What each plan says, and those that were asked for.
+    pub(crate) plan: Vec<PlanResponse>,
+    pub(crate) planned: Vec<PlanRequest>,
+    /// What each comparison says, and those that were asked for.
+    pub(crate) diff: Vec<DiffResponse>,
+    pub(crate) compared: Vec<DiffRequest>,
 }
 
 /// The fake, listening as long as it lives.
@@ -151,6 +160,10 @@ impl State {
     /// Takes a write that was checked.
     fn write(&mut self, expected: Option<u64>) -> Result<(), Status> {
         self.writes += 1;
+        if self.faster > 0 && expected.is_some() {
+            self.faster -= 1;
+            self.revision += 1;
+        }
         if let Some(expected) = expected
             && expected != self.revision
         {
@@ -319,6 +332,7 @@ impl Operator for Shared {
                 .filter(|node| request.names.is_empty() || request.names.contains(&node.name))
                 .collect(),
             revision,
+            ..NodeStatusResponse::default()
         };
         if !request.watch {
             let once = tokio_stream::once(Ok(chosen(state.nodes.clone())));
@@ -510,5 +524,35 @@ impl Operator for Shared {
         let later = tokio_stream::iter(state.traffic_later.clone()).map(Ok);
         let answers = answer.chain(later).chain(tokio_stream::pending());
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    type PlanStream = Answers<PlanResponse>;
+
+    async fn plan(
+        &self,
+        request: Request<PlanRequest>,
+    ) -> Result<Response<Self::PlanStream>, Status> {
+        let mut state = self.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        state.planned.push(request.into_inner());
+        let parts = tokio_stream::iter(state.plan.clone()).map(Ok);
+        Ok(Response::new(Box::pin(parts)))
+    }
+
+    type DiffStream = Answers<DiffResponse>;
+
+    async fn diff(
+        &self,
+        request: Request<DiffRequest>,
+    ) -> Result<Response<Self::DiffStream>, Status> {
+        let mut state = self.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        state.compared.push(request.into_inner());
+        let parts = tokio_stream::iter(state.diff.clone()).map(Ok);
+        Ok(Response::new(Box::pin(parts)))
     }
 }

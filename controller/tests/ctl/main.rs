@@ -3,20 +3,26 @@
 mod agents;
 mod apply;
 mod checks;
+mod completion;
+mod contexts;
 mod describe;
 mod drains;
+mod edit;
 mod events;
+mod explain;
 mod fake;
 mod get;
 mod history;
 mod import;
 mod pki;
+mod plans;
 mod progress;
 mod rollouts;
 mod show;
 mod terminal;
 mod top;
 mod waiting;
+mod weight;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,7 +30,7 @@ use std::process::{Command, Stdio};
 use fake::{Fake, State};
 
 /// What a run left behind. The controller's URL is "URL" in it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Ran {
     status: i32,
     out: String,
@@ -53,6 +59,8 @@ fn failed(err: &str) -> Ran {
 fn command_line(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weirctl"));
     command.args(arguments).env("COLUMNS", "100");
+    // no contexts of whoever runs the tests
+    command.env("XDG_CONFIG_HOME", "/nowhere");
     command
 }
 
@@ -327,9 +335,24 @@ fn help_has_an_example_of_each_use() {
     for (command, golden) in [
         ("", include_str!("help/weirctl.txt")),
         ("apply", include_str!("help/apply.txt")),
+        ("plan", include_str!("help/plan.txt")),
+        ("diff", include_str!("help/diff.txt")),
         ("get", include_str!("help/get.txt")),
         ("describe", include_str!("help/describe.txt")),
         ("delete", include_str!("help/delete.txt")),
+        ("edit", include_str!("help/edit.txt")),
+        ("explain", include_str!("help/explain.txt")),
+        ("weight", include_str!("help/weight.txt")),
+        ("config", include_str!("help/config.txt")),
+        (
+            "config set-context",
+            include_str!("help/config-set-context.txt"),
+        ),
+        (
+            "config get-contexts",
+            include_str!("help/config-get-contexts.txt"),
+        ),
+        ("completion", include_str!("help/completion.txt")),
         ("drain", include_str!("help/drain.txt")),
         ("undrain", include_str!("help/undrain.txt")),
         ("history", include_str!("help/history.txt")),

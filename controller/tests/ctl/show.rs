@@ -230,3 +230,31 @@ fn status_is_shown_again_at_each_change_until_the_call_ends() {
     assert_eq!(pages.len(), 3, "{}", ran.out);
     assert!(pages[1].contains("converged on generation 1 of 2"));
 }
+
+#[test]
+fn status_waits_until_every_node_is_well_and_shows_it_once() {
+    let fake = start();
+    fake.state().watches = [vec![vec![node(1)], vec![node(1)]], vec![vec![node(2)]]].into();
+    assert_eq!(
+        fake.run(&["status", "--wait"]),
+        fine(
+            "\
+controller URL, revision 0
+
+NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
+node-a   connected   2        2          2           5       0        0        0         -
+"
+        )
+    );
+    fake.state().watches = [vec![vec![node(1)]]].into();
+    let ran = fake.run(&["status", "--wait", "--wait-timeout", "300ms"]);
+    assert_eq!(
+        (ran.status, ran.err.as_str()),
+        (1, "error: timed out after 300ms: 1 node is not well\n")
+    );
+    assert!(
+        ran.out.contains("converged on generation 1 of 2"),
+        "{}",
+        ran.out
+    );
+}

@@ -17,6 +17,7 @@ mod pki;
 mod process;
 mod real;
 mod row;
+mod seat;
 mod stub;
 mod weight;
 mod wire;
@@ -27,7 +28,7 @@ use crate::process::Cores;
 use crate::row::Rows;
 
 /// What there is to measure on kernels in memory, in the order in which it runs.
-const FLEET: [&str; 9] = [
+const FLEET: [&str; 10] = [
     "agents-100",
     "encodes",
     "bytes",
@@ -37,6 +38,7 @@ const FLEET: [&str; 9] = [
     "memory",
     "cpu",
     "compile",
+    "seat",
 ];
 /// What there is to measure on the kernel at hand.
 const REAL: [&str; 2] = ["agent-1", "agent-memory"];
@@ -96,6 +98,9 @@ fn on_kernels_in_memory(asked: &Asked, rows: &mut Rows) -> Result<()> {
     }
     if asked.for_any(&["compile"]) {
         compile::run(rows)?;
+    }
+    if asked.for_any(&["seat"]) {
+        seat::run(rows)?;
     }
     Ok(())
 }

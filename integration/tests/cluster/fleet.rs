@@ -283,7 +283,7 @@ impl Fleet {
         released.expect("released");
     }
 
-    async fn operator(&self) -> OperatorClient<Channel> {
+    pub(crate) async fn operator(&self) -> OperatorClient<Channel> {
         let client = OperatorClient::connect(format!("http://{}", self.address)).await;
         client.expect("connected")
     }

@@ -1,6 +1,7 @@
 //! Controller and agents in one process, over loopback gRPC, each agent with a kernel in memory.
 
 mod fleet;
+mod questions;
 mod rollouts;
 
 use std::collections::BTreeSet;

@@ -27,15 +27,17 @@ impl Site {
     }
 }
 
-/// Writes `TIME` for every span of time, and one space between the columns of a table, which are as wide as their times.
+/// Writes `TIME` for every span of time and `VERSION` for our own, and one space between the columns of a table, which are as wide as their times.
 fn without_times(text: &str) -> String {
     let line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let words = words.iter().map(|word| {
             let bare = word.trim_end_matches([';', ':', ',']);
-            match is_span(bare) {
-                true => format!("TIME{}", &word[bare.len()..]),
-                false => (*word).to_owned(),
+            let rest = &word[bare.len()..];
+            match bare {
+                bare if is_span(bare) => format!("TIME{rest}"),
+                bare if bare == env!("CARGO_PKG_VERSION") => format!("VERSION{rest}"),
+                _ => (*word).to_owned(),
             }
         });
         words.collect::<Vec<_>>().join(" ") + "\n"

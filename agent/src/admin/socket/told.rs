@@ -42,7 +42,11 @@ pub(super) fn items(standing: &Standing, failed_only: bool) -> Vec<wire::AgentIt
         if failed_only && failure.is_none() {
             return None;
         }
-        let of = Key::Item(*key);
+        // in the kernel a silent VIP is a VIP
+        let of = Key::Item(match key {
+            ItemKey::SilentVip(address) => ItemKey::Vip(*address),
+            key => *key,
+        });
         Some(wire::AgentItem {
             item: Some(item_to_wire(item)),
             object: of.to_string(),

@@ -1,6 +1,6 @@
 //! What one node is to hold beside what its kernel holds, as rows. PURE.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use weir_proto::wire;
@@ -224,26 +224,25 @@ pub(super) fn rows(kind: Kind, node: &Node, names: &[String]) -> (Vec<Row>, Vec<
 
 /// Puts together what is to be held and what is there: first the one, in its order, then the rest of the other.
 fn both(node: &Node) -> Vec<Both<'_>> {
-    let seen = node.objects.iter();
-    let mut seen: BTreeMap<&str, &wire::AgentObject> = seen
+    let objects = node.objects.iter();
+    let seen: BTreeMap<&str, &wire::AgentObject> = objects
         .filter_map(|it| Some((it.object.as_ref()?.object.as_str(), it)))
         .collect();
     let items = node.state.items.iter();
-    let mut all: Vec<Both<'_>> = items
-        .map(|item| Both {
-            item: Some(item),
-            seen: seen.remove(item.object.as_str()),
-        })
-        .collect();
-    let left = node.objects.iter().filter(|it| {
-        let name = it.object.as_ref().map(|object| object.object.as_str());
-        name.is_some_and(|name| seen.contains_key(name))
+    let wanted: BTreeSet<&str> = items.clone().map(|item| item.object.as_str()).collect();
+    let all = items.map(|item| Both {
+        item: Some(item),
+        seen: seen.get(item.object.as_str()).copied(),
     });
-    all.extend(left.map(|seen| Both {
+    let rest = node.objects.iter().filter(|it| {
+        let name = it.object.as_ref().map(|object| object.object.as_str());
+        name.is_some_and(|name| !wanted.contains(name))
+    });
+    let rest = rest.map(|seen| Both {
         item: None,
         seen: Some(seen),
-    }));
-    all
+    });
+    all.chain(rest).collect()
 }
 
 fn row(kind: Kind, both: Both<'_>) -> Option<Row> {

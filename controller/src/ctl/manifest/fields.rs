@@ -10,7 +10,7 @@ use super::{Problem, in_file_words};
 
 /// Gives the end of a complaint about `name`: the nearest of `known`, or all of them. Near is what begins
 /// alike, or has no more than a third of its letters wrong, left out, put in or swapped.
-pub(super) fn hint(name: &str, known: &[&str]) -> String {
+pub(crate) fn hint(name: &str, known: &[&str]) -> String {
     let lower = name.to_lowercase();
     let distance = |known: &str| {
         let known = known.to_lowercase();

@@ -1,9 +1,11 @@
 //! The page that `status` shows. PURE.
 
+use std::time::Duration;
+
 use weir_proto::wire;
 
 use super::failure::degraded;
-use super::{Style, absence, expiry, held, lag, node_troubles, status_rows, styled};
+use super::{Style, absence, expiry, held, human, lag, node_troubles, status_rows, styled};
 
 /// The controller that was called.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,8 @@ pub(crate) fn status_page(
     } = *called;
     let certificate = expires.map(|expires| format!(", {}", expiry::phrase(expires, now)));
     let head = format!(
-        "controller {url}, revision {}{}\n\n",
+        "controller {url}{}, revision {}{}\n\n",
+        program(status, now),
         status.revision,
         certificate.unwrap_or_default()
     );
@@ -51,6 +54,22 @@ pub(crate) fn status_page(
         text = text + "\n" + &troubles;
     }
     text
+}
+
+/// Says which program the controller is, and since when; nothing of one that does not say.
+fn program(status: &wire::NodeStatusResponse, now: u64) -> String {
+    let version = match status.controller_version.as_str() {
+        "" => String::new(),
+        version => format!(", version {version}"),
+    };
+    let up = match status.controller_started_unix_ms {
+        0 => String::new(),
+        since => {
+            let up = Duration::from_secs(now.saturating_sub(since) / 1_000);
+            format!(", up {}", human(up))
+        }
+    };
+    version + &up
 }
 
 /// Says all that is in the way of a node, or soon will be.

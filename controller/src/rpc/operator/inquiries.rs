@@ -28,9 +28,9 @@ use crate::rpc::status::{invalid, refusal};
 
 /// How many nodes are asked at once: each keeps an answer of at most some megabytes here.
 const AT_ONCE: usize = 16;
-/// How long a node may take for each chunk of an answer. It reads its kernel when its pass is over, and a pass over the
-/// largest tables takes seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a node may take for each chunk of an answer: it reads its kernel when its pass is over, and a pass over the largest
+/// tables takes seconds. Less than weirctl waits by default, so that people are told which node does not answer.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// The chunks of one answer: an agent sends 8 MiB at most, in chunks that are at least half full.
 const CHUNKS: usize = 80;
 /// Parts that wait for the operator to read them.
@@ -178,6 +178,10 @@ async fn converse<P: Part>(
             );
             return Err(unanswered(ErrorReason::NodeBehind, text));
         }
+        Line::TooMuch => {
+            let text = "what would change on it and on the nodes before it is more than is asked about at once: plan it in parts";
+            return Err(unanswered(ErrorReason::QuestionTooLarge, text));
+        }
     };
     let question = trial::chunks(of, how).ok_or_else(|| {
         let text = "what would change on it is more than a question may say (16 MiB)";
@@ -281,6 +285,7 @@ impl Part for wire::DiffResponse {
             held_back: answer.held_back,
             differences: answer.differences,
             left_out: answer.left_out,
+            refused: answer.refused,
             more,
             ..node_diff(of)
         }));
@@ -304,3 +309,6 @@ fn node_diff(of: &Asking) -> wire::NodeDiff {
         ..wire::NodeDiff::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

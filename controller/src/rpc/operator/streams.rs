@@ -90,6 +90,7 @@ pub(super) struct NodeStatuses {
     pub(super) bell: watch::Receiver<u64>,
     pub(super) watch: bool,
     pub(super) ending: Ending,
+    pub(super) started_unix_ms: u64,
 }
 
 impl NodeStatuses {
@@ -106,13 +107,22 @@ impl NodeStatuses {
         }
     }
 
+    fn response(&self, statuses: &Statuses) -> wire::NodeStatusResponse {
+        wire::NodeStatusResponse {
+            nodes: statuses.nodes.iter().map(encode::node_state).collect(),
+            revision: statuses.revision.0,
+            controller_version: env!("CARGO_PKG_VERSION").to_owned(),
+            controller_started_unix_ms: self.started_unix_ms,
+        }
+    }
+
     async fn tell(
         &mut self,
         first: Statuses,
         answers: &Answers<wire::NodeStatusResponse>,
     ) -> Option<Status> {
         let mut told = first;
-        if answers.send(Ok(response(&told))).await.is_err() || !self.watch {
+        if answers.send(Ok(self.response(&told))).await.is_err() || !self.watch {
             return None;
         }
         loop {
@@ -124,20 +134,13 @@ impl NodeStatuses {
                 Ok(now) if now.nodes == told.nodes => {}
                 Ok(now) => {
                     told = now;
-                    if answers.send(Ok(response(&told))).await.is_err() {
+                    if answers.send(Ok(self.response(&told))).await.is_err() {
                         return None;
                     }
                 }
                 Err(gone) => return Some(refusal(gone)),
             }
         }
-    }
-}
-
-fn response(statuses: &Statuses) -> wire::NodeStatusResponse {
-    wire::NodeStatusResponse {
-        nodes: statuses.nodes.iter().map(encode::node_state).collect(),
-        revision: statuses.revision.0,
     }
 }
 

@@ -8,6 +8,7 @@ fn response(nodes: Vec<wire::NodeState>) -> wire::NodeStatusResponse {
     wire::NodeStatusResponse {
         nodes,
         revision: 12,
+        ..wire::NodeStatusResponse::default()
     }
 }
 
@@ -204,4 +205,16 @@ node-c: not connected for 0s (its certificate expired); converged on generation 
 node-c: its certificate expired 1d ago; put another in its place: the agent takes it when it connects anew
 "
     );
+}
+
+#[test]
+fn the_controller_says_which_program_it_is_and_since_when() {
+    let status = wire::NodeStatusResponse {
+        controller_version: "0.1.0".to_owned(),
+        controller_started_unix_ms: 1_000,
+        ..response(Vec::new())
+    };
+    let page = status_page(&URL, &status, 91_000, Style::PLAIN);
+    let head = "controller http://127.0.0.1:7420, version 0.1.0, up 1m30s, revision 12\n";
+    assert!(page.starts_with(head), "{page}");
 }
