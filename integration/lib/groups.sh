@@ -3,10 +3,10 @@
 
 # Asked for: longer runs, where a group has one.
 long=''
-groups=(lint unit cluster identity sim grpc page damage power nft kernel drift drain stream crash)
+groups=(lint unit cluster identity sim grpc page dashboards damage power nft kernel drift drain stream crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
-privileged=(--test 'kernel_*' --test scenarios --test grpc --test page --test power --test damage)
+privileged=(--test 'kernel_*' --test scenarios --test grpc --test page --test dashboards --test power --test damage)
 privileged+=(--test drift --test drain --test stream --test crash --test planted)
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
@@ -84,6 +84,11 @@ group_page() {
   need chromium=chromium chromedriver=chromium-driver || { fail page "no Chromium"; return; }
   need_axe || { fail page "no axe"; return; }
   RUST_TEST_THREADS=1 WEIR_AXE=$axe one_test weir-integration page
+}
+
+group_dashboards() {
+  need_prometheus || { fail dashboards "no Prometheus"; return; }
+  WEIR_PROMETHEUS=$prometheus one_test weir-integration dashboards
 }
 
 # A program that writes a journal runs under strace, which records its calls or lets them fail.

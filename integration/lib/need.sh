@@ -67,21 +67,34 @@ need_axe() {
   axe=$(compgen -G "$home/lib/python3*/site-packages/axe_playwright_python/axe.min.js")
 }
 
-# etcd is unpacked into a place of its own under the target directory: installed, Debian's would begin to serve. Sets etcd.
-need_etcd() {
+# Unpacks a Debian package into a place of its own under the target directory: installed, it would begin to serve.
+# unpack PACKAGE PROGRAM: sets unpacked to the directory of its programs.
+unpack() {
   local home sudo=()
-  etcd=$(command -v etcd) && return
-  home=$(target_directory)/tools/etcd
-  etcd=$home/usr/bin/etcd
-  [ ! -x "$etcd" ] || return 0
-  echo "unpacking etcd-server" >&2
+  home=$(target_directory)/tools/$1
+  unpacked=$home/usr/bin
+  [ ! -x "$unpacked/$2" ] || return 0
+  echo "unpacking $1" >&2
   if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
   update_lists "${sudo[@]}" apt-get -qq
   rm -rf "$home"
   mkdir -p "$home"
-  (cd "$home" && apt-get -qq -o APT::Sandbox::User=root download etcd-server && dpkg -x etcd-server_*.deb .)
-  [ -x "$etcd" ] || {
-    echo "no etcd-server to be had" >&2
+  (cd "$home" && apt-get -qq -o APT::Sandbox::User=root download "$1" && dpkg -x "$1"_*.deb .)
+  [ -x "$unpacked/$2" ] || {
+    echo "no $1 to be had" >&2
     return 1
   }
+}
+
+# Sets etcd.
+need_etcd() {
+  local unpacked
+  etcd=$(command -v etcd) && return
+  unpack etcd-server etcd && etcd=$unpacked/etcd
+}
+
+# Sets prometheus to the directory with prometheus and promtool.
+need_prometheus() {
+  local unpacked
+  unpack prometheus prometheus && prometheus=$unpacked
 }
