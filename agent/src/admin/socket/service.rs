@@ -12,7 +12,7 @@ use weir_proto::wire;
 use weir_proto::wire::agent_server::Agent;
 
 use super::recent::Recent;
-use super::told::{self, IN_ONE, KINDS, SYNC_DAEMON};
+use super::told::{self, IN_ONE, KINDS};
 use super::{Told, status};
 use crate::clock::now_unix_ms;
 use crate::plan::VERSION;
@@ -129,11 +129,11 @@ impl Agent for AgentService {
         request: Request<wire::AgentKernelRequest>,
     ) -> Result<Response<Self::KernelStream>, Status> {
         let asked = request.into_inner();
-        let known = |kind: &str| kind == SYNC_DAEMON || KINDS.contains(&kind);
+        let known = |kind: &str| KINDS.contains(&kind);
         let kinds = asked.kinds.iter().enumerate();
         let bad = kinds.filter(|(_, kind)| !known(kind)).map(|(place, kind)| {
             let kinds = KINDS.join(", ");
-            let why = format!("{kind:?} is not a kind (there are {kinds}, {SYNC_DAEMON})");
+            let why = format!("{kind:?} is not a kind (there are {kinds})");
             (format!("kinds[{place}]"), why)
         });
         let bad: Vec<(String, String)> = bad.collect();

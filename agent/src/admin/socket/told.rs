@@ -16,7 +16,7 @@ use crate::shown;
 pub(super) const IN_ONE: usize = 1_000;
 
 /// The kinds of object there are (`Key::kind`).
-pub(super) const KINDS: [&str; 10] = [
+pub(super) const KINDS: [&str; 11] = [
     "setting",
     "link",
     "loopback_set",
@@ -27,9 +27,8 @@ pub(super) const KINDS: [&str; 10] = [
     "virtual_service",
     "backend",
     "vip",
+    "sync_daemon",
 ];
-/// The one of another kind than any above.
-pub(super) const SYNC_DAEMON: &str = "sync_daemon";
 
 /// Tells what is served and how it stands.
 pub(super) fn items(standing: &Standing, failed_only: bool) -> Vec<wire::AgentItem> {
