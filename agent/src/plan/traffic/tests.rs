@@ -160,11 +160,15 @@ fn what_nobody_takes_is_added_up_until_somebody_does() {
                 active: connections,
                 inactive: 0,
             },
-            ..counters(connections.into(), 0, 0)
+            ..counters(
+                connections.into(),
+                2 * u64::from(connections),
+                connections.into(),
+            )
         };
         traffic.look(counted(&[(1, open)]));
     }
-    assert_eq!(told(&mut traffic), [(endpoint(1), 6, 6, 6, false)]);
+    assert_eq!(told(&mut traffic), [(endpoint(1), 6, 0, 6, false)]);
     assert_eq!(told(&mut traffic), []);
 }
 
