@@ -188,6 +188,7 @@ mod tests {
         let watching = tokio::spawn(stages.clone().watch(links, statuses));
         tokio::task::yield_now().await;
         link.send_modify(|link| link.accepted = Generation(1));
+        tokio::task::yield_now().await;
         tokio::time::advance(Duration::from_millis(100)).await;
         status.send_modify(|status| status.converged = Generation(1));
         tokio::task::yield_now().await;
