@@ -17,6 +17,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::Span;
@@ -260,23 +261,24 @@ pub(crate) enum Said {
 
 type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
+/// In boxes what is large and seldom: most of what comes is what agents say.
 enum Command {
     Apply {
         resources: Vec<Resource>,
         places: Places,
-        options: WriteOptions,
+        options: Box<WriteOptions>,
         span: Span,
         answer: Answer<Written>,
     },
     Delete {
         refs: Vec<ResourceRef>,
-        options: WriteOptions,
+        options: Box<WriteOptions>,
         span: Span,
         answer: Answer<Written>,
     },
     Rollback {
         to: Revision,
-        options: WriteOptions,
+        options: Box<WriteOptions>,
         span: Span,
         answer: Answer<Written>,
     },
@@ -335,7 +337,7 @@ enum Command {
         answer: Answer<Statuses>,
     },
     Hello {
-        hello: Hello,
+        hello: Box<Hello>,
         answer: Answer<Session>,
     },
     Said {
@@ -373,7 +375,7 @@ impl Cluster {
         places: Places,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let (span, options) = (Span::current(), Box::new(options));
         self.ask(|answer| Command::Apply {
             resources,
             places,
@@ -390,7 +392,7 @@ impl Cluster {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let (span, options) = (Span::current(), Box::new(options));
         self.ask(|answer| Command::Delete {
             refs,
             options,
@@ -406,7 +408,7 @@ impl Cluster {
         to: Revision,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let span = Span::current();
+        let (span, options) = (Span::current(), Box::new(options));
         self.ask(|answer| Command::Rollback {
             to,
             options,
@@ -553,6 +555,7 @@ impl Cluster {
 
     /// Begins an agent's stream, in place of the one its node has.
     pub(crate) async fn hello(&self, hello: Hello) -> Result<Session, Refusal> {
+        let hello = Box::new(hello);
         self.ask(|answer| Command::Hello { hello, answer }).await
     }
 
@@ -568,7 +571,15 @@ impl Cluster {
             session,
             said,
         };
-        self.commands.send(command).await.map_err(|_| Stopped)
+        // mostly there is room, and then there is nothing to wait for
+        match self.commands.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(Stopped),
+            Err(TrySendError::Full(command)) => {
+                let sent = Box::pin(self.commands.send(command));
+                sent.await.map_err(|_| Stopped)
+            }
+        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {

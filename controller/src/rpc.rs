@@ -2,8 +2,10 @@
 
 mod caller;
 mod chunks;
+mod due;
 mod encode;
 mod ending;
+mod heard;
 mod limits;
 mod node_reports;
 mod node_sync;
@@ -12,6 +14,7 @@ mod places;
 mod roles;
 mod status;
 mod sync_server;
+mod telling;
 
 use std::io;
 use std::time::Duration;

@@ -214,9 +214,9 @@ impl Metrics {
         self.views.set(views as u64);
     }
 
-    /// Counts how often something common to nodes was encoded.
-    pub(crate) fn encoded(&self, times: u64) {
-        self.encodings.inc_by(times);
+    /// Gives where is counted how often something common to nodes was encoded.
+    pub(crate) fn encodings(&self) -> Counter {
+        self.encodings.clone()
     }
 
     /// Counts an update that a node did not take.

@@ -218,9 +218,17 @@ impl<S: Store> Owner<S> {
 
     /// Sends a node what it must have next, if it is connected and has taken what was sent before.
     pub(super) fn pump(&mut self, name: &NodeName) {
+        self.pump_traced(name, None);
+    }
+
+    /// Does the same, in the trace of the change by which it must have that, where there is one.
+    pub(super) fn pump_traced(&mut self, name: &NodeName, trace: Option<Arc<str>>) {
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
+        if let Some(trace) = trace {
+            entry.traceparent = trace;
+        }
         entry.pump_release();
         if !self.served || entry.feed.is_under_way() {
             return;
