@@ -20,6 +20,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_proto::convert::Hello;
@@ -215,23 +216,24 @@ pub(crate) enum Said {
 
 type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
+/// In boxes what is large and seldom: most of what comes is what agents say.
 enum Command {
     Apply {
         resources: Vec<Resource>,
         places: Places,
-        options: WriteOptions,
+        options: Box<WriteOptions>,
         call: WriteCall,
         answer: Answer<Written>,
     },
     Delete {
         refs: Vec<ResourceRef>,
-        options: WriteOptions,
+        options: Box<WriteOptions>,
         call: WriteCall,
         answer: Answer<Written>,
     },
     Rollback {
         to: Revision,
-        options: WriteOptions,
+        options: Box<WriteOptions>,
         call: WriteCall,
         answer: Answer<Written>,
     },
@@ -301,7 +303,7 @@ enum Command {
         answer: Answer<Inquired>,
     },
     Hello {
-        hello: Hello,
+        hello: Box<Hello>,
         answer: Answer<Session>,
     },
     Said {
@@ -340,7 +342,7 @@ impl Cluster {
         places: Places,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = WriteCall::begins();
+        let (call, options) = (WriteCall::begins(), Box::new(options));
         self.ask(|answer| Command::Apply {
             resources,
             places,
@@ -357,7 +359,7 @@ impl Cluster {
         refs: Vec<ResourceRef>,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = WriteCall::begins();
+        let (call, options) = (WriteCall::begins(), Box::new(options));
         self.ask(|answer| Command::Delete {
             refs,
             options,
@@ -373,7 +375,7 @@ impl Cluster {
         to: Revision,
         options: WriteOptions,
     ) -> Result<Written, Refusal> {
-        let call = WriteCall::begins();
+        let (call, options) = (WriteCall::begins(), Box::new(options));
         self.ask(|answer| Command::Rollback {
             to,
             options,
@@ -519,12 +521,13 @@ impl Cluster {
     }
 
     /// Gives what is counted.
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
     /// Begins an agent's stream, in place of the one its node has.
     pub(crate) async fn hello(&self, hello: Hello) -> Result<Session, Refusal> {
+        let hello = Box::new(hello);
         self.ask(|answer| Command::Hello { hello, answer }).await
     }
 
@@ -540,7 +543,15 @@ impl Cluster {
             session,
             said,
         };
-        self.commands.send(command).await.map_err(|_| Stopped)
+        // mostly there is room, and then there is nothing to wait for
+        match self.commands.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(Stopped),
+            Err(TrySendError::Full(command)) => {
+                let sent = Box::pin(self.commands.send(command));
+                sent.await.map_err(|_| Stopped)
+            }
+        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Refusal> {

@@ -2,16 +2,20 @@
 
 mod caller;
 mod chunks;
+mod due;
 mod encode;
 mod ending;
+mod heard;
 mod limits;
 mod node_reports;
 mod node_sync;
 mod operator;
 mod places;
+mod questions;
 mod roles;
 mod status;
 mod sync_server;
+mod telling;
 
 use std::io;
 use std::time::Duration;

@@ -6,6 +6,7 @@
 //! when they change: connections that are there stay until the certificate that opened them expires, new ones use the new files. No
 //! session is resumed: each connection proves anew who it is of.
 
+mod alarm;
 mod call;
 mod certificate;
 mod connection;

@@ -112,6 +112,17 @@ impl Group {
         }
     }
 
+    /// Adds nodes, in the order of their names, each with the trace of a change of what it must hold.
+    pub(super) fn touch_all(&mut self, names: impl Iterator<Item = NodeName>, trace: &Arc<str>) {
+        let all = names.map(|name| (name, Some(Arc::clone(trace))));
+        if self.seen.is_empty() {
+            // a map is made of what is in order with a comparison for each, not a search
+            self.seen = all.collect();
+        } else {
+            self.seen.extend(all);
+        }
+    }
+
     /// Adds a stream that ends with its node.
     pub(super) fn end(&mut self, stream: Open) {
         self.ended.push(stream);
@@ -324,19 +335,15 @@ impl<S: Store> Owner<S> {
         for stream in ended {
             stream.end(Outgoing::Deleted);
         }
-        for (name, trace) in &seen {
-            if let (Some(entry), Some(trace)) = (self.nodes.get_mut(name), trace) {
-                entry.traceparent = Arc::clone(trace);
-                if self.served {
-                    entry.wants(first_asked.unwrap_or(now));
-                }
-            }
+        for (name, trace) in seen {
+            let change = trace.map(|trace| (trace, first_asked.unwrap_or(now)));
+            self.pump_changed(&name, change);
         }
         if first {
             let names: Vec<NodeName> = self.nodes.keys().cloned().collect();
-            self.pump_all(names);
-        } else {
-            self.pump_all(seen.into_keys());
+            for name in names {
+                self.pump(&name);
+            }
         }
         if wrote {
             self.measure();
@@ -368,12 +375,6 @@ impl<S: Store> Owner<S> {
             self.lost = Some(Arc::clone(&error));
             error
         })
-    }
-
-    fn pump_all(&mut self, names: impl IntoIterator<Item = NodeName>) {
-        for name in names {
-            self.pump(&name);
-        }
     }
 }
 

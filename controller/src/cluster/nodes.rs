@@ -268,9 +268,20 @@ impl<S: Store> Owner<S> {
 
     /// Sends a node what it must have next, if it is connected and has taken what was sent before.
     pub(super) fn pump(&mut self, name: &NodeName) {
+        self.pump_changed(name, None);
+    }
+
+    /// Does the same after a change by which it must have that, where there is one: in its trace, and since it was asked for.
+    pub(super) fn pump_changed(&mut self, name: &NodeName, change: Option<(Arc<str>, Instant)>) {
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
+        if let Some((trace, asked)) = change {
+            entry.traceparent = trace;
+            if self.served {
+                entry.wants(asked);
+            }
+        }
         entry.pump_release();
         if !self.served || entry.feed.is_under_way() {
             return;

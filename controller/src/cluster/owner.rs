@@ -219,7 +219,7 @@ impl<S: Store> Owner<S> {
                 let _ = answer.send(self.inquire(inquiry));
             }
             Command::Hello { hello, answer } => {
-                let session = self.hello(hello).await;
+                let session = self.hello(*hello).await;
                 let _ = answer.send(session);
             }
             Command::Said {

@@ -247,10 +247,12 @@ impl<S: Store> Owner<S> {
                 None => self.forget(name),
                 Some(_) => {
                     self.nodes.entry(name.clone()).or_default();
-                    self.group.touch(name.clone(), Some(&trace));
                 }
             }
         }
+        let touched = nodes.iter().filter(|(_, node)| node.is_some());
+        let touched = touched.map(|(name, _)| name.clone());
+        self.group.touch_all(touched, &trace);
         for name in confirmed.keys() {
             self.group.touch(name.clone(), None);
         }

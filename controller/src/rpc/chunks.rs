@@ -92,6 +92,11 @@ impl Chunks {
         (chunks, encodings)
     }
 
+    /// Says whether the last chunk was given.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     fn part(&mut self) -> Option<Part> {
         let item = self.upserted.next();
         let item = item.map(|item| Part::Upserted(item_to_wire(&item)));

@@ -1,18 +1,14 @@
 //! The agents' streams.
 
-mod questions;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Status};
 use tracing::{Instrument as _, Span, warn};
 use weir_proto::convert::{
     Hello, degraded_from_wire, digest_from_wire, failure_from_wire, hello_from_wire,
@@ -23,29 +19,28 @@ use weir_proto::wire;
 use weir_proto::wire::ErrorReason;
 use weir_proto::wire::sync_request::Message;
 
-use self::questions::Questions;
 use super::caller::{caller, denied};
-use super::chunks::Chunks;
-use super::ending::{certificate, expired, expires, last_word};
+use super::due::{Due, PATIENCE};
+use super::ending::{certificate, expired, expires};
+use super::heard::Heard;
+use super::questions::Questions;
 use super::status::{controller_stops, invalid, refusal, status};
 use super::stopped;
-use super::sync_server::Frame;
-use crate::cluster::{Call, Cluster, Outgoing, Said, Session, SessionId};
+use super::telling::{Begun, Teller, Telling, dropped};
+use crate::cluster::{Cluster, Said, SessionId};
 use crate::desired::{MOST_FAILURES, MOST_REPAIRS, Rejected, RejectedReason};
 
 /// Hello is the first thing an agent says; it has it ready when it connects.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
-/// One chunk is on its way while the next is made.
-const CHUNKS: usize = 1;
-/// How long an agent may read nothing, or leave an update without an answer. A disk that takes an update may hang for
-/// some seconds; who takes longer comes back with what it has, and meanwhile its node is not shown as connected.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the end of a connection may take to be known by both of its halves.
 const AFTERMATH: Duration = Duration::from_millis(100);
 
 /// How many messages of an agent are passed on together: it mostly says with one breath that it has taken an update and that its
 /// kernel holds it.
 const MOST_AT_ONCE: usize = 2;
+
+/// After how many turns of hearing an agent everything else is asked before it.
+const MOST_IN_TURN: u32 = 16;
 
 /// How many drains an agent names at most, as node.proto says.
 const MOST_DRAINS: usize = 1_000;
@@ -57,22 +52,20 @@ pub(super) struct NodeSyncService {
     stopping: watch::Receiver<bool>,
 }
 
-/// One agent's stream.
+/// The half of one agent's stream in which it is heard; the other one is [`Telling`].
 struct Stream<R> {
     cluster: Cluster,
     requests: R,
-    answers: Answers,
+    /// How the other half begins; none: it has begun.
+    begin: Option<oneshot::Sender<Begun>>,
     /// Whose certificate it came with, and until when that is valid.
     who: Identity,
     expires_unix_ms: Option<u64>,
-    /// Which generation was sent, and when it must be answered.
-    due: Option<(Generation, Instant)>,
+    due: Due,
     /// Which generation was said to be durable on the node last, and when, until it is said to be in its kernel.
     durable: Option<(Generation, Instant)>,
-    questions: Box<Questions>,
+    questions: Questions,
 }
-
-type Answers = mpsc::Sender<Result<Frame, Status>>;
 
 /// What an agent says, message by message.
 trait Requests: Send {
@@ -89,8 +82,6 @@ enum End {
     Unanswered,
     /// The certificate that it came with, of whom that says.
     Expired(Identity),
-    Replaced(NodeName),
-    Deleted(NodeName),
     /// The cluster no longer has it.
     Dropped,
 }
@@ -104,42 +95,50 @@ impl NodeSyncService {
     /// Answers at once, before the agent has said anything: some clients wait for the answer to begin.
     pub(super) async fn sync(
         &self,
-        request: Request<Streaming<wire::SyncRequest>>,
-    ) -> Result<tonic::Response<ReceiverStream<Result<Frame, Status>>>, Status> {
-        let (answers, responses) = mpsc::channel(CHUNKS);
+        request: Request<Heard>,
+    ) -> Result<tonic::Response<Telling>, Status> {
+        let (teller, telling) = Telling::new(self.cluster.metrics());
+        let Teller {
+            begin,
+            mut end,
+            due,
+            questions,
+        } = teller;
         let stream = Stream {
             cluster: self.cluster.clone(),
             who: caller(&request)?,
             expires_unix_ms: certificate(&request).map(|shown| shown.expires_unix_ms),
             requests: request.into_inner(),
-            answers: answers.clone(),
-            due: None,
+            begin: Some(begin),
+            due,
             durable: None,
-            questions: Box::default(),
+            questions,
         };
         let stopping = self.stopping.clone();
         let serving = async move {
-            let end = tokio::select! {
-                end = stream.run() => end,
+            let ended = tokio::select! {
+                ended = stream.run(&mut end) => ended,
                 () = stopped(stopping) => Err(controller_stops()),
             };
-            if let Err(status) = end {
-                last_word(&answers, status).await;
+            if let Err(status) = ended {
+                // one that is gone needs no reason
+                let _ = end.send(status);
             }
         };
         tokio::spawn(serving.instrument(Span::current()));
-        Ok(tonic::Response::new(ReceiverStream::new(responses)))
+        Ok(tonic::Response::new(telling))
     }
 }
 
-impl Requests for Streaming<wire::SyncRequest> {
+impl Requests for Heard {
     async fn next(&mut self) -> Result<Option<wire::SyncRequest>, Status> {
-        self.message().await
+        Heard::next(self).await
     }
 }
 
 impl<R: Requests> Stream<R> {
-    async fn run(mut self) -> Result<(), Status> {
+    /// Hears the agent until its stream ends; `end` is closed when nothing can be sent to it any more.
+    async fn run(mut self, end: &mut oneshot::Sender<Status>) -> Result<(), Status> {
         // what happens once or seldom is in a box: it takes no memory while an agent is only connected
         let hello = Box::pin(self.hello()).await?;
         let node = hello.node.name.clone();
@@ -153,12 +152,22 @@ impl<R: Requests> Stream<R> {
             let said = cluster.said(node.clone(), session.id, vec![said]);
             let _ = Box::pin(said).await;
         }
-        let id = session.id;
-        let end = self.converse(&node, session).await;
+        if let Some(begin) = self.begin.take() {
+            let begun = Begun {
+                node: node.clone(),
+                outbox: session.outbox,
+                calls: session.calls,
+            };
+            // one that is gone is seen to be
+            let _ = begin.send(begun);
+        }
+        let ended = self.converse(&node, session.id, end).await;
+        // whoever waits for what the agent would answer is not kept
+        drop(self.questions);
         // an error says that the controller stops, and nobody keeps count any more
-        let gone = cluster.said(node, id, vec![Said::Gone(end.to_string())]);
+        let gone = cluster.said(node, session.id, vec![Said::Gone(ended.to_string())]);
         let _ = Box::pin(gone).await;
-        end.into_status().map_or(Ok(()), Err)
+        ended.into_status().map_or(Ok(()), Err)
     }
 
     async fn hello(&mut self) -> Result<Hello, Status> {
@@ -172,36 +181,42 @@ impl<R: Requests> Stream<R> {
         }
     }
 
-    async fn converse(mut self, node: &NodeName, session: Session) -> End {
-        let Session {
-            id: session,
-            mut outbox,
-            mut calls,
-        } = session;
+    async fn converse(
+        &mut self,
+        node: &NodeName,
+        session: SessionId,
+        end: &mut oneshot::Sender<Status>,
+    ) -> End {
         // armed once in a while, not with each update: an answer never has less time than it must
         let mut look = pin!(sleep_until(Instant::now() + PATIENCE));
         let mut expires = pin!(expires(self.expires_unix_ms));
-        let answers = self.answers.clone();
-        let mut closed = pin!(answers.closed());
+        let mut closed = pin!(end.closed());
+        let mut heard = 0;
         loop {
-            // in this order: asking whether the agent says something costs most, and who talks all the time still answers in time
+            // it is mostly woken because the agent says something; the rest is asked whenever that is all for now, and now and
+            // then beside it, so that who talks all the time still answers in time
             let goes_on = tokio::select! {
                 biased;
+                request = self.requests.next(), if heard < MOST_IN_TURN => {
+                    heard += 1;
+                    match request {
+                        Ok(Some(request)) => Box::pin(self.hear(node, session, request)).await,
+                        Ok(None) => Err(End::Closed),
+                        Err(status) => Err(End::Lost(status)),
+                    }
+                }
                 () = &mut look => {
                     let now = Instant::now();
-                    let due = self.due.map_or(now + PATIENCE, |(_, due)| due);
+                    let due = self.due.by().unwrap_or(now + PATIENCE);
                     look.as_mut().reset(due);
                     if due <= now { Err(self.stalled()) } else { Ok(()) }
                 }
                 () = &mut expires => Err(End::Expired(self.who.clone())),
                 () = &mut closed => Err(Box::pin(self.lost()).await),
-                outgoing = outbox.recv() => Box::pin(self.tell(node, outgoing)).await,
-                Some(call) = calls.recv() => Box::pin(self.question(call)).await,
-                request = self.requests.next() => match request {
-                    Ok(Some(request)) => Box::pin(self.hear(node, session, request)).await,
-                    Ok(None) => Err(End::Closed),
-                    Err(status) => Err(End::Lost(status)),
-                },
+                () = std::future::ready(()), if heard == MOST_IN_TURN => {
+                    heard = 0;
+                    Ok(())
+                }
             };
             if let Err(end) = goes_on {
                 return end;
@@ -254,14 +269,14 @@ impl<R: Requests> Stream<R> {
         for said in all {
             match said {
                 Said::Accepted { generation, .. } => {
-                    if let Some((_, due)) = self.due.take_if(|(sent, _)| sent == generation) {
+                    if let Some(sent) = self.due.answered(*generation) {
                         let now = Instant::now();
-                        stages.delivered((now + PATIENCE).duration_since(due));
+                        stages.delivered(now - sent);
                         self.durable = Some((*generation, now));
                     }
                 }
                 Said::Rejected(Rejected { generation, .. }) => {
-                    self.due.take_if(|(sent, _)| sent == generation);
+                    self.due.answered(*generation);
                 }
                 Said::Converged { generation, .. } => {
                     if let Some((_, since)) = self.durable.take_if(|(it, _)| it == generation) {
@@ -290,59 +305,11 @@ impl<R: Requests> Stream<R> {
         }
     }
 
-    async fn tell(&mut self, node: &NodeName, outgoing: Option<Outgoing>) -> Result<(), End> {
-        match outgoing {
-            Some(Outgoing::Update { update, beside }) => {
-                let generation = update.generation;
-                let begun = Instant::now();
-                let (chunks, encodings) = Chunks::new(*update, *beside);
-                self.cluster.metrics().encoded(encodings);
-                for chunk in chunks {
-                    self.send(Frame::Update(chunk)).await?;
-                }
-                let now = Instant::now();
-                self.cluster.metrics().stages().encoded(now - begun);
-                self.due = Some((generation, now + PATIENCE));
-                Ok(())
-            }
-            Some(Outgoing::Release(Generation(generation))) => {
-                let release = wire::Release { generation };
-                self.send(Frame::Release(release)).await
-            }
-            Some(Outgoing::Replaced) => Err(End::Replaced(node.clone())),
-            Some(Outgoing::Deleted) => Err(End::Deleted(node.clone())),
-            None => Err(End::Dropped),
-        }
-    }
-
-    /// Asks the agent something.
-    async fn question(&mut self, call: Call) -> Result<(), End> {
-        for chunk in self.questions.begin(call) {
-            self.send(Frame::Question(chunk)).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends something once there is room for it.
-    async fn send(&mut self, frame: Frame) -> Result<(), End> {
-        // mostly there is room, and then there is nothing to wait for
-        let (answers, frame) = match self.answers.try_send(Ok(frame)) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(_)) => return Err(self.lost().await),
-            Err(TrySendError::Full(frame)) => (&self.answers, frame),
-        };
-        match timeout(PATIENCE, answers.send(frame)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.lost().await),
-            Err(_) => Err(End::Unread),
-        }
-    }
-
     /// Says what kept the agent from answering.
     fn stalled(&self) -> End {
-        match self.answers.capacity() {
-            0 => End::Unread,
-            _ => End::Unanswered,
+        match self.due.is_unread() {
+            true => End::Unread,
+            false => End::Unanswered,
         }
     }
 
@@ -372,21 +339,7 @@ impl End {
             Self::Unreadable(status) => Some(status),
             Self::Unread | Self::Unanswered => Some(silent(format!("this agent {self}"))),
             Self::Expired(who) => Some(expired(&who)),
-            Self::Replaced(node) => Some(status(
-                (Code::Aborted, ErrorReason::StreamReplaced),
-                format!("another stream of {node} took the place of this one"),
-                [("node", node.to_string())],
-            )),
-            Self::Deleted(node) => Some(status(
-                (Code::Aborted, ErrorReason::NodeDeleted),
-                format!("{node} was deleted; it registers again with its next hello"),
-                [("node", node.to_string())],
-            )),
-            Self::Dropped => Some(status(
-                (Code::Aborted, ErrorReason::StreamDropped),
-                "updates were accepted before they were read, or the controller stops",
-                [],
-            )),
+            Self::Dropped => Some(dropped()),
         }
     }
 }
@@ -405,8 +358,6 @@ impl fmt::Display for End {
                 write!(f, "did not answer an update for {} s", PATIENCE.as_secs())
             }
             Self::Expired(_) => f.write_str("its certificate expired"),
-            Self::Replaced(_) => f.write_str("another stream of the node took its place"),
-            Self::Deleted(_) => f.write_str("the node was deleted"),
             Self::Dropped => f.write_str("updates were accepted before they were read"),
         }
     }

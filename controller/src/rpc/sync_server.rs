@@ -12,30 +12,25 @@ use std::task::{Context, Poll, ready};
 use prost::Message as _;
 use prost::bytes::{BufMut as _, Bytes};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use tokio_stream::Stream as _;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::body::Body;
-use tonic::codec::BufferSettings;
 use tonic::codegen::http::header::CONTENT_TYPE;
 use tonic::codegen::http::{HeaderMap, Request, Response};
-use tonic::codegen::{Body as HttpBody, BoxFuture, StdError};
+use tonic::codegen::{Body as HttpBody, BoxFuture};
 use tonic::metadata::GRPC_CONTENT_TYPE;
 use tonic::server::NamedService;
-use tonic::{Code, Status, Streaming};
-use tonic_prost::ProstDecoder;
+use tonic::{Code, Status};
 use tower::Service;
 use weir_proto::wire;
 use weir_proto::wire::ErrorReason;
 
 use super::chunks::Chunk;
+use super::heard::Heard;
 use super::node_sync::NodeSyncService;
 use super::status::{status, unknown_call};
 
 /// The number of SyncResponse.update.
 const UPDATE: u32 = 1;
-/// Most messages of a stream take some hundred bytes, and each agent has this buffer while it is connected; it grows for what
-/// needs more.
-const BUFFER: usize = 1 << 10;
 /// How much of what is common is copied behind what is an agent's own. More goes in a frame of its own, which costs 9 bytes
 /// and some hundred instructions, and takes no memory until it is written.
 const COPIED: usize = 2 << 10;
@@ -59,8 +54,8 @@ pub(super) struct SyncServer {
 
 /// The body of a response: messages as they come, and at last how the stream ended.
 #[derive(Debug)]
-struct Messages {
-    frames: ReceiverStream<Result<Frame, Status>>,
+struct Messages<S> {
+    frames: S,
     /// What belongs behind that which went last.
     rest: Option<Bytes>,
     ended: bool,
@@ -80,11 +75,7 @@ impl NamedService for SyncServer {
     const NAME: &'static str = wire::node_sync_server::SERVICE_NAME;
 }
 
-impl<B> Service<Request<B>> for SyncServer
-where
-    B: HttpBody + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
+impl Service<Request<Body>> for SyncServer {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Self::Error>;
@@ -93,7 +84,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         if request.uri().path() != "/weir.v1.NodeSync/Sync" {
             let unknown = unknown_call(request.uri().path());
             return Box::pin(async { Ok(unknown.into_http()) });
@@ -102,9 +93,8 @@ where
             return Box::pin(async { Ok(status.into_http()) });
         }
         let service = Arc::clone(&self.service);
-        let largest = Some(self.largest);
-        let decoder = ProstDecoder::new(BufferSettings::new(BUFFER, BUFFER));
-        let request = request.map(|body| Streaming::new_request(decoder, body, None, largest));
+        let largest = self.largest;
+        let request = request.map(|body| Heard::new(body, largest));
         Box::pin(async move {
             let response = match service.sync(tonic::Request::from_http(request)).await {
                 Ok(response) => response,
@@ -122,8 +112,8 @@ where
     }
 }
 
-impl Messages {
-    fn new(frames: ReceiverStream<Result<Frame, Status>>) -> Self {
+impl<S> Messages<S> {
+    fn new(frames: S) -> Self {
         Self {
             frames,
             rest: None,
@@ -132,7 +122,7 @@ impl Messages {
     }
 }
 
-impl HttpBody for Messages {
+impl<S: Stream<Item = Result<Frame, Status>> + Unpin> HttpBody for Messages<S> {
     type Data = Bytes;
     type Error = Status;
 

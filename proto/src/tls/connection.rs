@@ -1,7 +1,6 @@
 //! A connection that somebody made to us, who that is, and until when it may last.
 
 use std::fmt;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::alarm::Alarm;
 use super::certificate::Certificate;
 
 /// Who is at the other end; it is among the extensions of each request.
@@ -49,8 +49,8 @@ pub struct Connection {
 pub(super) enum End {
     /// When the peer ends it.
     Theirs,
-    /// When this is done.
-    When(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// When this rings.
+    When(Alarm),
     /// It is over.
     Past,
 }
@@ -85,8 +85,8 @@ impl Connection {
     ///
     /// All that is done with a connection asks here, so that one whose peer takes nothing ends as well.
     fn open(&mut self, cx: &mut Context<'_>) -> io::Result<&mut Stream> {
-        if let End::When(over) = &mut self.end
-            && over.as_mut().poll(cx).is_ready()
+        if let End::When(alarm) = &mut self.end
+            && alarm.rings(cx)
         {
             self.end = End::Past;
         }

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::alarm::Alarm;
 use super::certificate::Certificate;
 use super::connection::{Connection, End, Peer, Proof, Stream};
 use super::expiry::expiry;
@@ -153,10 +154,10 @@ async fn begin(
 fn end(proof: &Proof) -> End {
     match proof {
         Proof::Unasked => End::Theirs,
-        Proof::Missing => End::When(Box::pin(sleep(STRANGERS_PATIENCE))),
+        Proof::Missing => End::When(Alarm::new(sleep(STRANGERS_PATIENCE))),
         Proof::Shown(certificate) => {
             let expires = certificate.expires_unix_ms;
-            End::When(Box::pin(async move {
+            End::When(Alarm::new(async move {
                 expiry(expires).await;
                 sleep(LAST_WORDS).await;
             }))

@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use weir_proto::digest::Digest;
 use weir_proto::faults::{Bug, planted};
-use weir_proto::model::{ItemKey, NodeName};
+use weir_proto::model::{Generation, ItemKey, NodeName};
 
 use super::groups::{GroupId, Groups, Views};
 use super::own::Move;
 use super::prepare::{Transition, ViewsChange};
+
+/// How many nodes are passed over in the time that one is searched for.
+const SEARCHED: usize = 8;
 
 /// Nodes that are on their way to another group.
 struct Leaving {
@@ -93,13 +96,29 @@ impl Views {
                 self.nodes.insert(name, own);
             }
         }
-        for (name, seen) in seen {
-            if let Some((own, (generation, _))) = self.nodes.get_mut(&name).zip(seen) {
-                own.generation = generation;
-            }
-        }
+        self.lift(seen);
         if regrouped {
             self.end_empty();
+        }
+    }
+
+    /// Gives nodes the generations that they are at from now on.
+    fn lift(&mut self, seen: BTreeMap<NodeName, Option<(Generation, Digest)>>) {
+        if seen.len() * SEARCHED < self.nodes.len() {
+            for (name, seen) in seen {
+                if let Some((own, (generation, _))) = self.nodes.get_mut(&name).zip(seen) {
+                    own.generation = generation;
+                }
+            }
+            return;
+        }
+        let mut seen = seen.into_iter().peekable();
+        for (name, own) in &mut self.nodes {
+            while seen.next_if(|(other, _)| other < name).is_some() {}
+            let seen = seen.next_if(|(other, _)| other == name);
+            if let Some((_, Some((generation, _)))) = seen {
+                own.generation = generation;
+            }
         }
     }
 

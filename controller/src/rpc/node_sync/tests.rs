@@ -1,7 +1,11 @@
 use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 
+use tokio_stream::{Stream as _, StreamExt as _};
 use weir_proto::model::{Identity, Resource};
 
+use super::super::sync_server::Frame;
 use super::*;
 use crate::admin::Metrics;
 use crate::cluster::WriteOptions;
@@ -46,21 +50,43 @@ async fn apply(cluster: &Cluster, weight: u32) {
     applied.await.expect("written");
 }
 
-type Frames = mpsc::Receiver<Result<Frame, Status>>;
-
-fn serve(cluster: &Cluster, node: &str) -> (Frames, tokio::task::JoinHandle<Result<(), Status>>) {
-    let (answers, frames) = mpsc::channel(CHUNKS);
+/// Makes both halves of a stream that does not end by itself.
+fn stream<R>(cluster: &Cluster, requests: R) -> (Stream<R>, oneshot::Sender<Status>, Telling) {
+    let (teller, telling) = Telling::new(cluster.metrics());
+    let Teller {
+        begin,
+        end,
+        due,
+        questions,
+    } = teller;
     let stream = Stream {
         cluster: cluster.clone(),
-        requests: Script([hello(node)].into()),
-        answers,
+        requests,
+        begin: Some(begin),
         who: Identity::Anonymous,
         expires_unix_ms: None,
-        due: None,
+        due,
         durable: None,
-        questions: Box::default(),
+        questions,
     };
-    (frames, tokio::spawn(stream.run()))
+    (stream, end, telling)
+}
+
+type Ended = tokio::task::JoinHandle<Result<(), Status>>;
+
+fn run<R: Requests + 'static>(stream: Stream<R>, mut end: oneshot::Sender<Status>) -> Ended {
+    tokio::spawn(async move { stream.run(&mut end).await })
+}
+
+fn serve(cluster: &Cluster, node: &str) -> (Telling, Ended) {
+    let (stream, end, frames) = stream(cluster, Script([hello(node)].into()));
+    (frames, run(stream, end))
+}
+
+/// Asks for more, and says whether there is none: what was given out is read.
+fn is_idle(frames: &mut Telling) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    Pin::new(frames).poll_next(&mut context).is_pending()
 }
 
 async fn disconnection(cluster: &Cluster, node: &str) -> String {
@@ -74,9 +100,11 @@ async fn an_agent_that_reads_nothing_is_cut_after_a_while_and_others_hear_at_onc
     let cluster = start();
     apply(&cluster, 1).await;
     let began = Instant::now();
-    let (unread, stalled) = serve(&cluster, "stalled");
+    let (mut unread, stalled) = serve(&cluster, "stalled");
+    // it goes to where the connection is written to, and there is no room for more
+    assert!(matches!(unread.next().await, Some(Ok(Frame::Update(_)))));
     let (mut frames, _other) = serve(&cluster, "other");
-    let first = frames.recv().await.expect("an update");
+    let first = frames.next().await.expect("an update");
     assert!(matches!(first, Ok(Frame::Update(_))));
     assert_eq!(began.elapsed(), Duration::ZERO);
     let ended = stalled.await.expect("no panic").expect_err("it is cut");
@@ -94,7 +122,8 @@ async fn an_agent_that_reads_and_never_answers_is_cut_as_well() {
     let cluster = start();
     apply(&cluster, 1).await;
     let (mut frames, silent) = serve(&cluster, "silent");
-    assert!(matches!(frames.recv().await, Some(Ok(Frame::Update(_)))));
+    assert!(matches!(frames.next().await, Some(Ok(Frame::Update(_)))));
+    assert!(is_idle(&mut frames));
     let ended = silent.await.expect("no panic").expect_err("it is cut");
     assert_eq!(
         ended.message(),
@@ -126,19 +155,11 @@ async fn an_agent_that_only_says_again_what_it_held_has_answered_nothing() {
             ..wire::Accepted::default()
         })),
     };
-    let (answers, mut frames) = mpsc::channel(CHUNKS);
-    let stream = Stream {
-        cluster: cluster.clone(),
-        requests: Slow(Script([hello("again"), held].into())),
-        answers,
-        who: Identity::Anonymous,
-        expires_unix_ms: None,
-        due: None,
-        durable: None,
-        questions: Box::default(),
-    };
-    let again = tokio::spawn(stream.run());
-    assert!(matches!(frames.recv().await, Some(Ok(Frame::Update(_)))));
+    let says = Slow(Script([hello("again"), held].into()));
+    let (stream, end, mut frames) = stream(&cluster, says);
+    let again = run(stream, end);
+    assert!(matches!(frames.next().await, Some(Ok(Frame::Update(_)))));
+    assert!(is_idle(&mut frames));
     let ended = timeout(PATIENCE * 2, again).await.expect("it ends");
     let ended = ended.expect("no panic").expect_err("it is cut");
     assert_eq!(
@@ -169,37 +190,23 @@ async fn the_stream_of_an_agent_whose_answers_nobody_takes_has_ended() {
 
 #[tokio::test]
 async fn a_stream_takes_little_while_nothing_is_said() {
-    let (answers, _frames) = mpsc::channel(CHUNKS);
-    let stream = Stream {
-        cluster: start(),
-        requests: Script([hello("node")].into()),
-        answers,
-        who: Identity::Anonymous,
-        expires_unix_ms: None,
-        due: None,
-        durable: None,
-        questions: Box::default(),
-    };
+    let (stream, mut end, _frames) = stream(&start(), Script([hello("node")].into()));
     // each agent has one for as long as it is connected
-    let bytes = std::mem::size_of_val(&stream.run());
+    let bytes = std::mem::size_of_val(&stream.run(&mut end));
     assert!(bytes <= 2_560, "{bytes} bytes");
 }
 
 #[tokio::test]
 async fn an_agent_whose_certificate_expires_is_told_so_and_the_status_says_it() {
     let cluster = start();
-    let (answers, _frames) = mpsc::channel(CHUNKS);
+    let (stream, end, _frames) = stream(&cluster, Script([hello("old")].into()));
     let stream = Stream {
-        cluster: cluster.clone(),
-        requests: Script([hello("old")].into()),
-        answers,
         who: Identity::Node(node_name("old")),
         expires_unix_ms: Some(weir_proto::machine::now_unix_ms() + 100),
-        due: None,
-        durable: None,
-        questions: Box::default(),
+        ..stream
     };
-    let ended = timeout(PATIENCE, stream.run()).await.expect("it ends");
+    let ended = timeout(PATIENCE, run(stream, end)).await.expect("it ends");
+    let ended = ended.expect("no panic");
     let ended = ended.expect_err("it is told why");
     assert_eq!(ended.code(), tonic::Code::Unauthenticated);
     assert_eq!(

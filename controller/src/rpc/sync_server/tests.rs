@@ -6,6 +6,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::codegen::http::{HeaderName, HeaderValue};
 use tonic::transport::{Channel, Endpoint, Server};
 use weir_proto::model::Resource;
