@@ -60,11 +60,18 @@ fn queries() -> Result<Vec<(String, String)>> {
             queries.push((title.to_owned(), asked));
         }
     }
-    for variable in dashboard["templating"]["list"].as_array().context("variables")? {
+    for variable in dashboard["templating"]["list"]
+        .as_array()
+        .context("variables")?
+    {
         if variable["type"] == "query" {
             let asked = variable["definition"].as_str().context("a definition")?;
-            let inside = asked.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
-            let (metric, label) = inside.and_then(|inside| inside.split_once(", ")).context("label_values")?;
+            let inside = asked
+                .strip_prefix("label_values(")
+                .and_then(|rest| rest.strip_suffix(')'));
+            let (metric, label) = inside
+                .and_then(|inside| inside.split_once(", "))
+                .context("label_values")?;
             queries.push((asked.to_owned(), format!("count by ({label}) ({metric})")));
         }
     }
@@ -75,7 +82,9 @@ fn queries() -> Result<Vec<(String, String)>> {
 fn every_query_of_the_dashboard_finds_something_in_a_live_pair() -> Result<()> {
     let pair = Pair::start()?;
     let dir = tempfile::tempdir()?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
          rule_files: [{}]\n\
@@ -91,7 +100,10 @@ fn every_query_of_the_dashboard_finds_something_in_a_live_pair() -> Result<()> {
     let mut command = tool("prometheus")?;
     command
         .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            dir.path().join("data").display()
+        ))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"));
     let mut prometheus = Daemon::start("prometheus", command, dir.path())?;
     let url = format!("http://127.0.0.1:{port}");

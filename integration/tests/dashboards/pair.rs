@@ -61,7 +61,10 @@ impl Pair {
                 node: Node::new(NodeName::new("node-a")?, Labels::default(), vec![]),
                 capabilities: vec![],
             },
-            controller: weir_agent::session::endpoint(&format!("http://{}", running.operator_addr()))?,
+            controller: weir_agent::session::endpoint(&format!(
+                "http://{}",
+                running.operator_addr()
+            ))?,
             journal: dir.path().join("node-a"),
             admin_listen: Some(agent),
             audit_interval: AUDIT,
