@@ -216,7 +216,8 @@ impl Agent {
             .context("WEIR_GRPCURL names no grpcurl: use integration/run test grpc")?;
         let mut command = Command::new(grpcurl);
         command
-            .args(["-plaintext", "-unix"])
+            // of itself it gives the path for a host, which HTTP/2 refuses
+            .args(["-plaintext", "-unix", "-authority", "localhost"])
             .args(before)
             .arg(&self.socket)
             .args(after);

@@ -147,7 +147,7 @@ impl Metric {
             }
         };
         check(words.first() == Some(&"weir"), "does not begin with weir_");
-        check(words.iter().all(|it| is_word(it)), "is not snake_case");
+        check(words.iter().all(&is_word), "is not snake_case");
         check(!NO_UNITS.contains(&last), "is not in a base unit");
         check(!RESERVED.contains(&last), "ends with a word of the format");
         let is_time = words.iter().any(|word| TIMES.contains(word));
@@ -294,7 +294,7 @@ impl Family<'_> {
         }
         let series = metric.series();
         let is_ours = |sample: &&str| sample.starts_with(&series);
-        if !self.samples.iter().all(|sample| is_ours(sample)) {
+        if !self.samples.iter().all(is_ours) {
             problems.push(format!("{name}: has a number of another name"));
         }
         problems

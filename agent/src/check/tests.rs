@@ -220,7 +220,9 @@ fn each_thing_is_judged_by_itself() {
     let failed = |group, name: &str| vec![(group, name.to_owned(), Outcome::Failed)];
     let warned = |group, name: &str| vec![(group, name.to_owned(), Outcome::Warning)];
     type Change = fn(&mut Facts);
-    let cases: [(Change, Vec<(&str, String, Outcome)>); 13] = [
+    // what is otherwise, and what is found of it
+    type Case<'a> = (Change, Vec<(&'a str, String, Outcome)>);
+    let cases: [Case<'_>; 13] = [
         (|_| {}, vec![]),
         (|facts| facts.release = "5.15-custom".to_owned(), vec![]),
         (

@@ -340,5 +340,5 @@ async fn a_node_that_nobody_knows_cannot_be_compared() {
     let refused = fleet.operator().await.diff(request).await;
     let refused = refused.expect_err("refused");
     assert_eq!(refused.code(), tonic::Code::NotFound);
-    assert_eq!(refused.message(), "not found: node/node-x");
+    assert_eq!(refused.message(), "not found: nodes[node-x]");
 }

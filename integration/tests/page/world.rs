@@ -156,8 +156,6 @@ impl World {
             audit_interval: PATIENCE,
             stale_after: None,
             backend_metrics: false,
-            socket: None,
-            called: String::new(),
         };
         let (stop, stopped) = oneshot::channel();
         let agent = weir_agent::app::run(settings, Fake::new(), async {

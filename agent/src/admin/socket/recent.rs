@@ -266,7 +266,9 @@ mod tests {
             report: failing([10, 0, 0, 2]),
             ..calm.clone()
         };
-        let cases: [(&Seen, &Seen, &[(What, &str, &str)]); 11] = [
+        // what was seen, what is seen now, and what is told of it
+        type Case<'a> = (&'a Seen, &'a Seen, &'a [(What, &'a str, &'a str)]);
+        let cases: [Case<'_>; 11] = [
             (&calm, &calm, &[]),
             (&calm, &connected, &[(What::Connected, "controller", "")]),
             (

@@ -157,9 +157,11 @@ fn a_page_past_the_last_is_the_last_and_no_page_has_more_than_its_rows() {
         })
         .collect();
     let (gathered, _) = gathered(&services[1..], &[], &[]);
-    let mut beyond = Query::default();
-    beyond.page = 9;
-    beyond.node_page = 9;
+    let beyond = Query {
+        page: 9,
+        node_page: 9,
+        ..Query::default()
+    };
     let chosen = Chosen::of(&gathered, &beyond);
     let seen = chosen.seen(&[]);
     assert_eq!((seen.asked.page, seen.asked.node_page), (1, 1));
