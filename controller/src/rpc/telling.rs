@@ -213,7 +213,11 @@ impl Stream for Telling {
         {
             let told = match outgoing {
                 Some(outgoing) => this.tell(outgoing),
-                None => Err(dropped()),
+                // also when the other half has ended, which knows why
+                None => match Pin::new(&mut this.ends).poll(cx) {
+                    Poll::Ready(Ok(why)) => Err(why),
+                    Poll::Ready(Err(_)) | Poll::Pending => Err(dropped()),
+                },
             };
             if let Some(told) = told.transpose() {
                 this.unread = true;
