@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "weir/v1/traffic.proto",
     "weir/v1/events.proto",
     "weir/v1/questions.proto",
+    "weir/v1/why.proto",
     "weir/v1/operator.proto",
     "weir/v1/node.proto",
     "weir/v1/agent.proto",

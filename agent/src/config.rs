@@ -20,9 +20,10 @@ const LONGEST_STALE: u64 = 365 * 86_400;
 
 const TELLING: &str = "\
 Also in the environment:
-  WEIR_LOG                            what is logged: error, warn, info (the default) or debug
-  OTEL_EXPORTER_OTLP_ENDPOINT         where spans are sent, as http://HOST:PORT; not set: nowhere
-  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT  the same by its whole URL; counts more";
+  WEIR_LOG                     what is logged: error, warn, info (the default) or debug
+  OTEL_EXPORTER_OTLP_ENDPOINT  the OpenTelemetry collector that spans are sent to, as
+                               http://HOST:PORT; without it they go nowhere. Which of its
+                               other variables hold is in the reference";
 
 /// Programs this node's kernel to balance what the controller says.
 ///

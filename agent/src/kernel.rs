@@ -13,7 +13,7 @@ use weir_proto::faults::{self, Bug};
 use weir_proto::model::{BackendKey, Conntrack, Family, Frontend};
 
 use crate::plan::{
-    Connections, Counted, Key, Ledger, Problem, Scope, Step, Table, Unit, VipStates,
+    Connections, Counted, Key, Ledger, Problem, Scope, Step, Table, Unit, VipStates, Visit, Visits,
 };
 
 /// A kernel that can be read and changed.
@@ -25,6 +25,12 @@ pub trait Kernel: Send + 'static {
     /// Takes steps in their order and gives a verdict for each. One that is refused does not stop the others,
     /// save for those whose container it should have made.
     fn apply(&mut self, steps: &[Step]) -> impl Future<Output = Vec<Verdict>> + Send;
+
+    /// Gives which of these steps would be refused, and why, as far as a look at the kernel tells. Changes nothing.
+    fn refusals(
+        &mut self,
+        steps: &[Step],
+    ) -> impl Future<Output = Result<BTreeMap<Key, Problem>, KernelError>> + Send;
 
     /// Gives the connections of every backend of these virtual services; one that is not there has none. Reads these
     /// services and nothing else.
@@ -40,6 +46,10 @@ pub trait Kernel: Send + 'static {
         &mut self,
         of: &BTreeSet<BackendKey>,
     ) -> impl Future<Output = Result<u64, KernelError>> + Send;
+
+    /// Gives the tracked connections of a client to a frontend; of a mark, which no connection bears, or without a client, none.
+    /// Takes no more memory for many.
+    fn visits(&mut self, of: &Visit) -> impl Future<Output = Result<Visits, KernelError>> + Send;
 
     /// Waits until somebody takes away what hangs on the link of the VIPs (the link, an address, a local route), and gives
     /// where to look. May be dropped and asked again: what was noticed meanwhile is not lost. What we take away ourselves

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use weir_agent::app;
 use weir_agent::config::{Cli, Command, LogFormat};
+use weir_proto::trace::{self, Guard, Teller};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -26,14 +27,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: weir_agent::config::Config) -> anyhow::Result<ExitCode> {
-    let _telling = tell(config.log_format)?;
+    let _telling = tell(config.log_format, Some(config.node.to_string()))?;
     app::agent(config).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn once(command: Command) -> anyhow::Result<ExitCode> {
     // what a check has to say is all that it says
-    let _telling = command.log_format().map(tell).transpose()?;
+    let format = command.log_format();
+    let _telling = format.map(|format| tell(format, None)).transpose()?;
     let said = app::once(command).await?;
     println!("{}", said.text);
     Ok(if said.complete {
@@ -43,6 +45,10 @@ async fn once(command: Command) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn tell(format: LogFormat) -> Result<weir_proto::trace::Guard, weir_proto::trace::Error> {
-    weir_proto::trace::start("weir-agent", format == LogFormat::Json)
+fn tell(format: LogFormat, node: Option<String>) -> Result<Guard, trace::Error> {
+    let teller = Teller {
+        program: "weir-agent",
+        instance: node.as_deref(),
+    };
+    trace::start(teller, format == LogFormat::Json)
 }

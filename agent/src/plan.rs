@@ -22,6 +22,7 @@ mod table;
 mod tracking;
 mod traffic;
 mod trial;
+mod visit;
 mod wanted;
 
 pub use adopt::{Adoption, adopt};
@@ -49,6 +50,7 @@ pub use traffic::{
     TotalsChange, Traffic,
 };
 pub use trial::{Attempt, Stand, Trial, Tried};
+pub use visit::{MOST_VISITED, Visit, Visited, Visits};
 pub(crate) use wanted::takes_silently;
 pub use wanted::wanted;
 

@@ -5,6 +5,7 @@
 //! away. While anything is drained its connections are counted. Nothing is flushed when the task ends.
 
 mod asks;
+mod cause;
 mod drains;
 mod pace;
 mod questions;
@@ -23,6 +24,7 @@ use weir_proto::model::{BackendKey, DrainProgress, Family, Generation, ItemKey};
 use weir_proto::trace::chain;
 
 pub use self::asks::{Ask, Standing};
+use self::cause::Cause;
 use self::pace::Pace;
 pub use self::questions::Inquiry;
 use self::taken::Taken;
@@ -112,6 +114,8 @@ pub struct Reconciler<K> {
     inquiries: Option<mpsc::Receiver<Inquiry>>,
     /// What was accepted last is not known: nothing is edited or taken away.
     unsure: bool,
+    /// What the next pass is made for.
+    cause: Cause,
 }
 
 /// Why a pass came to nothing.
@@ -162,6 +166,7 @@ impl<K: Kernel> Reconciler<K> {
             asks: None,
             inquiries: None,
             unsure: keeping.unsure,
+            cause: Cause::default(),
         };
         (reconciler, watcher)
     }
@@ -187,12 +192,12 @@ impl<K: Kernel> Reconciler<K> {
     /// Runs until `changes` is closed. Starts with a pass over everything.
     pub async fn run(mut self, mut changes: mpsc::Receiver<Accepted>, audit_interval: Duration) {
         let mut pace = Pace::new(audit_interval);
-        let mut span = Span::none();
         let mut inquiry = None;
         loop {
             let (ran, audit) = (self.due.is_some(), self.due == Some(Scope::All));
-            let cause = mem::replace(&mut span, Span::none());
-            let passed = self.pass_due().instrument(cause).await;
+            let span = self.cause.span();
+            let passed = self.pass_due().instrument(span).await;
+            self.cause.is_over();
             if ran {
                 let well = self.problems.is_empty() && self.due.is_none();
                 pace.passed(audit && passed, audit && !passed, well);
@@ -222,7 +227,7 @@ impl<K: Kernel> Reconciler<K> {
                             waiting.reverse();
                         }
                         for accepted in waiting {
-                            span = self.take(accepted);
+                            self.take(accepted);
                         }
                         if let Some(again) = again {
                             self.held.apply(again);
@@ -238,14 +243,14 @@ impl<K: Kernel> Reconciler<K> {
                 Some(ask) = next(&mut self.asks) => {
                     // what was accepted before it was asked counts
                     while let Ok(accepted) = changes.try_recv() {
-                        span = self.take(accepted);
+                        self.take(accepted);
                     }
                     self.tell(ask).await;
                 }
                 Some(asked) = next(&mut self.inquiries) => {
                     // what was accepted before it was asked is in the kernel when it is answered
                     while let Ok(accepted) = changes.try_recv() {
-                        span = self.take(accepted);
+                        self.take(accepted);
                     }
                     inquiry = Some(asked);
                 }
@@ -271,7 +276,7 @@ impl<K: Kernel> Reconciler<K> {
         info!(generation = %self.held.generation, "the kernel is left serving");
     }
 
-    fn take(&mut self, accepted: Accepted) -> Span {
+    fn take(&mut self, accepted: Accepted) {
         let Accepted {
             change,
             begun,
@@ -290,7 +295,7 @@ impl<K: Kernel> Reconciler<K> {
             self.tell_drains();
         }
         self.add_scope(reached);
-        span
+        self.cause.add(span);
     }
 
     fn add_scope(&mut self, scope: Scope) {
@@ -446,7 +451,11 @@ impl<K: Kernel> Reconciler<K> {
         let verdicts = if plan.steps.is_empty() {
             Vec::new()
         } else {
-            self.kernel.apply(&plan.steps).await
+            let batch = self.cause.batch(plan.steps.len());
+            let verdicts = self.kernel.apply(&plan.steps).instrument(batch.clone());
+            let verdicts = verdicts.await;
+            cause::judged(&batch, &verdicts);
+            verdicts
         };
         let (known, rest) = mem::take(&mut self.problems)
             .into_iter()

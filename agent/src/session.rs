@@ -8,6 +8,7 @@ mod contact;
 mod messages;
 mod outgoing;
 mod questions;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use weir_proto::convert::{Hello, degraded_to_wire, hello_to_wire, hold_to_wire, 
 use weir_proto::faults::{self, Bug, Injected, Point};
 use weir_proto::machine::draw;
 use weir_proto::model::{Capability, DrainProgress, Generation, Hold, Node, Repair};
-use weir_proto::trace::{chain, set_parent};
+use weir_proto::trace::{SPANS, chain, set_parent};
 use weir_proto::wire;
 use weir_proto::wire::node_sync_client::NodeSyncClient;
 use weir_proto::wire::sync_request::Message;
@@ -34,6 +35,7 @@ pub use self::contact::Contact;
 use self::messages::{accepted, converged, drains, request};
 use self::outgoing::Outgoing;
 use self::questions::Questions;
+use self::updates::Updates;
 use crate::admin::Stages;
 use crate::clock::now_unix_ms;
 use crate::journal::{Journal, JournalError, Remembered};
@@ -257,7 +259,7 @@ impl<C: Connect> Session<C> {
         if let Err(fault) = faults::reach(Point::StreamHello).await {
             return fault.into();
         }
-        let mut assembly = Assembly::default();
+        let (mut assembly, mut updates) = (Assembly::default(), Updates::default());
         let (mut questions, mut answers) = Questions::new();
         let mut outgoing = Outgoing::new(outgoing);
         let mut repairs = self.repairs.subscribe();
@@ -283,7 +285,7 @@ impl<C: Connect> Session<C> {
                     let held = self.keeping.accepted.generation;
                     let answer = match update {
                         Some(wire::sync_response::Message::Update(update)) => {
-                            self.update(update, &mut assembly).await
+                            self.update(update, &mut assembly, &mut updates).await
                         }
                         Some(wire::sync_response::Message::Release(release)) => {
                             self.release(Generation(release.generation)).await;
@@ -328,6 +330,7 @@ impl<C: Connect> Session<C> {
                         return StreamEnd::Stopped;
                     }
                     let converged = converged(&self.status.borrow_and_update());
+                    let _acknowledged = updates.acknowledge(Generation(converged.generation));
                     if let Err(fault) = faults::reach(Point::StreamConverged).await {
                         return fault.into();
                     }
@@ -386,6 +389,7 @@ impl<C: Connect> Session<C> {
         &mut self,
         chunk: wire::Update,
         assembly: &mut Assembly,
+        updates: &mut Updates,
     ) -> Option<wire::SyncRequest> {
         let generation = chunk.generation;
         let assembled = match assembly.take(chunk) {
@@ -395,7 +399,7 @@ impl<C: Connect> Session<C> {
         };
         let whole = Instant::now();
         let taken = match assembled {
-            Ok(assembled) => self.accept(assembled).await,
+            Ok(assembled) => self.accept(assembled, updates).await,
             Err(refused) => Err(refused),
         };
         Some(request(match taken {
@@ -420,15 +424,21 @@ impl<C: Connect> Session<C> {
     }
 
     /// Folds an update, makes it durable, and sends it on its way to the kernel, unless it is held back.
-    async fn accept(&mut self, assembled: Assembled) -> Result<Generation, Refused> {
+    async fn accept(
+        &mut self,
+        assembled: Assembled,
+        updates: &mut Updates,
+    ) -> Result<Generation, Refused> {
         let Assembled {
             update,
             traceparent,
         } = assembled;
         let generation = update.generation;
-        let span = info_span!("accept", %generation);
+        let span = info_span!("update", %generation);
         set_parent(&span, &traceparent);
         if let Some(taking) = self.keeping.take(update, now_unix_ms())? {
+            // before the kernel can be said to be there
+            updates.durable(generation, &span);
             self.take(taking, span).await?;
         }
         Ok(generation)
@@ -455,7 +465,8 @@ impl<C: Connect> Session<C> {
         let begun = begun.unwrap_or_default();
         if !faults::planted(Bug::AckBeforeJournal) {
             let written = self.journal.accept(&taking, &begun);
-            written.instrument(span.clone()).await?;
+            let journal = info_span!(target: SPANS, parent: &span, "journal");
+            written.instrument(journal).instrument(span.clone()).await?;
         }
         let held_before = self.keeping.hold.is_some();
         self.keeping.apply(&taking);

@@ -7,7 +7,7 @@ use weir_proto::wire::kernel_object::Value;
 use weir_proto::wire::kernel_step::Verb;
 
 use crate::plan::{
-    BackendSpec, Key, Object, ServiceSpec, Step, SyncDaemonSpec, Tried, VipSpec, in_words,
+    BackendSpec, Key, Object, ServiceSpec, Step, SyncDaemonSpec, Tried, VipSpec, Visited, in_words,
 };
 
 /// Shows an object.
@@ -60,6 +60,43 @@ pub fn difference(key: Key, tried: &Tried) -> wire::KernelDifference {
         desired: show(tried.before.get(&key)),
         kernel: show(tried.actual.get(&key)),
         foreign: tried.is_foreign(key),
+    }
+}
+
+/// Shows an object of a frontend, as it is and as it should be.
+pub fn seen(key: Key, tried: &Tried) -> wire::SeenObject {
+    let wire::KernelDifference {
+        object,
+        kind,
+        file: _,
+        desired,
+        kernel,
+        foreign,
+    } = difference(key, tried);
+    let connections = tried.connections(key);
+    wire::SeenObject {
+        object,
+        kind,
+        desired,
+        kernel,
+        foreign,
+        active_connections: connections.map(|(active, _)| active),
+        inactive_connections: connections.map(|(_, inactive)| inactive),
+    }
+}
+
+/// Shows a connection of a client.
+pub fn visited(visited: &Visited) -> wire::ClientConnection {
+    let Visited {
+        port,
+        backend,
+        state,
+    } = *visited;
+    wire::ClientConnection {
+        client_port: port.map_or(0, u32::from),
+        backend: backend.map_or_else(String::new, |it| it.address.to_string()),
+        backend_port: backend.map_or(0, |it| it.port.get().into()),
+        state: state.to_string(),
     }
 }
 

@@ -13,7 +13,7 @@ use weir_agent::kernel::linux::conntrack::{Conntrack, Family, Filters, Translati
 use weir_agent::kernel::linux::meter::LinuxMeter;
 use weir_agent::kernel::linux::netlink::{Batch, Counts, NetlinkSocket, Protocol as Netlink};
 use weir_agent::kernel::{Kernel, Meter};
-use weir_agent::plan::VipStates;
+use weir_agent::plan::{MOST_VISITED, VipStates, Visit, Visited, Visits};
 use weir_proto::model::{
     BackendKey, ConnectionState, Endpoint, Frontend, Listener, Port, Protocol,
 };
@@ -383,6 +383,73 @@ fn connections_of_vips_are_counted_by_state_and_others_are_not_shown() {
             let conntrack = meter.conntrack().await.unwrap().unwrap();
             assert!(conntrack.entries >= 20_040, "{conntrack:?}");
             assert!(conntrack.max_entries >= conntrack.entries, "{conntrack:?}");
+        });
+    });
+}
+
+#[test]
+fn the_visits_of_a_client_are_found_among_those_of_others() {
+    with_room(|| {
+        in_new_netns(|| async {
+            let nets = [
+                ["10.9.0.1:80", "10.0.2.11:8080"],
+                ["[fd09::1]:80", "[fd00:2::11]:8080"],
+            ];
+            let (mut kernel, _) = Linux::open(Vec::new()).await;
+            for own in nets.map(|net| net.map(at)) {
+                // of clients 0-1,999 one flow each, and of the first of them more than are told
+                let mut flows = through(Protocol::Tcp, own, 0..2_000);
+                let client = flows[0].client.ip();
+                for port in 40_001..40_120 {
+                    let mut more = through(Protocol::Tcp, own, 0..1);
+                    more[0].client.set_port(port);
+                    flows.append(&mut more);
+                }
+                // of another protocol
+                flows.extend(through(Protocol::Udp, own, 0..1));
+                make(&flows).await;
+                let [destination, replier] = own;
+                let port = |of: SocketAddr| Port::new(of.port().into()).unwrap();
+                let frontend = |protocol| {
+                    Frontend::Address(Listener {
+                        address: destination.ip(),
+                        port: port(destination),
+                        protocol,
+                    })
+                };
+                let of = |protocol, client| Visit {
+                    frontend: frontend(protocol),
+                    client: Some(client),
+                };
+                let backend = Some(Endpoint {
+                    address: replier.ip(),
+                    port: port(replier),
+                });
+                let found = kernel.visits(&of(Protocol::Tcp, client)).await.unwrap();
+                assert_eq!((found.count, found.connections.len()), (120, MOST_VISITED));
+                let as_made = |it: &Visited| {
+                    let ports = it.port.is_some_and(|port| (40_000..40_120).contains(&port));
+                    ports && it.backend == backend && it.state == ConnectionState::Established
+                };
+                assert!(found.connections.iter().all(as_made), "{found:?}");
+                let found = kernel.visits(&of(Protocol::Udp, client)).await.unwrap();
+                let udp = Visited {
+                    port: Some(40_000),
+                    backend,
+                    state: ConnectionState::None,
+                };
+                let one = Visits {
+                    connections: vec![udp],
+                    count: 1,
+                };
+                assert_eq!(found, one);
+                let nobody: IpAddr = match client {
+                    IpAddr::V4(_) => [10, 51, 0, 1].into(),
+                    IpAddr::V6(_) => [0xfd51, 0, 0, 0, 0, 0, 0, 1].into(),
+                };
+                let found = kernel.visits(&of(Protocol::Tcp, nobody)).await.unwrap();
+                assert_eq!(found, Visits::default());
+            }
         });
     });
 }

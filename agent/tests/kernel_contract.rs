@@ -20,7 +20,7 @@ async fn the_real_kernel_keeps_the_contract() {
         .collect();
     assert!(missing.is_empty(), "this kernel lacks {missing:?}");
     let passed = contract::run(&mut kernel).await;
-    assert_eq!(passed.len(), 31, "{passed:?}");
+    assert_eq!(passed.len(), 32, "{passed:?}");
 }
 
 #[test]

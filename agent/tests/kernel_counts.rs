@@ -16,8 +16,8 @@ use weir_agent::kernel::linux::Linux;
 use weir_agent::kernel::linux::netlink::Counts;
 use weir_agent::kernel::{Kernel, KernelError, Verdict};
 use weir_agent::plan::{
-    BackendSpec, Change, Connections, Key, Ledger, LedgerChange, Object, Scope, ServiceSpec, Step,
-    Table, Unit, plan,
+    BackendSpec, Change, Connections, Key, Ledger, LedgerChange, Object, Problem, Scope,
+    ServiceSpec, Step, Table, Unit, Visit, Visits, plan,
 };
 use weir_agent::reconciler::{Accepted, Reconciler, Status};
 use weir_proto::model::{
@@ -250,6 +250,10 @@ impl Kernel for Watched {
         verdicts
     }
 
+    async fn refusals(&mut self, steps: &[Step]) -> Result<BTreeMap<Key, Problem>, KernelError> {
+        self.kernel.refusals(steps).await
+    }
+
     async fn connections(
         &mut self,
         of: &BTreeSet<Frontend>,
@@ -259,6 +263,10 @@ impl Kernel for Watched {
 
     async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
         self.kernel.forget_flows(of).await
+    }
+
+    async fn visits(&mut self, of: &Visit) -> Result<Visits, KernelError> {
+        self.kernel.visits(of).await
     }
 
     async fn disturbed(&mut self) -> Scope {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_agent::kernel::Kernel as _;
 use weir_agent::kernel::linux::Linux;
@@ -78,7 +78,20 @@ async fn different(kernel: &mut Linux, scope: &Scope, expected: &BTreeSet<Key>) 
     read.symmetric_difference(expected).copied().collect()
 }
 
+/// Says what becomes of a connection. That there is no way there is no answer of a lockdown: the kernel makes the route to an
+/// address of IPv6 some time after the address (`net/ipv6/addrconf.c`, `addrconf_dad_work`).
 fn knock(from: &str, to: SocketAddr) -> Result<(), ErrorKind> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let answer = knock_once(from, to);
+        if answer != Err(ErrorKind::NetworkUnreachable) || Instant::now() > deadline {
+            return answer;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn knock_once(from: &str, to: SocketAddr) -> Result<(), ErrorKind> {
     let from: IpAddr = from.parse().unwrap();
     let (family, any) = match from {
         IpAddr::V4(_) => (nix::sys::socket::AddressFamily::Inet, from),

@@ -1,10 +1,7 @@
 //! What machines ask of the controller over plain HTTP, /livez, /readyz and /metrics, and one page for people.
 
-mod metrics;
 mod page;
 mod passing;
-mod stages;
-mod table;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,11 +11,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-pub(crate) use metrics::Metrics;
 pub(crate) use page::Gatherer;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
-pub use table::{BACKEND_METRICS, METRICS};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 

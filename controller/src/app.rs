@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_proto::tls::{Incoming, Part, Tls};
 
-use crate::admin::{Admin, Asked, Gatherer, Metrics, Ready};
+use crate::admin::{Admin, Asked, Gatherer, Ready};
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::rpc;
 use crate::store::DiskStore;
 use crate::traffic::Traffic;

@@ -15,6 +15,7 @@ mod questions;
 mod refusal;
 mod release;
 mod rollout;
+mod why;
 mod write;
 
 use std::collections::BTreeMap;
@@ -29,10 +30,10 @@ use weir_proto::model::{
     ItemFailure, Kind, NodeName, Repair, Resource, ResourceRef, Revision, Steering,
 };
 
-use crate::admin::Metrics;
 use crate::desired::{
     Count, ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Rollout, Stored, Update,
 };
+use crate::metrics::Metrics;
 use crate::store::{Saved, Store, StoreError};
 use events::Bells;
 pub(crate) use events::EventList;
@@ -42,6 +43,7 @@ pub(crate) use nodes::Behind;
 use owner::Owner;
 pub(crate) use questions::{Asking, Call, Inquired, Inquiry, Line};
 pub(crate) use refusal::Refusal;
+pub(crate) use why::{Known, KnownNode, WhyQuery};
 
 /// How many commands may wait. Each agent waits for at most one answer, so this is the burst of a fleet that
 /// reconnects at once; who comes later waits at the channel's door.
@@ -301,6 +303,10 @@ enum Command {
     Inquire {
         inquiry: Inquiry,
         answer: Answer<Inquired>,
+    },
+    Why {
+        query: WhyQuery,
+        answer: Answer<Known>,
     },
     Hello {
         hello: Box<Hello>,

@@ -28,9 +28,8 @@ Environment:
           What is logged to standard error: error, warn, info (the default), debug or trace,
           or levels by module (info,weir_controller=debug)
   OTEL_EXPORTER_OTLP_ENDPOINT
-          The OpenTelemetry collector that spans are sent to; without it they go nowhere
-  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-          As OTEL_EXPORTER_OTLP_ENDPOINT, by its whole URL; counts more";
+          The OpenTelemetry collector that spans are sent to, as http://HOST:PORT; without it they
+          go nowhere. Which of its other variables hold is in the reference";
 
 /// Decides what every node must hold, and streams it to the agents there.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]

@@ -11,6 +11,7 @@ mod check;
 mod complete;
 mod connect;
 mod contexts;
+mod cordon;
 mod delete;
 mod describe;
 mod diff;
@@ -33,12 +34,15 @@ mod rollout;
 mod selector;
 mod status;
 mod top;
+mod trace;
 mod wait;
 mod weight;
+mod why;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Command as Line, CommandFactory as _, FromArgMatches as _};
 use weir_proto::wire;
 
@@ -46,6 +50,7 @@ use args::{Cli, Command};
 pub use complete::COMPLETE;
 use manifest::{File, Manifests};
 use outcome::print;
+use trace::Root;
 
 /// Reads a file as `apply` does: its resources, or what is wrong with it, a line each, as `apply` tells it.
 pub fn read_manifest(text: &str) -> Result<Vec<wire::Resource>, Vec<String>> {
@@ -74,7 +79,7 @@ pub fn main() -> ExitCode {
     if complete::answered() {
         return ExitCode::SUCCESS;
     }
-    let parsed = Cli::command().try_get_matches();
+    let parsed = Cli::command().try_get_matches().map_err(unset);
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
@@ -89,11 +94,37 @@ pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
+    let root = Root::of(&cli.command);
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli, &matches)),
+        Ok(runtime) => runtime.block_on(root.around(run(cli, &matches))),
         Err(error) => Err(anyhow::Error::new(error).context("cannot start")),
     };
-    outcome::conclude(done)
+    // its answer is there before anybody waits for spans to be sent
+    let ended = outcome::conclude(done);
+    drop(root);
+    ended
+}
+
+/// Gives what a command line earns where nothing is set in the environment: for clap what is set there is given, so that
+/// its usage would name that as required, and a command without its subcommand would not show its help.
+fn unset(error: clap::Error) -> clap::Error {
+    let needy = [
+        ErrorKind::MissingRequiredArgument,
+        ErrorKind::MissingSubcommand,
+    ];
+    if !needy.contains(&error.kind()) {
+        return error;
+    }
+    let plain = Cli::command().mut_args(|arg| match arg.get_env().is_some() {
+        true => {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let variable = arg.get_env().unwrap_or_default().to_string_lossy();
+            let help = format!("{help} [env: {variable}]");
+            arg.env(None::<&'static str>).help(help)
+        }
+        false => arg,
+    });
+    plain.try_get_matches().err().unwrap_or(error)
 }
 
 async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
@@ -109,12 +140,15 @@ async fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<()> {
         Command::Describe(args) => describe::run(&to()?, &args).await,
         Command::Plan(args) => plan::run(&to()?, &args).await,
         Command::Diff(args) => diff::run(&to()?, &args).await,
+        Command::Why(args) => why::run(&to()?, &args).await,
         Command::Delete(args) => delete::run(&to()?, &args).await,
         Command::Edit(args) => edit::run(&to()?, &args).await,
         Command::Explain(args) => explain::run(&args),
         Command::Weight(args) => weight::run(&to()?, &args).await,
         Command::Drain(args) => drain::run(&to()?, &args).await,
         Command::Undrain(args) => drain::undo(&to()?, &args).await,
+        Command::Cordon(args) => cordon::run(&to()?, &args).await,
+        Command::Uncordon(args) => cordon::undo(&to()?, &args).await,
         Command::History(args) => history::run(&to()?, &args).await,
         Command::Rollback(args) => history::roll_back(&to()?, &args).await,
         Command::Node(args) => node::run(&to()?, &args).await,

@@ -6,6 +6,7 @@
 
 mod abilities;
 mod compile;
+mod cordons;
 mod drains;
 pub(crate) mod events;
 mod feed;
@@ -23,6 +24,7 @@ mod staging;
 mod traffic;
 mod validate;
 mod view;
+pub(crate) mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -121,12 +123,13 @@ impl Desired {
         let proposed = resources::Proposed::new(&desired.resources, &nothing);
         let same = DrainBatch::new();
         let drains = drains::ProposedDrains::new(&desired.drains, &same);
+        let cordons = cordons::Cordons::new(&desired.resources, &nothing);
         let staging = desired.under_way();
         let staging = staging.map(|rollout| Staging::new(rollout, &desired.resources));
         let compiled: BTreeMap<_, _> = services
             .into_iter()
             .filter_map(|name| {
-                let compiled = compile_as(&name, &proposed, &drains, staging.as_ref())?;
+                let compiled = compile_as(&name, &proposed, (&drains, &cordons), staging.as_ref())?;
                 Some((name, compiled))
             })
             .collect();
@@ -319,15 +322,16 @@ impl Change {
     /// Gives the nodes that see the change or hold what it leaves as it is, with the generation that carries
     /// it there.
     pub(crate) fn targets(&self) -> BTreeMap<NodeName, Generation> {
-        let mut targets = self.holders.clone();
-        for (name, seen) in self.views.seen() {
-            match seen {
-                Some((generation, _)) => targets.insert(name.clone(), *generation),
-                None => targets.remove(name),
-            };
-        }
-        targets.retain(|_, generation| *generation != Generation(0));
-        targets
+        let seen = self.views.seen();
+        let holders = self.holders.iter().map(|(name, at)| (name, *at));
+        let holders = holders.filter(|(name, _)| !seen.contains_key(*name));
+        let seen = seen.iter().filter_map(|(name, seen)| {
+            let (generation, _) = seen.as_ref()?;
+            Some((name, *generation))
+        });
+        let all = seen.chain(holders).filter(|(_, at)| *at != Generation(0));
+        // all at once: mostly it is all nodes, in the order of their names, and then none is searched for
+        all.map(|(name, at)| (name.clone(), at)).collect()
     }
 
     /// Gives the nodes whose state changes, with its generation and digest; none: the node is gone.

@@ -7,8 +7,9 @@ mod cluster;
 pub mod config;
 pub mod ctl;
 mod desired;
+mod metrics;
 mod rpc;
 mod store;
 mod traffic;
 
-pub use admin::{BACKEND_METRICS, METRICS};
+pub use metrics::{BACKEND_METRICS, METRICS};

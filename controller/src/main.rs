@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use weir_controller::app;
 use weir_controller::config::{Config, LogFormat};
-use weir_proto::trace;
+use weir_proto::trace::{self, Teller};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -22,6 +22,10 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let json = config.log_format == LogFormat::Json;
-    let _telling = trace::start("weir-controller", json).context("cannot start to log")?;
+    let teller = Teller {
+        program: "weir-controller",
+        instance: None,
+    };
+    let _telling = trace::start(teller, json).context("cannot start to log")?;
     app::run(config).await
 }

@@ -16,6 +16,7 @@ mod roles;
 mod status;
 mod sync_server;
 mod telling;
+mod woken;
 
 use std::io;
 use std::time::Duration;
@@ -24,15 +25,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::codegen::http::Request;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
+use tonic_health::pb::health_server::SERVICE_NAME as HEALTH;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder;
 use tracing::{Span, info_span};
 use weir_proto::tls::Peer;
-use weir_proto::trace::set_parent;
+use weir_proto::trace::{is_on, rename, set_parent};
 use weir_proto::wire;
-use weir_proto::wire::operator_server::OperatorServer;
+use weir_proto::wire::operator_server::{OperatorServer, SERVICE_NAME as OPERATOR};
 
 use crate::cluster::Cluster;
 use crate::traffic::Traffic;
@@ -55,6 +58,8 @@ const LARGEST_FRAME: u32 = 1 << 20;
 /// A peer that lost its power is found after 10 + 5 seconds: before anybody asks why its node is "connected".
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(5);
+/// The target of the spans of calls that are in no trace; see [`weir_proto::trace::UNTRACED`].
+const UNTRACED_CALLS: &str = "weir_controller::rpc::untraced";
 
 type Operators = OperatorServer<OperatorService>;
 
@@ -105,14 +110,32 @@ fn reflection() -> Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         // what is in the details of an error
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        // the calls of an agent's socket are described too, and not served here
+        .with_service_name(OPERATOR)
+        .with_service_name(<SyncServer as NamedService>::NAME)
+        .with_service_name(<ReportServer as NamedService>::NAME)
+        .with_service_name(HEALTH)
 }
 
-/// Opens the span of a call, in the trace of its caller if it names one.
+/// Opens the span of a call. It is in the trace of its caller if it names one; a call that may change something and names none
+/// begins a trace, and others, of which there are many, are in none.
 fn span(request: &Request<()>) -> Span {
-    let span = info_span!("rpc", path = request.uri().path());
+    let path = request.uri().path();
     let parent = request.headers().get("traceparent");
-    if let Some(parent) = parent.and_then(|parent| parent.to_str().ok()) {
+    let parent = parent.and_then(|parent| parent.to_str().ok());
+    if parent.is_none() && !roles::changes(path) {
+        return info_span!(target: UNTRACED_CALLS, "rpc", path);
+    }
+    let span = if is_on() {
+        info_span!("rpc", path, otel.kind = "server")
+    } else {
+        info_span!("rpc", path)
+    };
+    if let Some(parent) = parent {
         set_parent(&span, parent);
+    }
+    if is_on() {
+        rename(&span, path.trim_start_matches('/'));
     }
     span
 }

@@ -46,6 +46,17 @@ pub struct AgentProgram {
     pub audit_seconds: u64,
 }
 
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its status; none: a signal ended it.
+    pub status: Option<i32>,
+    /// Its standard output.
+    pub out: String,
+    /// What it wrote to standard error.
+    pub err: String,
+}
+
 impl Default for AgentProgram {
     /// The agent as it is shipped, which audits so seldom that a scenario sees one audit at most: the first.
     fn default() -> Self {
@@ -221,15 +232,24 @@ impl Weir {
 
     /// Runs the operator's command to the end and gives what it printed, whether it found all well, and said so, or not.
     pub fn weirctl_says(&self, topology: &Topology, args: &[&str]) -> Result<(bool, String)> {
+        let Ended { status, out, err } = self.weirctl_ends(topology, args)?;
+        ensure!(err.is_empty(), "weirctl {}: {err}", args.join(" "));
+        Ok((status == Some(0), out))
+    }
+
+    /// Runs the operator's command to the end, whatever that is.
+    pub fn weirctl_ends(&self, topology: &Topology, args: &[&str]) -> Result<Ended> {
         let mut command = self.weirctl_command(topology)?;
         let output = command
             .args(args)
             .output()
             .with_context(|| format!("running {}", program::told(&command)))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let words = String::from_utf8_lossy(&output.stderr);
-        ensure!(words.is_empty(), "{}: {words}", program::told(&command));
-        Ok((output.status.success(), text))
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Ended {
+            status: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        })
     }
 
     /// Runs the operator's command to the end and gives what it printed.

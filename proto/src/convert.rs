@@ -128,6 +128,16 @@ fn address_from_wire(text: &str) -> Result<IpAddr, Refused> {
     crate::model::unicast(text)
 }
 
+/// Reads a frontend that stands at `path` as a key.
+pub fn frontend_key_from_wire(
+    frontend: &wire::Frontend,
+    path: &str,
+) -> Result<Frontend, FieldErrors> {
+    let mut problems = Problems::default();
+    let key = frontend_from_wire(frontend, path, &mut problems);
+    problems.finish(key)
+}
+
 /// Reads a frontend as a key: who may connect is no part of it.
 fn frontend_from_wire(
     frontend: &wire::Frontend,

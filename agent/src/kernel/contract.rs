@@ -21,6 +21,7 @@ use self::everything::{
     sync_daemons_are_started_changed_and_stopped,
 };
 use self::flows::{
+    a_client_that_has_not_come_has_no_connections,
     a_meter_shows_every_service_once_and_then_what_changes,
     a_service_that_is_not_there_has_no_connections,
     backends_without_connections_are_counted_all_the_same,
@@ -103,6 +104,7 @@ pub async fn run<K: Kernel>(kernel: &mut K) -> Vec<&'static str> {
         a_meter_shows_every_service_once_and_then_what_changes
         connection_tracking_tells_how_full_it_is
         vips_without_connections_have_none_in_any_state
+        a_client_that_has_not_come_has_no_connections
         settings_keep_what_they_are_given
         a_vip_is_seen_as_soon_as_it_is_bound
         a_vip_turns_from_an_address_into_a_route_and_back
@@ -516,6 +518,6 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_in_memory_keeps_the_contract() {
         let passed = super::run(&mut Fake::new()).await;
-        assert_eq!(passed.len(), 31);
+        assert_eq!(passed.len(), 32);
     }
 }

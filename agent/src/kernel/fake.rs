@@ -10,7 +10,7 @@ use weir_proto::model::{BackendKey, Conntrack, Frontend, ItemKey, Scheduler};
 use super::{FailedContainers, Kernel, KernelError, Meter, StepError, Verdict};
 use crate::plan::{
     Connections, Counted, CountedService, Counters, Key, Object, Passed, Problem, Scope, Setting,
-    Step, Table, Unit, VipStates, backends_of,
+    Step, Table, Unit, VipStates, Visit, Visited, Visits, backends_of,
 };
 
 const ENOENT: i32 = 2;
@@ -42,6 +42,7 @@ struct Inside {
     counters: BTreeMap<BackendKey, Counters>,
     conntrack: Conntrack,
     vips: VipStates,
+    visits: Vec<(Visit, Visited)>,
     forgotten: Vec<BTreeSet<BackendKey>>,
     disturbances: VecDeque<Scope>,
     disturbed: Arc<Notify>,
@@ -120,6 +121,11 @@ impl Fake {
         self.lock().vips = vips;
     }
 
+    /// Makes a client have one more tracked connection to a frontend.
+    pub fn visit(&self, by: Visit, visited: Visited) {
+        self.lock().visits.push((by, visited));
+    }
+
     /// Makes the next looks at connections and counters fail.
     pub fn fail_counts(&self, counts: u32) {
         self.lock().uncountable = counts;
@@ -179,6 +185,19 @@ impl Kernel for Fake {
         verdicts
     }
 
+    /// Tells of the refusals that were asked for by [`Fake::fail`], and leaves them for the steps.
+    async fn refusals(&mut self, steps: &[Step]) -> Result<BTreeMap<Key, Problem>, KernelError> {
+        let inside = self.lock();
+        let refused =
+            steps
+                .iter()
+                .filter_map(|step| match inside.faults.get(&step.key())?.front()? {
+                    StepError::Refused(problem) => Some((step.key(), (**problem).clone())),
+                    StepError::Unknown(_) => None,
+                });
+        Ok(refused.collect())
+    }
+
     async fn connections(
         &mut self,
         of: &BTreeSet<Frontend>,
@@ -207,6 +226,18 @@ impl Kernel for Fake {
             .filter(|backend| matches!(backend.frontend, Frontend::Address(_)));
         let had = named.filter_map(|backend| inside.connections.get(backend));
         Ok(had.map(|connections| connections.total()).sum())
+    }
+
+    async fn visits(&mut self, of: &Visit) -> Result<Visits, KernelError> {
+        let mut inside = self.lock();
+        if inside.uncountable > 0 {
+            inside.uncountable -= 1;
+            return Err(unreadable("the connections of a client"));
+        }
+        let mut visits = Visits::default();
+        let theirs = inside.visits.iter().filter(|(by, _)| by == of);
+        theirs.for_each(|(_, visited)| visits.add(*visited));
+        Ok(visits)
     }
 
     fn meter(&self) -> impl Meter + use<> {

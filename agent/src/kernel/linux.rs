@@ -45,7 +45,7 @@ use self::settings::Settings;
 use self::sync_daemons::SyncDaemons;
 use self::vips::Vips;
 use super::{FailedContainers, Kernel, KernelError, Meter, StepError, Verdict};
-use crate::plan::{Connections, Key, Scope, Step, Table};
+use crate::plan::{Connections, Guard, Key, Problem, Scope, Step, Table, Visit, Visits};
 
 /// The kernel of the network namespace that it was opened in.
 pub struct Linux {
@@ -141,6 +141,7 @@ impl Kernel for Linux {
         let mut failed = FailedContainers::default();
         let mut verdicts = Vec::with_capacity(steps.len());
         let mut cut = faults::reach(Point::ApplyBefore).await.is_err();
+        let unlocked = self.unlocked(steps).await;
         // steps of one part that follow each other go to the kernel together; a container and what lives in it are
         // never of one part, so what it takes to check a step is known before its run
         for run in steps.chunk_by(|one, next| part(one.key()) == part(next.key())) {
@@ -150,10 +151,14 @@ impl Kernel for Linux {
                 verdicts.resize_with(steps.len(), unanswered);
                 break;
             }
-            if failed.is_empty() {
+            if failed.is_empty() && unlocked.is_empty() {
                 self.take(run, &mut verdicts).await;
             } else {
-                self.take_free(run, &failed, &mut verdicts).await;
+                let blocked = run.iter().map(|step| match unlocked.get(&step.key()) {
+                    Some(problem) => Err(problem.clone().into()),
+                    None => failed.check(step),
+                });
+                self.take_free(run, blocked.collect(), &mut verdicts).await;
             }
             verdicts.resize_with(begun + run.len(), unanswered);
             for (step, verdict) in run.iter().zip(&verdicts[begun..]) {
@@ -164,6 +169,17 @@ impl Kernel for Linux {
             verdicts.fill_with(unanswered);
         }
         verdicts
+    }
+
+    async fn refusals(&mut self, steps: &[Step]) -> Result<BTreeMap<Key, Problem>, KernelError> {
+        let mut refused = self.vips.refusals(steps).await?;
+        for step in steps {
+            let vip = locks(step).and_then(|vip| refused.get(&vip));
+            if let Some(problem) = vip.cloned() {
+                refused.insert(step.key(), problem);
+            }
+        }
+        Ok(refused)
     }
 
     async fn connections(
@@ -178,6 +194,10 @@ impl Kernel for Linux {
 
     async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
         self.flows.forget(of).await
+    }
+
+    async fn visits(&mut self, of: &Visit) -> Result<Visits, KernelError> {
+        flows::visits(of).await
     }
 
     fn meter(&self) -> impl Meter + use<> {
@@ -206,14 +226,25 @@ impl Linux {
         Ok(table)
     }
 
-    /// Takes those steps of one part whose container is there.
+    /// Gives the locks that are to be put on VIPs of these steps which cannot be bound, and why: the address is somebody
+    /// else's, and so is what listens there.
+    async fn unlocked(&mut self, steps: &[Step]) -> BTreeMap<Key, Problem> {
+        if !steps.iter().any(|step| locks(step).is_some()) {
+            return BTreeMap::new();
+        }
+        // what cannot be seen is told by the steps themselves
+        let mut refused = self.refusals(steps).await.unwrap_or_default();
+        refused.retain(|key, _| matches!(key, Key::Guard(_)));
+        refused
+    }
+
+    /// Takes those steps of one part that are not blocked.
     async fn take_free(
         &mut self,
         run: &[Step],
-        failed: &FailedContainers,
+        blocked: Vec<Verdict>,
         verdicts: &mut Vec<Verdict>,
     ) {
-        let blocked: Vec<Verdict> = run.iter().map(|step| failed.check(step)).collect();
         let steps = run.iter().zip(&blocked);
         let free: Vec<&Step> = steps
             .filter_map(|(step, verdict)| verdict.is_ok().then_some(step))
@@ -245,6 +276,17 @@ impl Linux {
             Part::Guards => self.lockdowns.apply_guards(&all()).await,
             Part::Entries => self.loopback.apply_entries(&all()).await,
         });
+    }
+}
+
+/// Gives the VIP that a step locks.
+fn locks(step: &Step) -> Option<Key> {
+    match step {
+        Step::Add {
+            key: Key::Guard(Guard::Vip(address)),
+            ..
+        } => Some(Key::Item(ItemKey::Vip(*address))),
+        _ => None,
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_proto::model::{BackendKey, Frontend, ItemKey};
 
 use super::{
-    Begun, Change, Connections, Drains, Held, Key, Ledger, Plan, Scope, Step, Table, Unit, guards,
-    plan,
+    Begun, Change, Connections, Drains, Held, Key, Ledger, Plan, Problem, Scope, Step, Table, Unit,
+    Visit, Visits, guards, plan,
 };
 
 /// What is to be tried.
@@ -20,6 +20,8 @@ pub struct Trial {
     pub also: Vec<ItemKey>,
     /// Everything is looked at.
     pub everything: bool,
+    /// A frontend that is looked at, with what packets to it meet.
+    pub visit: Option<Visit>,
 }
 
 /// What is served, and what that made of the kernel.
@@ -39,6 +41,7 @@ pub struct Attempt {
     /// What would be served, and drained; none: nothing changes.
     after: Option<(Held, Drains)>,
     begun: Vec<BackendKey>,
+    visit: Option<Visit>,
     /// What must be read.
     pub scope: Scope,
 }
@@ -60,6 +63,12 @@ pub struct Tried {
     pub counts: BTreeMap<BackendKey, Connections>,
     /// What would be done without the change.
     pub repairs: Plan,
+    /// The frontend that was looked at.
+    pub visit: Option<Visit>,
+    /// The connections of its client, or why they are not known; none: they were not asked for.
+    pub visits: Option<Result<Visits, String>>,
+    /// What would be tried and refused; it is in no step.
+    pub refused: BTreeMap<Key, Problem>,
 }
 
 impl Stand<'_> {
@@ -68,9 +77,11 @@ impl Stand<'_> {
         let Trial {
             change,
             begun,
-            also,
+            mut also,
             everything,
+            visit,
         } = trial;
+        also.extend(visit.iter().flat_map(|visit| visit.keys(&self.held.state)));
         let backends = begun.iter().filter_map(|begun| match begun.id().key {
             ItemKey::Backend(backend) => Some(backend),
             _ => None,
@@ -93,12 +104,15 @@ impl Stand<'_> {
                 let items =
                     states.flat_map(|held| also.iter().filter_map(|key| held.state.get(key)));
                 units.extend(items.flat_map(guards).map(Unit::Guard));
+                // settings and the link matter to every packet
+                units.extend(visit.map(|_| Unit::Base));
             }
             scope => *scope = Scope::All,
         }
         Attempt {
             after,
             begun: backends,
+            visit,
             scope,
         }
     }
@@ -108,6 +122,7 @@ impl Stand<'_> {
         let Attempt {
             after,
             begun,
+            visit,
             scope,
         } = attempt;
         let wanted = |held: &Held, drains: &Drains| {
@@ -124,6 +139,7 @@ impl Stand<'_> {
                 before,
                 plan: repairs.clone(),
                 repairs,
+                visit,
                 ..Tried::default()
             };
         };
@@ -142,11 +158,30 @@ impl Stand<'_> {
             going,
             counts: BTreeMap::new(),
             repairs,
+            visit,
+            visits: None,
+            refused: BTreeMap::new(),
         }
     }
 }
 
 impl Tried {
+    /// Takes steps that would be refused out of what would be done.
+    pub fn refuse(&mut self, refused: BTreeMap<Key, Problem>) {
+        let stays = |step: &Step| !refused.contains_key(&step.key());
+        self.plan.steps.retain(stays);
+        self.refused = refused;
+    }
+
+    /// Gives what cannot be had, and why, in the order of keys.
+    pub fn failing(&self) -> BTreeMap<Key, String> {
+        let conflicts = self.plan.conflicts.iter();
+        let conflicts = conflicts.map(|conflict| (conflict.key, conflict.cause()));
+        let refused = self.refused.iter();
+        let refused = refused.map(|(key, problem)| (*key, problem.cause.clone()));
+        conflicts.chain(refused).collect()
+    }
+
     /// Gives the services whose connections are to be counted: those of which something that is there is touched.
     pub fn touched(&self) -> BTreeSet<Frontend> {
         let keys = self.plan.steps.iter().map(Step::key);
@@ -157,7 +192,13 @@ impl Tried {
             _ => None,
         });
         let going = self.going.iter().map(|backend| backend.frontend);
-        services.chain(going).collect()
+        let visited = self.visit.map(|visit| visit.frontend);
+        let there = |of: &Frontend| {
+            let key = Key::Item(ItemKey::VirtualService(*of));
+            self.actual.contains_key(&key)
+        };
+        let visited = visited.filter(there);
+        services.chain(going).chain(visited).collect()
     }
 
     /// Gives the active and inactive connections of a backend, or of all backends of a service; none: it is neither, or not

@@ -1,10 +1,11 @@
 use tokio::sync::oneshot;
 
-use super::tests::{Rig, backend, frontend, key, service, web};
+use super::tests::{Rig, backend, frontend, key, listener, service, web};
 use super::*;
+use crate::kernel::StepError;
 use crate::kernel::fake::Fake;
-use crate::plan::{Object, Trial, Tried, begun};
-use weir_proto::model::{Item, Scheduler};
+use crate::plan::{Object, Problem, Setting, Trial, Tried, Visit, Visited, Visits, begun};
+use weir_proto::model::{ConnectionState, Item, Scheduler};
 
 impl Rig {
     /// Asks what something would do.
@@ -51,6 +52,24 @@ async fn what_is_tried_is_what_is_done_and_nothing_is_done_by_trying() {
     assert_eq!(kernel.take_steps(), []);
     rig.change(changed, &[]).await;
     assert_eq!(kernel.take_steps(), second.plan.steps);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_be_refused_is_no_step_of_what_would_be_done() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    let vip = Key::Item(ItemKey::Vip(listener().address));
+    let cause = "10.100.100.100 is an address of this node already";
+    let taken = StepError::from(Problem::new(17, cause.to_owned()));
+    kernel.fail(vip, taken);
+    let tried = tried(&mut rig, web(), &[]).await;
+    assert_eq!(tried.failing(), [(vip, cause.to_owned())].into());
+    assert_eq!(kernel.take_steps(), []);
+    let status = rig.change(web(), &[]).await;
+    assert_eq!(status.report.count, 1);
+    let mut steps = kernel.take_steps();
+    steps.retain(|step| step.key() != vip);
+    assert_eq!(steps, tried.plan.steps);
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,4 +126,60 @@ async fn a_kernel_that_cannot_be_read_is_told_with_its_cause() {
     // whoever asks holds nothing up
     let status = rig.change(vec![backend(11, 3)], &[]).await;
     assert_eq!(status.report, Report::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frontend_is_seen_with_all_that_packets_to_it_meet_and_the_visits_of_a_client() {
+    let kernel = Fake::new();
+    let mut rig = Rig::start(&kernel);
+    rig.change(web(), &[]).await;
+    kernel.take_reads();
+    kernel.take_steps();
+    let by = |last| Visit {
+        frontend: frontend(),
+        client: Some([10, 1, 2, last].into()),
+    };
+    let visited = Visited {
+        port: Some(40_000),
+        backend: None,
+        state: ConnectionState::Established,
+    };
+    kernel.visit(by(3), visited);
+    kernel.visit(by(4), visited);
+    let gone = key(&backend(11, 1));
+    kernel.tamper(|table| {
+        table.remove(&gone);
+    });
+    let look = Trial {
+        visit: Some(by(3)),
+        ..Trial::default()
+    };
+    let tried = rig.inquire(look.clone()).await.expect("an answer");
+    let seen = tried.seen(frontend());
+    // what should be there and is not, too
+    assert!(seen.contains(&gone) && !tried.actual.contains_key(&gone));
+    for item in web() {
+        assert!(seen.contains(&key(&item)), "{item:?}");
+    }
+    assert!(seen.contains(&Key::Link) && seen.contains(&Key::Setting(Setting::ForwardV4)));
+    // of no concern to IPv4
+    assert!(!seen.contains(&Key::Setting(Setting::ForwardV6)));
+    let visits = Visits {
+        connections: vec![visited],
+        count: 1,
+    };
+    assert_eq!(tried.visits, Some(Ok(visits)));
+    // not everything is read for one frontend
+    let reads = kernel.take_reads();
+    assert!(!reads.contains(&Scope::All), "{reads:?}");
+    assert_eq!(kernel.take_steps(), []);
+    let nobody = Trial {
+        visit: Some(Visit {
+            client: None,
+            ..by(3)
+        }),
+        ..look
+    };
+    let tried = rig.inquire(nobody).await.expect("an answer");
+    assert_eq!(tried.visits, None);
 }

@@ -33,9 +33,17 @@ impl<K: Kernel> Reconciler<K> {
         let attempt = self.stand().attempt(trial);
         let actual = self.look(&attempt.scope).await?;
         let mut tried = self.stand().plan(attempt, actual);
+        let refused = self.kernel.refusals(&tried.plan.steps).await?;
+        tried.refuse(refused);
         let touched = tried.touched();
         if !touched.is_empty() {
             tried.counts = self.kernel.connections(&touched).await?;
+        }
+        let visit = tried.visit.filter(|visit| visit.client.is_some());
+        if let Some(visit) = visit {
+            // what else is seen is worth telling without them
+            let visits = self.kernel.visits(&visit).await;
+            tried.visits = Some(visits.map_err(|error| chain(&error)));
         }
         Ok(tried)
     }

@@ -2,7 +2,8 @@
 
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
-use weir_proto::convert::item_key_from_wire;
+use weir_proto::convert::{Problems, frontend_key_from_wire, item_key_from_wire};
+use weir_proto::model::{Refused, unicast};
 use weir_proto::trace::chain;
 use weir_proto::wire;
 use weir_proto::wire::question::Question;
@@ -11,7 +12,7 @@ use weir_proto::wire::sync_request::Message;
 use super::messages::request;
 use super::{Assembly, Connect, Session};
 use crate::clock::now_unix_ms;
-use crate::plan::{HoldChange, Trial, Tried, begun};
+use crate::plan::{HoldChange, Trial, Tried, Visit, begun};
 use crate::reconciler::Inquiry;
 use crate::shown;
 
@@ -51,6 +52,7 @@ impl<C: Connect> Session<C> {
         let id = question.id;
         let asked = match question.question {
             Some(Question::Trial(trial)) => self.trial(trial, &mut questions.assembly),
+            Some(Question::Look(look)) => self.look(&look).map(Some),
             None => Err("this agent does not know the question".to_owned()),
         };
         let head = wire::Answer {
@@ -69,7 +71,7 @@ impl<C: Connect> Session<C> {
         };
         let Asked {
             trial,
-            compare,
+            told,
             held_back,
         } = match asked {
             Ok(Some(asked)) => asked,
@@ -93,7 +95,7 @@ impl<C: Connect> Session<C> {
         // it ends with the answer, or with the stream: nobody takes up what it sends
         tokio::spawn(async move {
             let all = match tried.await {
-                Ok(Ok(tried)) => chunks(head, &tried, compare),
+                Ok(Ok(tried)) => chunks(head, &tried, told),
                 Ok(Err(failure)) => vec![wire::Answer { failure, ..head }],
                 Err(_) => return,
             };
@@ -108,6 +110,37 @@ impl<C: Connect> Session<C> {
             }
         });
         None
+    }
+
+    /// Takes a look at a frontend, as the node is.
+    fn look(&self, look: &wire::Look) -> Result<Asked, String> {
+        let wire::Look { frontend, client } = look;
+        let frontend = frontend.clone().unwrap_or_default();
+        let frontend = frontend_key_from_wire(&frontend, "look.frontend");
+        let frontend = frontend.map_err(|error| chain(&error))?;
+        let client = match client.as_str() {
+            "" => None,
+            text => {
+                let mut problems = Problems::default();
+                let client = unicast(text).and_then(|client| match frontend.vip() {
+                    Some(vip) if vip.is_ipv4() != client.is_ipv4() => {
+                        Err(Refused::Other("is of another family".to_owned()))
+                    }
+                    _ => Ok(client),
+                });
+                let client = problems.take("look.client", client);
+                Some(problems.finish(client).map_err(|error| chain(&error))?)
+            }
+        };
+        let hold = self.keeping.hold.as_ref();
+        Ok(Asked {
+            trial: Trial {
+                visit: Some(Visit { frontend, client }),
+                ..Trial::default()
+            },
+            told: Told::Sight,
+            held_back: hold.map_or_else(String::new, |hold| hold.told.cause.clone()),
+        })
     }
 
     /// Takes a chunk of a trial; gives what is to be tried once the last is in.
@@ -136,7 +169,10 @@ impl<C: Connect> Session<C> {
                 everything,
                 ..Trial::default()
             },
-            compare,
+            told: match compare {
+                true => Told::Differences,
+                false => Told::Steps,
+            },
             held_back: String::new(),
         };
         if let Some(hold) = &self.keeping.hold {
@@ -180,14 +216,28 @@ impl<C: Connect> Session<C> {
 /// What the reconciler is to find out, and how that is told.
 struct Asked {
     trial: Trial,
-    compare: bool,
+    told: Told,
     held_back: String,
 }
 
+/// What of it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// What would be done.
+    Steps,
+    /// What is not the same.
+    Differences,
+    /// What is seen of a frontend.
+    Sight,
+}
+
 /// Writes what a trial found, in chunks.
-fn chunks(head: wire::Answer, tried: &Tried, compare: bool) -> Vec<wire::Answer> {
+fn chunks(head: wire::Answer, tried: &Tried, told: Told) -> Vec<wire::Answer> {
     let mut parts = Parts::new(head);
-    if compare {
+    if told == Told::Sight {
+        return sight(parts, tried);
+    }
+    if told == Told::Differences {
         for key in tried.differing() {
             let difference = shown::difference(key, tried);
             parts.add(difference.encoded_len(), |answer| {
@@ -204,12 +254,34 @@ fn chunks(head: wire::Answer, tried: &Tried, compare: bool) -> Vec<wire::Answer>
     for step in steps.chain(going) {
         parts.add(step.encoded_len(), |answer| answer.steps.push(step));
     }
-    let conflicts = tried.plan.conflicts.iter().take(MOST_CONFLICTS);
+    let failing = tried.failing().into_iter().take(MOST_CONFLICTS);
     parts.finish(
-        conflicts
-            .map(|conflict| format!("{}: {}", conflict.key, conflict.cause()))
+        failing
+            .map(|(key, cause)| format!("{key}: {cause}"))
             .collect(),
     )
+}
+
+/// Writes what was seen of a frontend, its client's connections in the last chunk.
+fn sight(mut parts: Parts, tried: &Tried) -> Vec<wire::Answer> {
+    let keys = tried.visit.map(|visit| tried.seen(visit.frontend));
+    for key in keys.into_iter().flatten() {
+        let seen = shown::seen(key, tried);
+        parts.add(seen.encoded_len(), |answer| {
+            answer.sight.get_or_insert_default().objects.push(seen)
+        });
+    }
+    let sight = parts.filling.sight.get_or_insert_default();
+    match &tried.visits {
+        None => {}
+        Some(Ok(visits)) => {
+            let connections = visits.connections.iter().map(shown::visited);
+            sight.connections = connections.collect();
+            sight.connection_count = visits.count;
+        }
+        Some(Err(why)) => sight.connections_unknown.clone_from(why),
+    }
+    parts.finish(Vec::new())
 }
 
 /// So many fit into one chunk; each is a sentence.

@@ -4,7 +4,9 @@ use std::net::{IpAddr, UdpSocket};
 
 use nix::errno::Errno;
 use weir_agent::kernel::Kernel;
-use weir_agent::plan::{Object, Step, Table};
+use weir_agent::kernel::linux::Linux;
+use weir_agent::plan::{Guard, Key, Object, Problem, Scope, Step, Table};
+use weir_proto::model::Family;
 
 use crate::netns::{in_new_netns, sh};
 use crate::{add, as_address, as_route, cause, edit, ip, must, one, vip, vips, with_link};
@@ -25,13 +27,25 @@ fn speaks_from(to: &str) -> IpAddr {
     socket.local_addr().unwrap().ip()
 }
 
+/// Fails unless just these are told to be refused, for these reasons, before anything is done.
+async fn foreseen(kernel: &mut Linux, steps: &[Step], refused: [(&str, Errno, &str); 8]) {
+    let before = vips(kernel).await;
+    let told = kernel.refusals(steps).await.unwrap();
+    let problem = |(address, errno, cause): (&str, Errno, &str)| {
+        let problem = Problem::new(errno as i32, cause.to_owned());
+        (vip(address), problem)
+    };
+    assert_eq!(told, refused.map(problem).into());
+    assert_eq!(vips(kernel).await, before);
+}
+
 #[test]
 fn what_others_have_is_refused_with_the_reason() {
     in_new_netns(|| async {
         sh(NODE);
         sh("ip route add local 10.7.0.0/16 dev lo");
-        let mut kernel = with_link(vec![ip("10.0.0.77")]).await;
-        let cases = [
+        let (mut kernel, _) = Linux::open(vec![ip("10.0.0.77")]).await;
+        let cases: [(&str, Errno, &str); 8] = [
             (
                 "10.0.0.1",
                 Errno::EADDRINUSE,
@@ -73,7 +87,13 @@ fn what_others_have_is_refused_with_the_reason() {
                 "10.7.1.2 is an address of this node already",
             ),
         ];
+        // before there is a link as well
+        let all = cases.map(|(address, ..)| add(vip(address), as_address()));
+        foreseen(&mut kernel, &all, cases).await;
+        must(&mut kernel, &[add(Key::Link, Object::Present)]).await;
         for object in [as_address(), as_route()] {
+            let all = cases.map(|(address, ..)| add(vip(address), object.clone()));
+            foreseen(&mut kernel, &all, cases).await;
             for (address, errno, expected) in cases {
                 let verdicts = kernel.apply(&[add(vip(address), object.clone())]).await;
                 assert_eq!(cause(&verdicts[0]), (errno as i32, expected));
@@ -82,6 +102,7 @@ fn what_others_have_is_refused_with_the_reason() {
             let other = |low: u8| add(vip(&format!("10.8.0.{low}")), object.clone());
             let mut steps: Vec<Step> = (1..=80).map(other).collect();
             steps.extend(cases.map(|(address, ..)| add(vip(address), object.clone())));
+            foreseen(&mut kernel, &steps, cases).await;
             let verdicts = kernel.apply(&steps).await;
             assert_eq!(verdicts[..80], vec![Ok(()); 80]);
             for (verdict, (_, errno, expected)) in verdicts[80..].iter().zip(cases) {
@@ -92,6 +113,54 @@ fn what_others_have_is_refused_with_the_reason() {
             must(&mut kernel, &steps).await;
         }
         assert_eq!(vips(&mut kernel).await, Table::new());
+    });
+}
+
+#[test]
+fn an_address_that_others_have_is_not_locked_for_a_vip_that_cannot_be_bound() {
+    in_new_netns(|| async {
+        sh(NODE);
+        let mut kernel = with_link(Vec::new()).await;
+        let (theirs, ours) = ("10.0.0.5", "10.8.0.1");
+        let lock = |address| Key::Guard(Guard::Vip(ip(address)));
+        let steps = [
+            add(Key::Lockdown(Family::V4), Object::Present),
+            add(lock(theirs), Object::Present),
+            add(lock(ours), Object::Present),
+            add(vip(theirs), as_address()),
+            add(vip(ours), as_address()),
+        ];
+        let problem = Problem::new(
+            Errno::EEXIST as i32,
+            "10.0.0.5 is an address of this node already".to_owned(),
+        );
+        let refused = [lock(theirs), vip(theirs)];
+        let told = kernel.refusals(&steps).await.unwrap();
+        assert_eq!(told, refused.map(|key| (key, problem.clone())).into());
+        for (step, verdict) in steps.iter().zip(kernel.apply(&steps).await) {
+            let expected = match refused.contains(&step.key()) {
+                true => Err(problem.clone().into()),
+                false => Ok(()),
+            };
+            assert_eq!(verdict, expected, "{step:?}");
+        }
+        let guards = kernel.read(&Scope::All).await.unwrap().into_keys();
+        let guards = guards.filter(|key| matches!(key, Key::Guard(_)));
+        assert_eq!(guards.collect::<Vec<_>>(), [lock(ours)]);
+        // nor among many
+        let many = |low: u8| add(vip(&format!("10.9.0.{low}")), as_address());
+        let mut steps: Vec<Step> = (1..=80).map(many).collect();
+        steps.insert(0, add(lock(theirs), Object::Present));
+        steps.push(add(vip(theirs), as_address()));
+        let verdicts = kernel.apply(&steps).await;
+        assert_eq!(verdicts[1..81], vec![Ok(()); 80]);
+        for verdict in [&verdicts[0], &verdicts[81]] {
+            assert_eq!(*verdict, Err(problem.clone().into()));
+        }
+        let gone = [Step::Remove {
+            key: Key::Lockdown(Family::V4),
+        }];
+        must(&mut kernel, &gone).await;
     });
 }
 

@@ -9,12 +9,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use weir_proto::metrics::{Kind, Metric};
 
-use super::table::{
+use crate::cluster::Behind;
+use crate::desired::{Passing, ServicePassing, Sum};
+use crate::metrics::table::{
     BACKEND_SILENT, CONVERGENCE_LAG, FLEET, NODES_BEHIND, OF_BACKEND, OF_SERVICE, Passed,
     SERVICE_BACKENDS, SERVICE_IMBALANCE, SERVICE_SILENT,
 };
-use crate::cluster::Behind;
-use crate::desired::{Passing, ServicePassing, Sum};
 
 /// What is shown.
 #[derive(Debug)]

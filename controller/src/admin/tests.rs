@@ -8,6 +8,7 @@ use super::*;
 use crate::cluster::Behind;
 use crate::desired::samples::{endpoint, service_name};
 use crate::desired::{BackendPassing, Passing, Reason, ServicePassing, Sum, Tally};
+use crate::metrics::{BACKEND_METRICS, METRICS, Metrics};
 
 /// Something of everything.
 fn shown(backends: bool) -> Shown {

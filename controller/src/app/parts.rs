@@ -11,8 +11,8 @@ use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 use weir_proto::tls::Peer;
 
-use crate::admin::Metrics;
 use crate::cluster::Cluster;
+use crate::metrics::Metrics;
 use crate::rpc;
 use crate::store::DiskStore;
 use crate::traffic::Traffic;

@@ -17,9 +17,9 @@ use weir_proto::model::{Identity, NodeName, Revision, RolloutPhase};
 use super::nodes::NodeEntry;
 use super::owner::{Owner, now_unix_ms};
 use super::{Cluster, Command, Refusal, Said};
-use crate::admin::Metrics;
 use crate::desired::events::{EventObject, ObjectKind, told};
 use crate::desired::{Desired, Event, EventBatch, Events, Happening, Reason};
+use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
 /// How long events wait for a write to become durable with.
@@ -280,6 +280,12 @@ impl NodeEntry {
     ) -> Vec<Happening> {
         let service_behind = |frontend: &_| desired.resources().service_behind(frontend);
         match said {
+            // nothing is refused, as mostly
+            Said::Accepted { refused: none, .. } | Said::Converged { failures: none, .. }
+                if none.is_empty() =>
+            {
+                Vec::new()
+            }
             Said::Accepted { refused, .. } => {
                 let before = self.progress.refusals().items;
                 let refused = told::new_failures(before, refused);

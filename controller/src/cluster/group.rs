@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{Span, error, info};
+use tracing::{Span, error, info, info_span};
 use weir_proto::model::{DrainTarget, Identity, NodeName, ResourceRef, Revision};
+use weir_proto::trace::SPANS;
 
 use super::log::Entry;
 use super::nodes::Open;
@@ -57,11 +58,10 @@ pub(super) struct Group {
 /// A write that waits for its answer.
 struct Asked {
     answer: Answer<Written>,
+    call: WriteCall,
     written: Result<Written, Refusal>,
     /// How it ended, where that is counted.
     ended: Option<&'static str>,
-    /// When it was asked for.
-    begun: Instant,
 }
 
 /// A line of the audit.
@@ -81,9 +81,21 @@ impl WriteCall {
             begun: Instant::now(),
         }
     }
+
+    /// Makes a write in memory, as a part of the call.
+    fn accept<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _accept = info_span!(target: SPANS, parent: &self.span, "accept");
+        // the nodes' updates are parts of the call, not of this part of it
+        self.span.in_scope(make)
+    }
 }
 
 impl Asked {
+    /// Opens the span in which it becomes durable, one of so many writes.
+    fn commit(&self, writes: usize) -> Span {
+        info_span!(target: SPANS, parent: &self.call.span, "commit", writes)
+    }
+
     /// Says whether anything of it was to become durable.
     fn is_written(&self) -> bool {
         self.written.is_ok() && matches!(self.ended, None | Some("written"))
@@ -210,10 +222,8 @@ impl<S: Store> Owner<S> {
                 call,
                 answer,
             } => {
-                let written = call
-                    .span
-                    .in_scope(|| self.apply(resources, &places, &options));
-                self.answer((answer, call.begun), written, Some(&options));
+                let written = call.accept(|| self.apply(resources, &places, &options));
+                self.answer((answer, call), written, Some(&options));
             }
             Command::Delete {
                 refs,
@@ -221,8 +231,8 @@ impl<S: Store> Owner<S> {
                 call,
                 answer,
             } => {
-                let written = call.span.in_scope(|| self.delete(&refs, &options));
-                self.answer((answer, call.begun), written, Some(&options));
+                let written = call.accept(|| self.delete(&refs, &options));
+                self.answer((answer, call), written, Some(&options));
             }
             Command::Rollback {
                 to,
@@ -230,8 +240,8 @@ impl<S: Store> Owner<S> {
                 call,
                 answer,
             } => {
-                let written = call.span.in_scope(|| self.roll_back(to, &options));
-                self.answer((answer, call.begun), written, Some(&options));
+                let written = call.accept(|| self.roll_back(to, &options));
+                self.answer((answer, call), written, Some(&options));
             }
             Command::Drain {
                 targets,
@@ -240,8 +250,8 @@ impl<S: Store> Owner<S> {
                 call,
                 answer,
             } => {
-                let written = call.span.in_scope(|| self.drain(targets, terms, who));
-                self.answer((answer, call.begun), written, None);
+                let written = call.accept(|| self.drain(targets, terms, who));
+                self.answer((answer, call), written, None);
             }
             Command::Hello { hello, answer } => {
                 // so that a fleet that comes for the first time is written together
@@ -255,12 +265,13 @@ impl<S: Store> Owner<S> {
                 call,
                 answer,
             } => {
-                let written = call.span.in_scope(|| self.steer(steering, revision, &who));
-                self.answer((answer, call.begun), written, None);
+                let written = call.accept(|| self.steer(steering, revision, &who));
+                self.answer((answer, call), written, None);
             }
             other @ (Command::ListDrains { .. }
             | Command::Release { .. }
             | Command::Inquire { .. }
+            | Command::Why { .. }
             | Command::Get { .. }
             | Command::List { .. }
             | Command::Watch { .. }
@@ -277,16 +288,16 @@ impl<S: Store> Owner<S> {
 
     fn answer(
         &mut self,
-        (answer, begun): (Answer<Written>, Instant),
+        (answer, call): (Answer<Written>, WriteCall),
         written: Result<Written, Refusal>,
         counted: Option<&WriteOptions>,
     ) {
         let ended = counted.map(|options| how_it_ended(&written, options));
         self.group.asked.push(Asked {
             answer,
+            call,
             written,
             ended,
-            begun,
         });
     }
 
@@ -307,6 +318,9 @@ impl<S: Store> Owner<S> {
             let events = self.events.ride();
             Write { events, ..write }
         });
+        let commits = asked.iter().filter(|asked| asked.is_written());
+        let commits = commits.map(|of| of.commit(asked.len()));
+        let commits: Vec<Span> = commits.filter(|span| !span.is_disabled()).collect();
         if let Some(write) = write
             && let Err(error) = self.commit(write).await
         {
@@ -319,10 +333,11 @@ impl<S: Store> Owner<S> {
             }
             return Err(Refusal::Store(error));
         }
+        drop(commits);
         let now = Instant::now();
-        let first_asked = asked.iter().map(|asked| asked.begun).min();
+        let first_asked = asked.iter().map(|asked| asked.call.begun).min();
         for asked in asked.iter().filter(|asked| asked.is_written()) {
-            self.metrics.stages().accepted(now - asked.begun);
+            self.metrics.stages().accepted(now - asked.call.begun);
         }
         for done in done {
             done.log();
@@ -352,9 +367,9 @@ impl<S: Store> Owner<S> {
         self.events.ring();
         for Asked {
             answer,
+            call: _,
             written,
             ended,
-            begun: _,
         } in asked
         {
             if let Some(ended) = ended {

@@ -13,9 +13,9 @@ use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 use super::owner::{Owner, now_unix_ms};
 use super::questions::CALLS;
 use super::{Beside, Call, Outgoing, Refusal, Said, Session, SessionId};
-use crate::admin::Metrics;
 use crate::desired::events::{DrainWatch, told};
 use crate::desired::{Feed, NodeProgress, Reason, Rejected, View};
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
@@ -95,8 +95,7 @@ impl NodeEntry {
     }
 
     /// Takes note of what the agent says on its stream. Says whether the node knows the cluster's name by that for the first time.
-    fn note(&mut self, name: &NodeName, said: Said, metrics: &Metrics) -> bool {
-        let now = now_unix_ms();
+    fn note(&mut self, name: &NodeName, (said, now): (Said, u64), metrics: &Metrics) -> bool {
         match said {
             Said::Accepted {
                 generation,
@@ -233,6 +232,8 @@ impl<S: Store> Owner<S> {
         }
         let before = entry.progress.tally();
         let (mut learns_name, mut gone) = (false, false);
+        let drains = all.iter().any(|said| matches!(said, Said::Drains { .. }));
+        let now = now_unix_ms();
         let mut happened = Vec::new();
         for said in all {
             happened.extend(entry.happenings(name, &said, &self.desired));
@@ -242,11 +243,11 @@ impl<S: Store> Owner<S> {
                     entry.session = None;
                     if let Some(view) = self.desired.view(name) {
                         let at = (&view, &entry.feed);
-                        entry.progress.disconnected(at, why, now_unix_ms());
+                        entry.progress.disconnected(at, why, now);
                     }
                     gone = true;
                 }
-                said => learns_name |= entry.note(name, said, &self.metrics),
+                said => learns_name |= entry.note(name, (said, now), &self.metrics),
             }
         }
         let after = entry.progress.tally();
@@ -254,7 +255,10 @@ impl<S: Store> Owner<S> {
             self.tally = self.tally.without(before).with(after);
             self.metrics.tally(self.tally);
         }
-        self.happened_on(name, happened);
+        // mostly nothing happens that is told of
+        if drains || !happened.is_empty() {
+            self.happened_on(name, happened);
+        }
         if learns_name {
             self.name(name);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::yield_now;
 use weir_proto::faults::{self, Bug};
 use weir_proto::model::{Kind, NodeName, ResourceRef, Revision};
 
@@ -13,8 +14,8 @@ use super::group::Group;
 use super::log::{ChangeLog, Entry, as_created};
 use super::nodes::NodeEntry;
 use super::{Command, Histories, Page, Refusal, Statuses, Watching};
-use crate::admin::Metrics;
 use crate::desired::{Desired, Events, History, NodeStatus, Recent, Stored, Tally, reference};
+use crate::metrics::Metrics;
 use crate::store::{Saved, Store, StoreError};
 
 /// How many revisions a watcher may lag: more than a burst of writes, little enough that the oldest are
@@ -39,8 +40,10 @@ pub(super) struct Owner<S> {
     /// cluster's name may wait for the end of the round, since nobody is told of it.
     pub(super) group: Group,
     pub(super) live: broadcast::Sender<Arc<Entry>>,
-    /// Rings when the state of any node changes.
-    pub(super) bell: watch::Sender<u64>,
+    /// Rings when the state of any node changes, once for all that is served together.
+    bell: watch::Sender<u64>,
+    /// The state of a node has changed since.
+    rings: bool,
     pub(super) sessions: u64,
     /// Which cluster this is.
     pub(super) cluster: Arc<str>,
@@ -103,6 +106,7 @@ impl<S: Store> Owner<S> {
             group: Group::default(),
             live: broadcast::channel(WATCH_DEPTH).0,
             bell,
+            rings: false,
             sessions: 0,
             cluster: cluster.into(),
             tally: Tally::default(),
@@ -131,7 +135,14 @@ impl<S: Store> Owner<S> {
                     Vec::new()
                 }
                 command = inbox.recv() => match command {
-                    Some(command) => self.gather(command, &mut inbox),
+                    Some(command) => {
+                        if matches!(command, Command::Said { .. }) {
+                            // agents answer an update at nearly the same time: what others say comes meanwhile, and all of
+                            // it is served at once
+                            yield_now().await;
+                        }
+                        self.gather(command, &mut inbox)
+                    }
                     None => break,
                 },
                 () = after(waits) => Vec::new(),
@@ -139,6 +150,9 @@ impl<S: Store> Owner<S> {
             self.look_at_deadlines();
             if self.finish().await.is_ok() {
                 self.serve_all(later).await;
+            }
+            if std::mem::take(&mut self.rings) {
+                self.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
             }
             self.keep_events();
             ended = self.lost.is_some();
@@ -218,6 +232,9 @@ impl<S: Store> Owner<S> {
             Command::Inquire { inquiry, answer } => {
                 let _ = answer.send(self.inquire(inquiry));
             }
+            Command::Why { query, answer } => {
+                let _ = answer.send(self.why(query));
+            }
             Command::Hello { hello, answer } => {
                 let session = self.hello(*hello).await;
                 let _ = answer.send(session);
@@ -272,7 +289,9 @@ impl<S: Store> Owner<S> {
         let nodes = named.into_iter().filter_map(|name| {
             let view = self.desired.view(name)?;
             let entry = self.nodes.get(name)?;
+            let node = self.desired.resources().node(name);
             Some(NodeStatus {
+                cordoned: node.is_some_and(|node| node.cordoned),
                 capabilities: self.desired.capabilities(name).to_vec(),
                 ..entry.progress.status(name, &view, &entry.feed)
             })
@@ -283,8 +302,9 @@ impl<S: Store> Owner<S> {
         })
     }
 
-    pub(super) fn ring(&self) {
-        self.bell.send_modify(|rung| *rung = rung.wrapping_add(1));
+    /// Lets those who watch know, when what is served now is done, that the state of a node changed.
+    pub(super) fn ring(&mut self) {
+        self.rings = true;
     }
 
     pub(super) fn measure(&self) {

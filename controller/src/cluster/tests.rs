@@ -1,3 +1,4 @@
+mod cordons;
 mod events;
 mod groups;
 mod history;

@@ -12,6 +12,7 @@ use weir_proto::trace::traceparent;
 
 use super::group::Done;
 use super::log::{Entry, Event};
+use super::nodes::NodeEntry;
 use super::owner::{Owner, now_unix_ms};
 use super::{Refusal, WriteOptions, Written, release};
 use crate::desired::events::told;
@@ -245,8 +246,9 @@ impl<S: Store> Owner<S> {
         for (name, node) in &nodes {
             match node {
                 None => self.forget(name),
+                Some(_) if self.nodes.contains_key(name) => {}
                 Some(_) => {
-                    self.nodes.entry(name.clone()).or_default();
+                    self.nodes.insert(name.clone(), NodeEntry::default());
                 }
             }
         }

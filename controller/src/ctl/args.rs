@@ -3,6 +3,7 @@
 mod check;
 mod completion;
 mod config;
+mod cordon;
 mod drain;
 mod edit;
 mod explain;
@@ -13,6 +14,7 @@ mod pki;
 mod plan;
 mod rollout;
 mod top;
+mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use super::render::parse_span;
 pub(crate) use check::{CheckArgs, CheckForm};
 pub(crate) use completion::CompletionArgs;
 pub(crate) use config::{ConfigArgs, ConfigCommand, GetContextsArgs};
+pub(crate) use cordon::{CordonArgs, UncordonArgs};
 pub(crate) use drain::{DrainArgs, NodeArgs, NodeCommand, ReleaseArgs, UndrainArgs};
 pub(crate) use edit::{EditArgs, WeightArgs};
 pub(crate) use explain::ExplainArgs;
@@ -36,6 +39,7 @@ pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 pub(crate) use plan::{DiffArgs, PlanArgs, PlanForm};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 pub(crate) use top::{TopArgs, TopForm};
+pub(crate) use why::WhyArgs;
 
 /// The widest a line of help gets.
 const HELP_WIDTH: usize = 100;
@@ -55,7 +59,12 @@ Environment:
   EDITOR           as WEIR_EDITOR
   TMPDIR           where edit puts what is edited [default: /tmp]
   XDG_CONFIG_HOME  where the file of contexts is, as weir/config.yaml [default: ~/.config]
-  HOME             whose ~ that is";
+  HOME             whose ~ that is
+  TRACEPARENT      the trace that a change is a part of, as W3C Trace Context writes it
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                   the OpenTelemetry collector that the span of a change is sent to, as
+                   http://HOST:PORT; without it, nowhere. Which of its other variables hold
+                   is in the reference";
 
 /// Says what the weir load balancer shall do, and shows what it does.
 #[derive(Debug, Parser)]
@@ -165,6 +174,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Compare files, what is desired, and what the kernels of the nodes hold
     Diff(DiffArgs),
+    /// Say why a client reaches a frontend, or does not
+    Why(WhyArgs),
     /// Show resources
     Get(GetArgs),
     /// Show everything that is known of one thing
@@ -181,6 +192,10 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// Let what is drained take connections again
     Undrain(UndrainArgs),
+    /// Let backends on nodes take no new connection, and keep those they have
+    Cordon(CordonArgs),
+    /// Let backends on nodes that are cordoned take connections again
+    Uncordon(UncordonArgs),
     /// Show the last writes: who did what, and when
     History(HistoryArgs),
     /// Go back to what the resources were at a revision

@@ -41,6 +41,7 @@ async fn look(to: &To) -> Result<Vec<Finding>> {
     let nodes = controller.node_states(Vec::new()).await?;
     let drains = controller.drains().await?;
     let services = controller.list(wire::Kind::Service).await?;
+    let sets = controller.list(wire::Kind::BackendSet).await?;
     let machines = controller.list(wire::Kind::Node).await?;
     Ok(judge(&Fleet {
         url: &to.controller,
@@ -53,6 +54,7 @@ async fn look(to: &To) -> Result<Vec<Finding>> {
         nodes: &nodes,
         drains: &drains,
         services: &services,
+        sets: &sets,
         machines: &machines,
     }))
 }

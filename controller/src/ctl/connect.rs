@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 use weir_proto::checkup::skew_ms;
@@ -16,6 +17,7 @@ use super::args::To;
 use super::now;
 use super::outcome::{Trouble, plain};
 use super::render::human;
+use super::trace::Carrier;
 
 /// The largest answer that is read: the state of 1,000 nodes with 100 failures each is some 20 MB.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -24,7 +26,7 @@ const PAGE: u32 = 1000;
 
 /// A controller that can be called.
 pub(crate) struct Controller {
-    pub(crate) client: OperatorClient<Channel>,
+    pub(crate) client: OperatorClient<InterceptedService<Channel, Carrier>>,
     /// Unix milliseconds when its certificate expires; none: it is called without TLS.
     pub(crate) certificate_expires_unix_ms: Option<u64>,
     /// Unix milliseconds when one's own certificate expires; none: called without TLS.
@@ -75,7 +77,8 @@ impl Controller {
             Err(_) => return Err(unreachable(url, &silence(*timeout))),
         };
         Ok(Self {
-            client: OperatorClient::new(channel).max_decoding_message_size(LARGEST_ANSWER),
+            client: OperatorClient::with_interceptor(channel, Carrier)
+                .max_decoding_message_size(LARGEST_ANSWER),
             certificate_expires_unix_ms: connector.theirs().map(|shown| shown.expires_unix_ms),
             own_expires_unix_ms: own.map(|own| own.expires_unix_ms),
             url: url.clone(),

@@ -78,7 +78,7 @@ pub(super) async fn undo(to: &To, args: &UndrainArgs) -> Result<()> {
 fn lines(targets: &[wire::DrainTarget], outcome: &str) -> String {
     let targets = targets.iter().map(drain_target);
     targets
-        .map(|(kind, target)| format!("{kind} {target} {outcome}\n"))
+        .map(|(kind, target)| format!("{kind}/{target} {outcome}\n"))
         .collect()
 }
 

@@ -257,6 +257,18 @@ async fn gather(controller: &Controller, scope: &Scope, form: Form) -> Result<Wo
             false => Ok(Vec::new()),
         }
     };
+    let nodes = async {
+        // which of them are cordoned
+        let asked = match scope.view {
+            View::Services => form == Form::Ipvsadm,
+            View::Backends => form != Form::Name,
+            _ => false,
+        };
+        match asked {
+            true => controller.list(wire::Kind::Node).await,
+            false => Ok(Vec::new()),
+        }
+    };
     let states = async {
         // A node may go between the two calls, so that all are asked for.
         match scope.view == View::Nodes && table {
@@ -264,9 +276,9 @@ async fn gather(controller: &Controller, scope: &Scope, form: Form) -> Result<Wo
             false => Ok(Vec::new()),
         }
     };
-    let (own, sets, states) = tokio::try_join!(own, sets, states)?;
+    let (own, sets, nodes, states) = tokio::try_join!(own, sets, nodes, states)?;
     Ok(World {
-        listing: Listing::new(own.into_iter().chain(sets)),
+        listing: Listing::new(own.into_iter().chain(sets).chain(nodes)),
         states: by_name(states),
     })
 }

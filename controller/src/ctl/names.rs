@@ -164,31 +164,23 @@ pub(crate) fn event_object(text: &str) -> Result<wire::event::Object, String> {
     })
 }
 
-/// Reads what is to be drained, or no longer: `backend SERVICE ADDRESS:PORT...` or `node NAME...`.
+/// Reads what is to be drained, or no longer: `backend SERVICE ADDRESS:PORT...` or `node NAME...`, or either by the
+/// names that `get` shows: `backend SERVICE/ADDRESS:PORT...`, `KIND/NAME...`.
 pub(crate) fn drain_targets(words: &[String]) -> Result<Vec<wire::DrainTarget>, String> {
-    use wire::drain_target::{Backend, Target};
+    use wire::drain_target::Target;
+    // neither a service nor an address with its port holds a slash
+    if words.iter().take(2).any(|word| word.contains('/')) {
+        return pairs(words)?.into_iter().map(drain_target).collect();
+    }
     let (kind, rest) = words.split_first().ok_or("name what is drained")?;
     let targets: Vec<Target> = match kind_named(kind)? {
         View::Backends => {
             let (service, sockets) = rest.split_first().ok_or("name the service")?;
-            let backend = |socket: &String| {
-                let parsed: Result<SocketAddr, _> = socket.parse();
-                let at = parsed.map_err(|_| {
-                    format!("{socket:?} is not ADDRESS:PORT (10.0.0.11:8080, [fd00::11]:8080)")
-                })?;
-                Ok(Target::Backend(Backend {
-                    service: service.clone(),
-                    address: at.ip().to_string(),
-                    port: at.port().into(),
-                }))
-            };
+            let backend = |at: &String| drained_backend(service, at);
             sockets.iter().map(backend).collect::<Result<_, String>>()?
         }
         View::Nodes => rest.iter().cloned().map(Target::Node).collect(),
-        view => {
-            let kind = view.plural();
-            return Err(format!("{kind} are not drained: a backend or a node is"));
-        }
+        view => return Err(not_drained(view)),
     };
     if targets.is_empty() {
         return Err(match kind_named(kind)? {
@@ -199,6 +191,67 @@ pub(crate) fn drain_targets(words: &[String]) -> Result<Vec<wire::DrainTarget>, 
     }
     let targets = targets.into_iter().map(Some);
     Ok(targets.map(|target| wire::DrainTarget { target }).collect())
+}
+
+/// Reads one thing to be drained by its kind and the name that `get` shows.
+fn drain_target((view, name): (View, Option<String>)) -> Result<wire::DrainTarget, String> {
+    use wire::drain_target::Target;
+    let target = match (view, name) {
+        (View::Backends, Some(name)) => {
+            let (service, at) = name
+                .split_once('/')
+                .ok_or_else(|| format!("{name:?} is not SERVICE/ADDRESS:PORT"))?;
+            drained_backend(service, at)?
+        }
+        (View::Nodes, Some(name)) => Target::Node(name),
+        (view, _) => return Err(not_drained(view)),
+    };
+    Ok(wire::DrainTarget {
+        target: Some(target),
+    })
+}
+
+fn drained_backend(service: &str, at: &str) -> Result<wire::drain_target::Target, String> {
+    let parsed: Result<SocketAddr, _> = at.parse();
+    let parsed = parsed
+        .map_err(|_| format!("{at:?} is not ADDRESS:PORT (10.0.0.11:8080, [fd00::11]:8080)"))?;
+    let backend = wire::drain_target::Backend {
+        service: service.to_owned(),
+        address: parsed.ip().to_string(),
+        port: parsed.port().into(),
+    };
+    Ok(wire::drain_target::Target::Backend(backend))
+}
+
+fn not_drained(view: View) -> String {
+    let kind = view.plural();
+    format!("{kind} are not drained: a backend or a node is")
+}
+
+/// Reads which nodes are to be cordoned, or no longer: `node NAME...`, `node/NAME...`, or the names alone, since nothing
+/// but a node is.
+pub(crate) fn cordoned(words: &[String]) -> Result<Vec<String>, String> {
+    let bare = words.iter().all(|word| !word.contains('/'))
+        && words.first().is_some_and(|word| kind_named(word).is_err());
+    let named = match bare {
+        true => words
+            .iter()
+            .map(|name| (View::Nodes, Some(name.clone())))
+            .collect(),
+        false => pairs(words)?,
+    };
+    let mut names = Vec::new();
+    for (view, name) in named {
+        if view != View::Nodes {
+            let kind = view.plural();
+            return Err(format!("{kind} are not cordoned: a node is"));
+        }
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    match names.is_empty() {
+        true => Err("name the node".to_owned()),
+        false => Ok(names),
+    }
 }
 
 /// Reads `KIND [NAME]...` or `KIND/NAME...`.
@@ -331,7 +384,15 @@ mod tests {
             targets("backend web 10.0.0.11:8080 [fd00::11]:8080"),
             Ok(vec![backend("10.0.0.11"), backend("fd00::11")])
         );
-        assert_eq!(targets("no node-a"), Ok(vec![node]));
+        assert_eq!(targets("no node-a"), Ok(vec![node.clone()]));
+        assert_eq!(
+            targets("backend web/10.0.0.11:8080 web/[fd00::11]:8080"),
+            Ok(vec![backend("10.0.0.11"), backend("fd00::11")])
+        );
+        assert_eq!(
+            targets("backend/web/10.0.0.11:8080 node/node-a"),
+            Ok(vec![backend("10.0.0.11"), node])
+        );
         for (text, why) in [
             ("", "name what is drained"),
             ("backend", "name the service"),
@@ -342,7 +403,15 @@ mod tests {
                 "\"10.0.0.11\" is not ADDRESS:PORT (10.0.0.11:8080, [fd00::11]:8080)",
             ),
             (
+                "backend/10.0.0.11:8080",
+                "\"10.0.0.11:8080\" is not SERVICE/ADDRESS:PORT",
+            ),
+            (
                 "service web",
+                "services are not drained: a backend or a node is",
+            ),
+            (
+                "service/web",
                 "services are not drained: a backend or a node is",
             ),
         ] {

@@ -17,6 +17,7 @@ mod rollout;
 mod rows;
 mod span;
 mod style;
+mod why;
 
 pub(crate) use derived::{
     Derived, backends as derived_backends, derived, drain as derived_drain,
@@ -46,6 +47,7 @@ pub(crate) use rows::{
 };
 pub(crate) use span::{human, parse as parse_span, parse_seconds};
 pub(crate) use style::{DELETED, Style, Tone};
+pub(crate) use why::WhyPage;
 
 /// A header and rows of the same width.
 #[derive(Debug, Clone, PartialEq, Eq)]

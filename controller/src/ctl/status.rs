@@ -11,6 +11,7 @@ use super::args::{StatusArgs, To};
 use super::connect::Controller;
 use super::now;
 use super::outcome::{Trouble, interrupted, print, style};
+use super::progress::awaited;
 use super::render::{Called, counted, human, is_well, status_page};
 use super::wait::passes;
 
@@ -20,7 +21,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Shows how far each node is: once, when all are well, or at each change.
 pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
     if args.wait {
-        return until_well(to, args.wait_timeout).await;
+        let goes_on = "the nodes go on: weirctl status shows how far they are";
+        return awaited(until_well(to, args.wait_timeout), goes_on).await;
     }
     if !args.watch {
         return show(to, args).await;

@@ -104,7 +104,8 @@ async fn tables(to: &To, args: &TopArgs, wanted: &Wanted) -> Result<()> {
         backends: subject == Subject::Backends,
         nodes: subject == Subject::Nodes,
         watch: count > 1,
-        interval_ms: wanted.interval_ms,
+        // who is answered once has no interval, and the controller refuses one
+        interval_ms: if count > 1 { wanted.interval_ms } else { 0 },
     };
     let mut answers = feed::begin(&controller, &question).await?;
     for number in 0..count {

@@ -10,9 +10,10 @@ use weir_proto::digest::Digest;
 use weir_proto::model::{
     Backend, BackendKey, BackendSet, Drain, Endpoint, Family, Forwarding, Frontend, Item, ItemKey,
     Labels, LoopbackEntry, Node, NodeBackend, NodeName, Service, ServiceName, Tunnel, TunnelEnd,
-    UnreadKey, Vip, VirtualService,
+    UnreadKey, Vip, VirtualService, Weight,
 };
 
+use super::cordons::Cordons;
 use super::drains::DrainsOf;
 
 /// Items by key.
@@ -50,6 +51,12 @@ struct Staged {
     reached: Arc<BTreeSet<NodeName>>,
 }
 
+/// What is done to a backend from outside of its service.
+struct Means {
+    weight: Weight,
+    drain: Option<Drain>,
+}
+
 /// How what a service wants of one node changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Part<'a> {
@@ -62,11 +69,13 @@ pub(crate) struct Part<'a> {
 }
 
 /// Works out what a service and its backend sets want of the nodes that hold it. Where the service itself and
-/// a set name the same backend, the service's own counts. A backend that is drained keeps its weight: the node takes 0.
+/// a set name the same backend, the service's own counts. A backend that is drained keeps its weight: the node takes 0. One on a
+/// node that is cordoned has weight 0, and nothing else of it changes.
 pub(crate) fn compile<'a>(
     service: &Service,
     sets: impl Iterator<Item = &'a BackendSet>,
     drains: &DrainsOf<'_>,
+    cordons: &Cordons<'_>,
 ) -> Compiled {
     let mut backends: BTreeMap<Endpoint, &Backend> = BTreeMap::new();
     for set in sets {
@@ -106,8 +115,11 @@ pub(crate) fn compile<'a>(
             }),
         );
         for backend in backends.values() {
-            let drain = drains.drain(service, backend);
-            compiled.add(service, *frontend, backend, drain);
+            let means = Means {
+                weight: cordons.weight(backend),
+                drain: drains.drain(service, backend),
+            };
+            compiled.add(service, *frontend, backend, means);
         }
     }
     compiled
@@ -141,7 +153,7 @@ impl Compiled {
         service: &Service,
         frontend: Frontend,
         backend: &Backend,
-        drain: Option<Drain>,
+        Means { weight, drain }: Means,
     ) {
         let Endpoint { address, port } = backend.endpoint;
         put(
@@ -151,7 +163,7 @@ impl Compiled {
                     frontend,
                     endpoint: backend.endpoint,
                 },
-                weight: backend.weight,
+                weight,
                 forwarding: service.forwarding,
                 thresholds: backend.thresholds,
                 drain,

@@ -9,6 +9,7 @@ use weir_proto::model::{
 };
 
 use super::compile::{Compiled, Items, own_items};
+use super::cordons::Cordons;
 use super::drains::{DrainBatch, ProposedDrains};
 use super::placing::Placing;
 use super::resources::{Batch, Proposed, service_of};
@@ -78,6 +79,7 @@ impl Desired {
             writes,
             kept,
         } = sorted;
+        touched.extend(self.recordoned_by(&writes, rollout));
         let drains = self.dropped_by(&writes, &mut touched, rollout);
         let holders = self.holders_of(&kept, Compiled::concerns);
         let change = Change {
@@ -219,13 +221,14 @@ impl Desired {
     ) -> BTreeMap<ServiceName, Option<Compiled>> {
         let proposed = Proposed::new(&self.resources, writes);
         let drains = ProposedDrains::new(&self.drains, drains);
+        let cordons = Cordons::new(&self.resources, writes);
         // it costs as much as the rollout has nodes
         let staging = rollout.filter(|rollout| !rollout.services.is_disjoint(&touched));
         let staging = staging.map(|rollout| Staging::new(rollout, &self.resources));
         touched
             .into_iter()
             .map(|name| {
-                let compiled = compile_as(&name, &proposed, &drains, staging.as_ref());
+                let compiled = compile_as(&name, &proposed, (&drains, &cordons), staging.as_ref());
                 (name, compiled)
             })
             .collect()

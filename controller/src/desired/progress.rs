@@ -92,6 +92,7 @@ pub(crate) struct NodeStatus {
     pub(crate) certificate_expires_unix_ms: u64,
     /// Why its last stream ended; empty: it has one, or never had.
     pub(crate) disconnection: String,
+    pub(crate) cordoned: bool,
 }
 
 /// What a node refuses.
@@ -316,7 +317,7 @@ impl NodeProgress {
         }
     }
 
-    /// Sums up how far the node is; what its kernel can do is known elsewhere.
+    /// Sums up how far the node is; what its kernel can do, and whether it is cordoned, is known elsewhere.
     pub(crate) fn status(&self, name: &NodeName, view: &View<'_>, feed: &Feed) -> NodeStatus {
         let wanted = view.generation();
         let (accepted, converged) = self.at(view, feed);
@@ -341,6 +342,7 @@ impl NodeProgress {
             repair_counts: self.repair_counts.clone(),
             certificate_expires_unix_ms: self.certificate_expires_unix_ms,
             disconnection: self.disconnection.clone(),
+            cordoned: false,
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Resources {
     standing: BTreeMap<IpAddr, BTreeSet<ResourceRef>>,
     /// Which resources have a backend on a node.
     running: BTreeMap<NodeName, BTreeSet<ResourceRef>>,
+    /// The nodes that are cordoned.
+    cordoned: BTreeSet<NodeName>,
     /// Which service a frontend was of that is of none now, so that a drain that goes on can be told.
     departed: BTreeMap<Frontend, ServiceName>,
     /// Which nodes have an address.
@@ -147,6 +149,11 @@ impl Resources {
         })
     }
 
+    /// Gives the nodes that are cordoned.
+    pub(crate) fn cordoned(&self) -> impl Iterator<Item = &NodeName> {
+        self.cordoned.iter()
+    }
+
     /// Gives the services that have a backend on a node.
     pub(crate) fn services_on(&self, node: &NodeName) -> BTreeSet<ServiceName> {
         let here = self.running.get(node).into_iter().flatten();
@@ -162,6 +169,21 @@ impl Resources {
         now.or_else(|| self.departed.get(frontend))
     }
 
+    /// Gives the service that a frontend is of.
+    pub(crate) fn claimant(&self, frontend: &Frontend) -> Option<&ServiceName> {
+        self.claims.get(frontend)
+    }
+
+    /// Gives the frontends on a VIP, each with its service.
+    pub(crate) fn frontends_at(
+        &self,
+        vip: IpAddr,
+    ) -> impl Iterator<Item = (Frontend, &ServiceName)> {
+        let on_it = self.claims.iter();
+        let on_it = on_it.filter(move |(frontend, _)| frontend.vip() == Some(vip));
+        on_it.map(|(frontend, service)| (*frontend, service))
+    }
+
     /// Counts the backends of services and backend sets.
     pub(crate) fn backends(&self) -> usize {
         self.backends
@@ -173,6 +195,9 @@ impl Resources {
                 for address in &node.addresses {
                     let here = self.located.entry(*address).or_default();
                     here.insert(reference.clone());
+                }
+                if node.cordoned {
+                    self.cordoned.insert(node.name.clone());
                 }
             }
             Resource::Service(service) => {
@@ -196,6 +221,7 @@ impl Resources {
                 for address in &node.addresses {
                     forget(&mut self.located, address, reference);
                 }
+                self.cordoned.remove(&node.name);
             }
             Resource::Service(service) => {
                 for frontend in service.frontends.keys() {

@@ -12,6 +12,7 @@ use weir_proto::model::{
 };
 
 use super::compile::{Compiled, compile};
+use super::cordons::Cordons;
 use super::drains::ProposedDrains;
 use super::prepare::Sorted;
 use super::resources::{Batch, Proposed, Resources, service_of};
@@ -57,16 +58,18 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// Compiles a service, in both versions while there are two; none: there is no such service.
+/// Compiles a service, in both versions while there are two; none: there is no such service. Drains and cordons are of no
+/// version: they count at once, and everywhere.
 pub(super) fn compile_as(
     name: &ServiceName,
     proposed: &Proposed<'_>,
-    drains: &ProposedDrains<'_>,
+    (drains, cordons): (&ProposedDrains<'_>, &Cordons<'_>),
     staging: Option<&Staging<'_>>,
 ) -> Option<Compiled> {
     let of = |resources: &Proposed<'_>| {
         let service = resources.service(name)?;
-        Some(compile(service, resources.sets_of(name), &drains.of(name)))
+        let sets = resources.sets_of(name);
+        Some(compile(service, sets, &drains.of(name), cordons))
     };
     let current = of(proposed)?;
     Some(match staging {

@@ -144,6 +144,58 @@ fn a_node_whose_labels_change_holds_other_services() {
 }
 
 #[test]
+fn a_cordon_touches_the_services_that_have_a_backend_on_the_node_and_no_other() {
+    let mut desired = Desired::default();
+    let here = service(
+        "here",
+        &["10.1.0.1:80"],
+        &["10.0.0.1:80@x*5", "10.0.0.2:80*3"],
+    );
+    let there = service("there", &["10.1.0.2:80"], &["10.0.0.3:80@y"]);
+    let by_set = service("by-set", &["10.1.0.3:80"], &["10.0.0.4:80"]);
+    let pods = set("pods", "by-set", &["10.0.0.5:80@x*7"]);
+    let mut resources = vec![Resource::BackendSet(pods)];
+    resources.extend([here, there, by_set].map(Resource::Service));
+    resources.extend(["x", "y"].map(|name| Resource::Node(node(name, &[]))));
+    write(&mut desired, batch(resources), 1);
+    let cordon = |cordoned| {
+        let x = Node {
+            cordoned,
+            ..node("x", &[])
+        };
+        batch(vec![Resource::Node(x)])
+    };
+    let weights = |desired: &Desired| {
+        let view = desired.view(&node_name("y")).expect("a view");
+        let state = view.state();
+        let weights = state.items().values().filter_map(|item| match item {
+            Item::Backend(backend) => Some(backend.weight.get()),
+            _ => None,
+        });
+        weights.collect::<Vec<u16>>()
+    };
+    assert_eq!(weights(&desired), [5, 3, 1, 1, 7]);
+    let (compiled, seen) = (desired.compilations(), generations(&desired));
+    write(&mut desired, cordon(true), 2);
+    assert_eq!(weights(&desired), [0, 3, 1, 1, 0]);
+    assert_eq!(desired.compilations(), compiled + 2);
+    assert_eq!(generations(&desired), [seen[0] + 1, seen[1] + 1]);
+    write(&mut desired, cordon(true), 3);
+    assert_eq!(desired.compilations(), compiled + 2, "nothing changes");
+    let all = desired.resources().all();
+    let all = all.map(|stored| (**stored).clone());
+    let restored = Desired::restore(all, Drains::default(), None, &BTreeMap::new());
+    assert_eq!(weights(&restored), [0, 3, 1, 1, 0]);
+    write(&mut desired, cordon(false), 4);
+    assert_eq!(weights(&desired), [5, 3, 1, 1, 7]);
+    write(&mut desired, cordon(true), 5);
+    let x = [Resource::Node(node("x", &[])).reference()];
+    let gone = desired.deletion(&x).expect("there");
+    write(&mut desired, gone, 6);
+    assert_eq!(weights(&desired), [5, 3, 1, 1, 7], "it goes with its node");
+}
+
+#[test]
 fn what_is_set_on_a_node_is_among_what_it_holds() {
     let mut desired = three();
     let strict = |strict_arp| {
@@ -278,10 +330,12 @@ pub(super) fn operation() -> impl Strategy<Value = (ResourceRef, Option<Resource
     )
         .prop_map(|(name, of, behind)| Resource::BackendSet(set(name, of, &behind)));
     let labelled = proptest::sample::select(&LABELS[..]);
-    let nodes = (proptest::sample::select(NODES), labelled, any::<bool>());
-    let nodes = nodes.prop_map(|(name, pairs, strict_arp)| {
+    let set_on = (any::<bool>(), any::<bool>());
+    let nodes = (proptest::sample::select(NODES), labelled, set_on);
+    let nodes = nodes.prop_map(|(name, pairs, (strict_arp, cordoned))| {
         Resource::Node(Node {
             strict_arp,
+            cordoned,
             ..node(name, pairs)
         })
     });

@@ -14,10 +14,13 @@ mod staged;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_proto::digest::Digest;
-use weir_proto::model::{Generation, Item, ItemKey};
+use weir_proto::model::{
+    BackendKey, Endpoint, Frontend, Generation, Item, ItemKey, NodeBackend, Port,
+};
 
 use alike::Common;
 use groups::Groups;
@@ -125,8 +128,24 @@ impl View<'_> {
         shown.map(|(_, item)| item)
     }
 
-    fn get(&self, key: &ItemKey) -> Option<&Item> {
+    /// Gives an item.
+    pub(crate) fn get(&self, key: &ItemKey) -> Option<&Item> {
         self.common.state().get(key).or_else(|| self.own.get(key))
+    }
+
+    /// Gives the backends of a frontend. Walks over what only this node has.
+    pub(crate) fn backends(&self, frontend: Frontend) -> impl Iterator<Item = &NodeBackend> {
+        let bound = |address: IpAddr, port: Port| {
+            let endpoint = Endpoint { address, port };
+            ItemKey::Backend(BackendKey { frontend, endpoint })
+        };
+        let all = bound([0; 4].into(), Port::LEAST)..=bound([0xff; 16].into(), Port::GREATEST);
+        let common = self.common.state().items().range(all);
+        let items = common.map(|(_, item)| item).chain(self.shown());
+        items.filter_map(move |item| match item {
+            Item::Backend(backend) if backend.key.frontend == frontend => Some(backend),
+            _ => None,
+        })
     }
 
     /// Finds content that the node had. It is known by its digest alone, whoever counted its generation: as the sum of

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use prost::Message;
 use prost::encoding::{encoded_len_varint, key_len, message};
+use tracing::info_span;
 use weir_proto::convert::{item_key_to_wire, item_to_wire};
 use weir_proto::model::{Generation, Item, ItemKey};
+use weir_proto::trace::{SPANS, part_of};
 use weir_proto::wire;
 
 use crate::cluster::Beside;
@@ -72,6 +74,9 @@ impl Chunks {
         if let Some(common) = &common {
             common.encoded(|upserted, removed| {
                 encodings += 1;
+                let _encode = part_of(&beside.traceparent, || {
+                    info_span!(target: SPANS, parent: None, "encode", items = upserted.len() + removed.len())
+                });
                 encode(upserted, removed)
             });
         }

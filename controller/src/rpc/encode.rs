@@ -28,7 +28,7 @@ pub(super) fn targets(targets: Vec<(NodeName, Generation)>) -> Vec<wire::NodeTar
     targets
         .into_iter()
         .map(|(node, generation)| wire::NodeTarget {
-            node: node.to_string(),
+            node: node.as_str().to_owned(),
             generation: generation.0,
         })
         .collect()
@@ -107,6 +107,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         repair_counts,
         certificate_expires_unix_ms,
         disconnection,
+        cordoned,
     } = status;
     wire::NodeState {
         name: name.to_string(),
@@ -128,6 +129,7 @@ pub(super) fn node_state(status: &NodeStatus) -> wire::NodeState {
         repair_counts: repair_counts.clone(),
         certificate_expires_unix_ms: *certificate_expires_unix_ms,
         disconnection: disconnection.clone(),
+        cordoned: *cordoned,
     }
 }
 

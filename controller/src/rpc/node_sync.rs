@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -27,6 +28,7 @@ use super::questions::Questions;
 use super::status::{controller_stops, invalid, refusal, status};
 use super::stopped;
 use super::telling::{Begun, Teller, Telling, dropped};
+use super::woken::Woken;
 use crate::cluster::{Cluster, Said, SessionId};
 use crate::desired::{MOST_FAILURES, MOST_REPAIRS, Rejected, RejectedReason};
 
@@ -116,9 +118,11 @@ impl NodeSyncService {
         };
         let stopping = self.stopping.clone();
         let serving = async move {
+            let mut stops = Woken::new(stopped(stopping));
             let ended = tokio::select! {
+                biased;
                 ended = stream.run(&mut end) => ended,
-                () = stopped(stopping) => Err(controller_stops()),
+                () = stops.next() => Err(controller_stops()),
             };
             if let Err(status) = ended {
                 // one that is gone needs no reason
@@ -187,10 +191,14 @@ impl<R: Requests> Stream<R> {
         session: SessionId,
         end: &mut oneshot::Sender<Status>,
     ) -> End {
-        // armed once in a while, not with each update: an answer never has less time than it must
-        let mut look = pin!(sleep_until(Instant::now() + PATIENCE));
-        let mut expires = pin!(expires(self.expires_unix_ms));
-        let mut closed = pin!(end.closed());
+        let (due, who, until) = (self.due.clone(), self.who.clone(), self.expires_unix_ms);
+        let mut ends = Woken::new(async {
+            tokio::select! {
+                () = overdue(&due) => None,
+                () = expires(until) => Some(End::Expired(who)),
+                () = end.closed() => Some(End::Closed),
+            }
+        });
         let mut heard = 0;
         loop {
             // it is mostly woken because the agent says something; the rest is asked whenever that is all for now, and now and
@@ -200,19 +208,16 @@ impl<R: Requests> Stream<R> {
                 request = self.requests.next(), if heard < MOST_IN_TURN => {
                     heard += 1;
                     match request {
-                        Ok(Some(request)) => Box::pin(self.hear(node, session, request)).await,
+                        Ok(Some(request)) => self.hear(node, session, request).await,
                         Ok(None) => Err(End::Closed),
                         Err(status) => Err(End::Lost(status)),
                     }
                 }
-                () = &mut look => {
-                    let now = Instant::now();
-                    let due = self.due.by().unwrap_or(now + PATIENCE);
-                    look.as_mut().reset(due);
-                    if due <= now { Err(self.stalled()) } else { Ok(()) }
-                }
-                () = &mut expires => Err(End::Expired(self.who.clone())),
-                () = &mut closed => Err(Box::pin(self.lost()).await),
+                end = ends.next() => Err(match end {
+                    None => self.stalled(),
+                    Some(End::Closed) => Box::pin(self.lost()).await,
+                    Some(end) => end,
+                }),
                 () = std::future::ready(()), if heard == MOST_IN_TURN => {
                     heard = 0;
                     Ok(())
@@ -231,13 +236,31 @@ impl<R: Requests> Stream<R> {
         session: SessionId,
         first: wire::SyncRequest,
     ) -> Result<(), End> {
+        let mut first = Some(first);
+        // it waits for nothing: with it done at once, no agent's task has room for how far it is
+        let gather = |cx: &mut Context<'_>| Poll::Ready(self.gather(node, first.take(), cx));
+        let (all, goes_on) = poll_fn(gather).await;
+        self.note(&all);
+        if !all.is_empty() {
+            let said = self.cluster.said(node.clone(), session, all).await;
+            said.map_err(|_| End::Dropped)?;
+        }
+        goes_on
+    }
+
+    /// Reads what an agent says, and what has come with it.
+    fn gather(
+        &mut self,
+        node: &NodeName,
+        first: Option<wire::SyncRequest>,
+        cx: &mut Context<'_>,
+    ) -> (Vec<Said>, Result<(), End>) {
         let mut all = Vec::with_capacity(MOST_AT_ONCE);
-        let mut next = Ok(Some(first));
+        let mut next = first;
         let mut heard = 0;
-        while let Ok(Some(request)) = next {
+        while let Some(request) = next {
             heard += 1;
             let Some(request) = self.questions.answered(request) else {
-                next = Ok(None);
                 break;
             };
             match said(request) {
@@ -245,22 +268,18 @@ impl<R: Requests> Stream<R> {
                 Ok(None) => warn!(%node, "an agent says what this version does not know"),
                 Err(status) => {
                     warn!(%node, error = status.message(), "an agent says what cannot be read");
-                    next = Err(End::Unreadable(status));
-                    break;
+                    return (all, Err(End::Unreadable(status)));
                 }
             }
-            next = if heard < MOST_AT_ONCE {
-                self.at_hand().await
-            } else {
-                Ok(None)
+            if heard == MOST_AT_ONCE {
+                break;
+            }
+            next = match self.at_hand(cx) {
+                Ok(next) => next,
+                Err(end) => return (all, Err(end)),
             };
         }
-        self.note(&all);
-        if !all.is_empty() {
-            let said = self.cluster.said(node.clone(), session, all).await;
-            said.map_err(|_| End::Dropped)?;
-        }
-        next.map(drop)
+        (all, Ok(()))
     }
 
     /// Takes note of what answers what was sent. What is said again of what was held before answers nothing.
@@ -293,15 +312,12 @@ impl<R: Requests> Stream<R> {
     }
 
     /// Gives what an agent says if it is there already.
-    async fn at_hand(&mut self) -> Result<Option<wire::SyncRequest>, End> {
-        tokio::select! {
-            biased;
-            request = self.requests.next() => match request {
-                Ok(Some(request)) => Ok(Some(request)),
-                Ok(None) => Err(End::Closed),
-                Err(status) => Err(End::Lost(status)),
-            },
-            () = std::future::ready(()) => Ok(None),
+    fn at_hand(&mut self, cx: &mut Context<'_>) -> Result<Option<wire::SyncRequest>, End> {
+        match pin!(self.requests.next()).poll(cx) {
+            Poll::Ready(Ok(Some(request))) => Ok(Some(request)),
+            Poll::Ready(Ok(None)) => Err(End::Closed),
+            Poll::Ready(Err(status)) => Err(End::Lost(status)),
+            Poll::Pending => Ok(None),
         }
     }
 
@@ -359,6 +375,20 @@ impl fmt::Display for End {
             }
             Self::Expired(_) => f.write_str("its certificate expired"),
             Self::Dropped => f.write_str("updates were accepted before they were read"),
+        }
+    }
+}
+
+/// Waits until something that is due was not done.
+async fn overdue(due: &Due) {
+    let mut look = Instant::now() + PATIENCE;
+    loop {
+        // armed once in a while, not with each update: an answer never has less time than it must
+        sleep_until(look).await;
+        let now = Instant::now();
+        look = due.by().unwrap_or(now + PATIENCE);
+        if look <= now {
+            return;
         }
     }
 }

@@ -6,6 +6,7 @@ mod inquiries;
 mod rollouts;
 mod streams;
 mod traffic;
+mod why;
 
 use prost::Message as _;
 use tokio::sync::watch;
@@ -69,6 +70,7 @@ impl Operator for OperatorService {
     type EventsStream = Answers<wire::EventsResponse>;
     type PlanStream = Answers<wire::PlanResponse>;
     type DiffStream = Answers<wire::DiffResponse>;
+    type WhyStream = Answers<wire::WhyResponse>;
 
     async fn apply(
         &self,
@@ -359,6 +361,13 @@ impl Operator for OperatorService {
         request: Request<wire::DiffRequest>,
     ) -> Result<Response<Self::DiffStream>, Status> {
         inquiries::diff(&self.cluster, &self.stopping, request).await
+    }
+
+    async fn why(
+        &self,
+        request: Request<wire::WhyRequest>,
+    ) -> Result<Response<Self::WhyStream>, Status> {
+        why::why((&self.cluster, &self.traffic), &self.stopping, request).await
     }
 }
 

@@ -47,6 +47,7 @@ const CALLS: &[(&str, Need)] = &[
     ("/weir.v1.Operator/Events", VIEWER),
     ("/weir.v1.Operator/Plan", VIEWER),
     ("/weir.v1.Operator/Diff", VIEWER),
+    ("/weir.v1.Operator/Why", VIEWER),
     ("/weir.v1.Operator/Apply", OPERATOR),
     ("/weir.v1.Operator/Delete", OPERATOR),
     ("/weir.v1.Operator/Drain", OPERATOR),
@@ -144,6 +145,11 @@ fn judge(path: &str, proof: &Proof, now: u64) -> Result<Identity, Status> {
     }
     let call = path.rsplit('/').next().unwrap_or(path);
     Err(denied(call, &needed, &who))
+}
+
+/// Says whether a call may change something.
+pub(super) fn changes(path: &str) -> bool {
+    matches!(need(path), Some(Need::Role(role)) if role != Role::Viewer)
 }
 
 fn need(path: &str) -> Option<Need> {

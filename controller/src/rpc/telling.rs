@@ -19,8 +19,8 @@ use super::due::Due;
 use super::questions::{Asked, Asks, Questions};
 use super::status::status;
 use super::sync_server::Frame;
-use crate::admin::Metrics;
 use crate::cluster::{Call, Outgoing};
+use crate::metrics::Metrics;
 
 /// Whom it tells, and what: known once the agent has said hello.
 #[derive(Debug)]

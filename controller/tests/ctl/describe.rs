@@ -160,6 +160,8 @@ fn traffic() -> TrafficResponse {
             backend(11, counters(20, 12.25), false),
             backend(21, counters(20, 3.25), false),
             backend(31, Counters::default(), true),
+            // nobody has connected to it yet
+            backend(41, Counters::default(), false),
         ],
         ..TrafficResponse::default()
     }

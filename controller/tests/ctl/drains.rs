@@ -48,7 +48,7 @@ fn drains_are_asked_for_and_ended_by_what_is_named() {
     ];
     assert_eq!(
         fake.run(&arguments),
-        fine("backend web/10.0.0.11:8080 draining\nbackend web/[fd00::11]:8080 draining\n")
+        fine("backend/web/10.0.0.11:8080 draining\nbackend/web/[fd00::11]:8080 draining\n")
     );
     let arguments = [
         "drain",
@@ -59,7 +59,7 @@ fn drains_are_asked_for_and_ended_by_what_is_named() {
         "--on-deadline",
         "RESET",
     ];
-    assert_eq!(fake.run(&arguments), fine("node node-a draining\n"));
+    assert_eq!(fake.run(&arguments), fine("node/node-a draining\n"));
     let said = |targets, deadline_seconds, on_deadline: OnDeadline| DrainRequest {
         targets,
         drain: Some(Drain {
@@ -77,7 +77,7 @@ fn drains_are_asked_for_and_ended_by_what_is_named() {
     );
     assert_eq!(
         fake.run(&["undrain", "node", "node-a"]),
-        fine("node node-a undrained\n")
+        fine("node/node-a undrained\n")
     );
     let targets = vec![node("node-a")];
     assert_eq!(fake.state().undrained, [UndrainRequest { targets }]);
@@ -141,7 +141,7 @@ fn wait(drains: Vec<Vec<DrainState>>) -> Ran {
 fn draining(status: i32, out: &str, err: &str) -> Ran {
     Ran {
         status,
-        out: format!("backend web/10.0.0.11:8080 draining\n{out}"),
+        out: format!("backend/web/10.0.0.11:8080 draining\n{out}"),
         err: err.to_owned(),
     }
 }
@@ -192,7 +192,7 @@ fn a_wait_ends_when_somebody_undrains() {
         draining(
             1,
             "",
-            "error: backend web/10.0.0.11:8080 is drained no longer\n"
+            "error: backend/web/10.0.0.11:8080 is drained no longer\n"
         )
     );
 }

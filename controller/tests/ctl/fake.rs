@@ -19,7 +19,7 @@ use weir_proto::wire::{
     NodeStatusResponse, NodeTarget, PlanRequest, PlanResponse, ReleaseNodeRequest,
     ReleaseNodeResponse, Resource, ResourceRef, RollbackRequest, Rollout, RolloutStatusRequest,
     RolloutStatusResponse, SteerRolloutRequest, SteerRolloutResponse, TrafficRequest,
-    TrafficResponse, UndrainRequest, WatchRequest, WatchResponse, change,
+    TrafficResponse, UndrainRequest, WatchRequest, WatchResponse, WhyRequest, WhyResponse, change,
 };
 
 /// The most resources on one page, so that a few make several pages.
@@ -91,6 +91,9 @@ pub(crate) struct State {
     /// What each comparison says, and those that were asked for.
     pub(crate) diff: Vec<DiffResponse>,
     pub(crate) compared: Vec<DiffRequest>,
+    /// What each question why is answered, and those that were asked.
+    pub(crate) why: Vec<WhyResponse>,
+    pub(crate) why_asked: Vec<WhyRequest>,
 }
 
 /// The fake, listening as long as it lives.
@@ -553,6 +556,18 @@ impl Operator for Shared {
         }
         state.compared.push(request.into_inner());
         let parts = tokio_stream::iter(state.diff.clone()).map(Ok);
+        Ok(Response::new(Box::pin(parts)))
+    }
+
+    type WhyStream = Answers<WhyResponse>;
+
+    async fn why(&self, request: Request<WhyRequest>) -> Result<Response<Self::WhyStream>, Status> {
+        let mut state = self.lock();
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.clone());
+        }
+        state.why_asked.push(request.into_inner());
+        let parts = tokio_stream::iter(state.why.clone()).map(Ok);
         Ok(Response::new(Box::pin(parts)))
     }
 }

@@ -76,7 +76,7 @@ fn history_shows_who_did_what_and_when() {
             "\
 REVISION   WHO            WHAT            CHANGES                                                               AGE
 12         admin/alice    rollback to 9   service/a deleted, service/b deleted, service/c deleted + 2 more...   2h1m
-10         operator/bob   drain           node node-a                                                           1d6h
+10         operator/bob   drain           node/node-a                                                           1d6h
 "
         )
     );

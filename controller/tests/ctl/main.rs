@@ -5,6 +5,7 @@ mod apply;
 mod checks;
 mod completion;
 mod contexts;
+mod cordon;
 mod describe;
 mod drains;
 mod edit;
@@ -23,11 +24,21 @@ mod terminal;
 mod top;
 mod waiting;
 mod weight;
+mod why;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use fake::{Fake, State};
+
+/// How long a run may take: a deadline, not a measure.
+const RUN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a run left behind. The controller's URL is "URL" in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,13 +85,23 @@ fn command(url: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs weirctl to its end; one that does not end is killed, and has no exit status then.
 fn run(url: &str, arguments: &[&str], input: &str) -> Ran {
     let mut child = command(url, arguments).spawn().expect("weirctl starts");
+    let id = Pid::from_raw(child.id().try_into().expect("an id"));
+    let (ended, end) = mpsc::channel::<()>();
+    let deadline = thread::spawn(move || {
+        if end.recv_timeout(RUN_DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill(id, Signal::SIGKILL);
+        }
+    });
     let mut stdin = child.stdin.take().expect("a pipe");
     // A run that reads no input may be over already.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().expect("weirctl ends");
+    drop(ended);
+    deadline.join().expect("the deadline is over");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").replace(url, "URL");
     Ran {
         status: output.status.code().expect("an exit status"),
@@ -337,6 +358,7 @@ fn help_has_an_example_of_each_use() {
         ("apply", include_str!("help/apply.txt")),
         ("plan", include_str!("help/plan.txt")),
         ("diff", include_str!("help/diff.txt")),
+        ("why", include_str!("help/why.txt")),
         ("get", include_str!("help/get.txt")),
         ("describe", include_str!("help/describe.txt")),
         ("delete", include_str!("help/delete.txt")),
@@ -355,6 +377,8 @@ fn help_has_an_example_of_each_use() {
         ("completion", include_str!("help/completion.txt")),
         ("drain", include_str!("help/drain.txt")),
         ("undrain", include_str!("help/undrain.txt")),
+        ("cordon", include_str!("help/cordon.txt")),
+        ("uncordon", include_str!("help/uncordon.txt")),
         ("history", include_str!("help/history.txt")),
         ("rollback", include_str!("help/rollback.txt")),
         ("node", include_str!("help/node.txt")),
@@ -385,6 +409,31 @@ fn help_has_an_example_of_each_use() {
         let output = command_line(&arguments).output().expect("weirctl runs");
         let help = String::from_utf8(output.stdout).expect("text");
         assert_eq!((output.status.code(), help.as_str()), (Some(0), golden));
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_the_same_whatever_the_environment_sets() {
+    for (line, golden) in [
+        (
+            "rollback",
+            "error: the following required arguments were not provided:\n  <REVISION>\n\n\
+             Usage: weirctl rollback <REVISION>\n\nFor more information, try '--help'.\n",
+        ),
+        (
+            "rollback yesterday",
+            "error: invalid value 'yesterday' for '<REVISION>': \"yesterday\" is not a revision: \
+             weirctl history numbers them\n\nFor more information, try '--help'.\n",
+        ),
+        ("config", include_str!("help/config.txt")),
+    ] {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        let wrong = Ran {
+            status: 2,
+            out: String::new(),
+            err: golden.to_owned(),
+        };
+        assert_eq!(run("http://127.0.0.1:1", &arguments, ""), wrong);
     }
 }
 

@@ -137,11 +137,23 @@ fn a_drain_that_is_interrupted_goes_on() {
     terminal.until_shown("waiting for node-a: has not told of it yet");
     terminal.press("\u{3}");
     let (status, screen) = ended(terminal);
-    let golden = "node node-a draining\n\
+    let golden = "node/node-a draining\n\
                   interrupted; the drain goes on: weirctl get drains shows it, weirctl undrain ends it";
     assert_eq!(
         (status, screen.replace('\n', " ")),
         (Some(130), golden.replace('\n', " "))
     );
     assert_eq!(fake.state().undrained, []);
+}
+
+#[test]
+fn a_wait_for_nodes_that_is_interrupted_says_how_to_look() {
+    let fake = Fake::start(touched(vec![vec![vec![node("node-a", 2, 1)]]]));
+    let mut terminal = weirctl(&fake, &["status", "--wait"]);
+    // who has asked hears Ctrl-C
+    terminal.until("call", |_| fake.state().watches.is_empty());
+    terminal.press("\u{3}");
+    let (status, screen) = ended(terminal);
+    let golden = "interrupted; the nodes go on: weirctl status shows how far they are";
+    assert_eq!((status, screen.as_str()), (Some(130), golden));
 }

@@ -136,15 +136,20 @@ fn services_backends_and_nodes_have_tables_by_name() {
 fn what_is_shown_is_what_is_asked_for() {
     let fake = busy();
     fake.run(&["top", "be", "web", "dns", "--interval", "500ms"]);
-    fake.run(&["top", "no", "node-a"]);
-    let asked = |services: &[&str], backends, interval_ms| TrafficRequest {
+    fake.state().traffic_later = vec![traffic()];
+    fake.run(&["top", "no", "node-a", "-n", "2", "--interval", "500ms"]);
+    // an interval is only for those who watch: the controller refuses it otherwise
+    let asked = |services: &[&str], backends, watch, interval_ms| TrafficRequest {
         services: services.iter().map(|name| (*name).to_owned()).collect(),
         backends,
         nodes: !backends,
-        watch: false,
+        watch,
         interval_ms,
     };
-    let expected = [asked(&["web", "dns"], true, 500), asked(&[], false, 2_000)];
+    let expected = [
+        asked(&["web", "dns"], true, false, 0),
+        asked(&[], false, true, 500),
+    ];
     assert_eq!(fake.state().traffic_asked, expected);
 }
 

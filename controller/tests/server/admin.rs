@@ -8,7 +8,7 @@ use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use weir_controller::admin::{BACKEND_METRICS, METRICS};
+use weir_controller::{BACKEND_METRICS, METRICS};
 use weir_proto::metrics::problems;
 use weir_proto::wire;
 use weir_proto::wire::node_reports_client::NodeReportsClient;

@@ -16,7 +16,7 @@ use weir_agent::app::Settings;
 use weir_agent::kernel::fake::Fake;
 use weir_agent::kernel::linux::Linux;
 use weir_agent::kernel::{Kernel, KernelError, Verdict};
-use weir_agent::plan::{Connections, Object, Scope, Step, Table};
+use weir_agent::plan::{Connections, Key, Object, Problem, Scope, Step, Table, Visit, Visits};
 use weir_agent::session::{self, Connect, Identity};
 use weir_proto::disk::simulated::Medium;
 use weir_proto::model::{BackendKey, Family, Frontend, Labels, Node, NodeName};
@@ -226,6 +226,10 @@ impl<K: Kernel> Kernel for Watched<K> {
         verdicts
     }
 
+    async fn refusals(&mut self, steps: &[Step]) -> Result<BTreeMap<Key, Problem>, KernelError> {
+        self.kernel.refusals(steps).await
+    }
+
     async fn connections(
         &mut self,
         of: &BTreeSet<Frontend>,
@@ -235,6 +239,10 @@ impl<K: Kernel> Kernel for Watched<K> {
 
     async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
         self.kernel.forget_flows(of).await
+    }
+
+    async fn visits(&mut self, of: &Visit) -> Result<Visits, KernelError> {
+        self.kernel.visits(of).await
     }
 
     async fn disturbed(&mut self) -> Scope {

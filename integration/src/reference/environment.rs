@@ -1,8 +1,10 @@
-//! Every variable that a program reads: those that are twins of flags, and those that its help names under `Environment`.
+//! Every variable that a program reads: those that are twins of flags, those that its help names under `Environment`, and
+//! those of OpenTelemetry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Command;
+use weir_proto::trace::VARIABLES;
 
 use super::cell;
 use super::commands::shown;
@@ -29,6 +31,15 @@ pub(super) fn page(programs: [Command; 3]) -> String {
                 known.what = what;
             }
         }
+    }
+    for (name, what) in VARIABLES {
+        let known = variables.entry(name.to_owned()).or_default();
+        // what is said here is the same for all
+        known.what = what.to_owned();
+        let names = programs.iter().map(|program| program.get_name().to_owned());
+        known
+            .read_by
+            .extend(names.map(|name| (name, String::new())));
     }
     let mut text = "# Environment\n\nA flag on the command line counts more than its variable.\n\n\
                     | variable | read by | what |\n|---|---|---|\n"

@@ -3,6 +3,7 @@
 mod fleet;
 mod questions;
 mod rollouts;
+mod why;
 
 use std::collections::BTreeSet;
 

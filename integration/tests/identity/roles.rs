@@ -34,6 +34,7 @@ const CALLS: &[(&str, [bool; 4])] = &[
     ("/weir.v1.Operator/Traffic", [true, true, true, false]),
     ("/weir.v1.Operator/Undrain", [false, true, true, false]),
     ("/weir.v1.Operator/Watch", [true, true, true, false]),
+    ("/weir.v1.Operator/Why", [true, true, true, false]),
     ("/weir.v1.NodeReports/Report", [false, false, false, true]),
     ("/weir.v1.NodeSync/Sync", [false, false, false, true]),
 ];

@@ -1,4 +1,4 @@
-//! A controller with its page, a node that holds what it must, one that has gone, one that nobody has heard of, and what passes.
+//! A controller with its page, a node that holds what it must, one that has gone, one that nobody has heard of and that is cordoned, and what passes.
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -92,6 +92,7 @@ impl World {
         let services = [web, dns, none].map(resource::Kind::Service);
         let away = wire::Node {
             name: "node-b".to_owned(),
+            cordoned: Some(true),
             ..wire::Node::default()
         };
         let all = services.into_iter().chain([resource::Kind::Node(away)]);

@@ -32,6 +32,8 @@ pub(crate) struct Model {
     services: BTreeMap<u8, Service>,
     /// By node, as the nodes are numbered.
     zones: Vec<usize>,
+    /// Likewise; backends that run there take no new connection.
+    cordoned: Vec<bool>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +59,7 @@ impl Model {
         Self {
             services: BTreeMap::new(),
             zones: (0..NODES.len()).map(|node| node % ZONES.len()).collect(),
+            cordoned: vec![false; NODES.len()],
         }
     }
 
@@ -72,7 +75,11 @@ impl Model {
     pub(crate) fn change(&mut self, random: &mut Random) -> Change {
         if random.below(12) == 0 {
             let node = random.below(NODES.len());
-            self.zones[node] = (self.zones[node] + 1) % ZONES.len();
+            if random.below(2) == 0 {
+                self.cordoned[node] = !self.cordoned[node];
+            } else {
+                self.zones[node] = (self.zones[node] + 1) % ZONES.len();
+            }
             return Change::Apply(vec![self.node(node)]);
         }
         let number = u8::try_from(random.below(usize::from(SERVICES))).unwrap_or(0);
@@ -121,6 +128,7 @@ impl Model {
                     let at = NODES.iter().position(|known| *known == node.name);
                     if let (Some(at), Some(zone)) = (at, zone_in(&node.labels)) {
                         model.zones[at] = zone;
+                        model.cordoned[at] = node.cordoned.unwrap_or(false);
                     }
                 }
                 Some(wire::resource::Kind::Service(service)) => {
@@ -161,8 +169,10 @@ impl Model {
             objects.insert(frontend(vip), None);
             for (place, weight) in &service.backends {
                 let address = address(*number, *place);
-                objects.insert(backend(vip, address), Some(*weight));
-                if usize::from(*place) % NODES.len() == node {
+                let runs_on = usize::from(*place) % NODES.len();
+                let weight = if self.cordoned[runs_on] { 0 } else { *weight };
+                objects.insert(backend(vip, address), Some(weight));
+                if runs_on == node {
                     objects.insert(entry(address), None);
                 }
             }
@@ -174,6 +184,7 @@ impl Model {
         let node = wire::Node {
             name: NODES[node].to_owned(),
             labels: labels(self.zones[node]),
+            cordoned: self.cordoned[node].then_some(true),
             ..wire::Node::default()
         };
         wire::Resource {

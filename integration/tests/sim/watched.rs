@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use weir_agent::kernel::fake::Fake;
 use weir_agent::kernel::{Kernel, KernelError, Verdict};
-use weir_agent::plan::{Connections, Scope, Step, Table};
+use weir_agent::plan::{Connections, Key, Problem, Scope, Step, Table, Visit, Visits};
 use weir_proto::machine::draw;
 use weir_proto::model::{BackendKey, Frontend};
 
@@ -55,6 +55,10 @@ impl Kernel for Watched {
         verdicts
     }
 
+    async fn refusals(&mut self, steps: &[Step]) -> Result<BTreeMap<Key, Problem>, KernelError> {
+        self.kernel.refusals(steps).await
+    }
+
     async fn connections(
         &mut self,
         of: &BTreeSet<Frontend>,
@@ -64,6 +68,10 @@ impl Kernel for Watched {
 
     async fn forget_flows(&mut self, of: &BTreeSet<BackendKey>) -> Result<u64, KernelError> {
         self.kernel.forget_flows(of).await
+    }
+
+    async fn visits(&mut self, of: &Visit) -> Result<Visits, KernelError> {
+        self.kernel.visits(of).await
     }
 
     async fn disturbed(&mut self) -> Scope {

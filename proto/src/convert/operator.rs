@@ -422,6 +422,7 @@ fn read_node(node: wire::Node, place: usize, problems: &mut Problems) -> Option<
         strict_arp: node.strict_arp.unwrap_or(false),
         connection_timeouts,
         sync_daemons,
+        cordoned: node.cordoned.unwrap_or(false),
     })
 }
 
@@ -493,5 +494,6 @@ fn node_to_wire(node: &Node) -> wire::Node {
         strict_arp: node.strict_arp.then_some(true),
         connection_timeouts: node.connection_timeouts.map(timeouts_to_wire),
         sync_daemons: node.sync_daemons.values().map(daemon_to_wire).collect(),
+        cordoned: node.cordoned.then_some(true),
     }
 }

@@ -217,6 +217,7 @@ fn what_is_set_on_a_node_is_checked_field_by_field() {
         kind: Some(wire::resource::Kind::Node(wire::Node {
             name: "node-a".to_owned(),
             strict_arp: Some(true),
+            cordoned: Some(true),
             connection_timeouts: Some(timeouts),
             sync_daemons: daemons,
             ..wire::Node::default()

@@ -43,6 +43,8 @@ pub struct Weight(u16);
 impl Weight {
     /// What a backend has that names none.
     pub const DEFAULT: Self = Self(1);
+    /// Of a backend that takes no new connection.
+    pub const ZERO: Self = Self(0);
 
     /// Takes 0-65535.
     pub fn new(weight: u32) -> Result<Self, Refused> {

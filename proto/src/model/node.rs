@@ -51,6 +51,8 @@ pub struct Node {
     pub connection_timeouts: Option<ConnectionTimeouts>,
     /// How it shares connections with other nodes.
     pub sync_daemons: BTreeMap<SyncRole, SyncDaemon>,
+    /// Whether backends that run on it take no new connection anywhere.
+    pub cordoned: bool,
 }
 
 impl Node {
@@ -63,6 +65,7 @@ impl Node {
             strict_arp: false,
             connection_timeouts: None,
             sync_daemons: BTreeMap::new(),
+            cordoned: false,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What runs through backends.
 
-use crate::plan::{Connections, Counted, CountedService, Counters, Passed, VipStates};
+use crate::plan::{
+    Connections, Counted, CountedService, Counters, Passed, VipStates, Visit, Visits,
+};
 
 use super::*;
 use crate::kernel::{KernelError, Meter};
@@ -147,5 +149,20 @@ pub(super) async fn vips_without_connections_have_none_in_any_state<K: Kernel>(k
     ] {
         let found = shown(meter.vip_connections(&vips).await);
         assert_eq!(found, VipStates::new(), "{vips:?}");
+    }
+}
+
+pub(super) async fn a_client_that_has_not_come_has_no_connections<K: Kernel>(kernel: &mut K) {
+    for net in &NETS {
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            for client in [Some(address(net.other_vip)), None] {
+                let visit = Visit {
+                    frontend: net.frontend(protocol),
+                    client,
+                };
+                let found = shown(kernel.visits(&visit).await);
+                assert_eq!(found, Visits::default(), "{visit:?}");
+            }
+        }
     }
 }

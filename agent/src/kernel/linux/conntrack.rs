@@ -29,6 +29,7 @@ mod stats;
 mod tests;
 mod tracked;
 mod translation;
+mod visits;
 
 pub use command::Command;
 pub use filter::Filter;
@@ -37,6 +38,7 @@ pub use socket::Conntrack;
 pub use stats::{CpuStats, GlobalStats};
 pub use tracked::Tracked;
 pub use translation::{Filters, Translation, questions};
+pub use visits::VisitFilter;
 
 pub use crate::kernel::linux::netlink::{DecodeError, Family};
 

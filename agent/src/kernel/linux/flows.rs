@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 
 use nix::errno::Errno;
-use weir_proto::model::{BackendKey, Frontend};
+use weir_proto::model::{BackendKey, ConnectionState, Endpoint, Frontend, Port, Protocol};
 
-use super::conntrack::{Conntrack, Translation};
-use super::netlink::{Counts, NlError};
+use super::conntrack::{Command, Conntrack, Flow, Tracked, Translation, VisitFilter};
+use super::meter::state;
+use super::netlink::{Counts, Message, NetlinkSocket, NlError, Protocol as Netlink};
 use super::objects::socket;
 use super::verdict;
 use crate::kernel::KernelError;
+use crate::plan::{Visit, Visited, Visits};
+
+/// Length of the `nfgenmsg` in front of the attributes.
+const NFGEN_HEADER_LEN: usize = 4;
 
 /// Conntrack of one network namespace.
 #[derive(Default)]
@@ -77,6 +82,71 @@ impl Flows {
         });
         (outcome, deleted)
     }
+}
+
+/// Gives the tracked connections of a client to a frontend, as they are shown: one that goes meanwhile may be among them.
+pub(super) async fn visits(of: &Visit) -> Result<Visits, KernelError> {
+    let (Some(client), Frontend::Address(listener)) = (of.client, of.frontend) else {
+        return Ok(Visits::default());
+    };
+    let filter = VisitFilter {
+        protocol: listener.protocol.number(),
+        destination: (listener.address, listener.port.get()).into(),
+        client,
+    };
+    let found = match ask(&Command::Visits(&filter), &filter).await {
+        // a filter that the kernel does not know: each flow is looked at again in any case
+        Err(NlError::Errno(errno)) if refuses(errno) => {
+            ask(&Command::All(filter.family()), &filter).await
+        }
+        found => found,
+    };
+    let found = found.map_err(|error| match error.errno() {
+        Some(errno) if errno == Errno::EINVAL as i32 => FlowsError::Absent,
+        _ => FlowsError::Netlink(error),
+    });
+    found.map_err(|error| verdict::unreadable("the connections of a client", error))
+}
+
+async fn ask(command: &Command<'_>, of: &VisitFilter) -> Result<Visits, NlError> {
+    let mut visits = Visits::default();
+    let mut socket = NetlinkSocket::open(Netlink::Netfilter)?;
+    let take = |message: Message<'_>| {
+        let attrs = || message.attrs(NFGEN_HEADER_LEN);
+        // one that cannot be read is no connection to a frontend
+        if let (Ok(flow), Ok(tracked)) = (Flow::decode(attrs()), Tracked::decode(attrs()))
+            && of.has(&flow)
+        {
+            visits.add(visited(&flow, &tracked));
+        }
+    };
+    match socket.dump(&command.encode(), take).await {
+        // it changed under the dump: what was shown is what there was
+        Ok(()) | Err(NlError::Interrupted) => Ok(visits),
+        Err(error) => Err(error),
+    }
+}
+
+fn visited(flow: &Flow, tracked: &Tracked) -> Visited {
+    let replier = flow.reply.source;
+    let same = (replier, flow.reply.source_port)
+        == (flow.original.destination, flow.original.destination_port);
+    let port = flow.reply.source_port.filter(|_| !same);
+    let port = port.and_then(|port| Port::new(port.into()).ok());
+    let protocol = Protocol::from_number(tracked.protocol);
+    Visited {
+        port: flow.original.source_port,
+        backend: port.map(|port| Endpoint {
+            address: replier,
+            port,
+        }),
+        state: protocol.map_or(ConnectionState::Other, |it| state(it, tracked.state)),
+    }
+}
+
+/// Says whether it may be the filter that a kernel refuses.
+fn refuses(errno: i32) -> bool {
+    [Errno::EINVAL as i32, Errno::EOPNOTSUPP as i32].contains(&errno)
 }
 
 /// Gives what conntrack makes of a backend; nothing of one that is reached by a mark, which no flow bears.

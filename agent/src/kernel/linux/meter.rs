@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use weir_proto::model::{Conntrack, Endpoint, Frontend, usable};
 
 use self::tracking::Tracking;
+pub(super) use self::tracking::state;
 use super::ipvs::{DestStatus, Ipvs, ServiceStatus, Stats};
 use super::netlink::{Counts, NlError};
 use super::objects::{backend_key, backend_spec, frontend, service_key};

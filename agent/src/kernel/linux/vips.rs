@@ -8,6 +8,7 @@
 
 mod anchor;
 mod binding;
+mod foreseen;
 mod gone;
 mod node;
 mod notices;
@@ -232,22 +233,8 @@ impl Vips {
 
     /// Binds and unbinds VIPs.
     pub(super) async fn apply(&mut self, steps: &[&Step]) -> Vec<Verdict> {
-        let found = match self.door() {
-            Ok(links) => links.find(LINK).await,
-            Err(error) => Err(error),
-        };
-        let link = match found {
-            Ok(Some(link)) if link.kind.as_deref() == Some(DUMMY) => Ok(link.index),
-            Ok(Some(_)) => Err(verdict::refused(
-                Errno::EEXIST,
-                "the link weir0 is there and is no dummy link",
-            )),
-            Ok(None) => Err(verdict::refused(
-                Errno::ENODEV,
-                "the link weir0 is not there",
-            )),
-            Err(error) => Err(refused(error)),
-        };
+        let absent = || verdict::refused(Errno::ENODEV, "the link weir0 is not there");
+        let link = self.link().await.and_then(|link| link.ok_or_else(absent));
         let link = match link {
             Ok(link) => link,
             Err(error) => return steps.iter().map(|_| Err(error.clone())).collect(),
@@ -263,6 +250,22 @@ impl Vips {
             let _ = self.batch(&[Command::DelAddress { link, address }]).await;
         }
         verdicts
+    }
+
+    /// Gives the number of the link; none: it is not there.
+    async fn link(&mut self) -> Result<Option<u32>, StepError> {
+        let found = match self.door() {
+            Ok(links) => links.find(LINK).await,
+            Err(error) => Err(error),
+        };
+        match found.map_err(refused)? {
+            Some(link) if link.kind.as_deref() == Some(DUMMY) => Ok(Some(link.index)),
+            Some(_) => Err(verdict::refused(
+                Errno::EEXIST,
+                "the link weir0 is there and is no dummy link",
+            )),
+            None => Ok(None),
+        }
     }
 
     /// Takes steps on VIPs that are all different.

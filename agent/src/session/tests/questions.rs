@@ -4,7 +4,8 @@ use weir_proto::wire::kernel_step::Verb;
 use weir_proto::wire::question::Question;
 
 use super::*;
-use crate::plan::{Key, Object, Plan, Step, Tried, VipSpec};
+use crate::plan::{Key, Object, Plan, Step, Tried, VipSpec, Visit, Visited, Visits};
+use weir_proto::model::{ConnectionState, Frontend, Listener, Port, Protocol};
 
 /// A trial of generation 6, which brings one item upon another generation.
 fn trial(id: u64, base: u64, item: &Item, result: &[Item]) -> wire::sync_response::Message {
@@ -160,4 +161,73 @@ async fn a_long_answer_comes_in_chunks_and_ends() {
     }
     assert_eq!(steps, STEPS);
     assert!(chunks > 1);
+}
+
+fn look(id: u64, frontend: wire::Frontend, client: &str) -> wire::sync_response::Message {
+    wire::sync_response::Message::Question(wire::Question {
+        id,
+        question: Some(Question::Look(wire::Look {
+            frontend: Some(frontend),
+            client: client.to_owned(),
+        })),
+    })
+}
+
+#[tokio::test]
+async fn a_look_tells_what_is_seen_and_the_connections_of_the_client() {
+    let (mut rig, mut stream) = holding().await;
+    let frontend = Frontend::Address(Listener {
+        address: [10, 1, 0, 1].into(),
+        port: Port::new(80).expect("a port"),
+        protocol: Protocol::Tcp,
+    });
+    let asked_for = weir_proto::convert::frontend_to_wire(frontend);
+    stream.say(look(4, asked_for.clone(), "10.1.2.3")).await;
+    let asked = rig.inquiries.recv().await.expect("an inquiry");
+    let visit = Some(Visit {
+        frontend,
+        client: Some([10, 1, 2, 3].into()),
+    });
+    assert_eq!(asked.trial.visit, visit);
+    let vip = Key::Item(weir_proto::model::ItemKey::Vip([10, 1, 0, 1].into()));
+    let tried = Tried {
+        before: [(vip, Object::Vip(VipSpec::default()))].into(),
+        visit,
+        visits: Some(Ok(Visits {
+            connections: vec![Visited {
+                port: Some(40_000),
+                backend: None,
+                state: ConnectionState::SynSent,
+            }],
+            count: 7,
+        })),
+        ..Tried::default()
+    };
+    asked.answer.send(Ok(tried)).expect("somebody waits");
+    let told = answer(&mut stream).await;
+    assert_eq!((told.id, told.last, &*told.failure), (4, true, ""));
+    let sight = told.sight.expect("a sight");
+    let objects: Vec<_> = sight
+        .objects
+        .iter()
+        .map(|it| (&*it.object, it.desired.is_some(), it.kernel.is_some()))
+        .collect();
+    assert_eq!(objects, [("vip 10.1.0.1", true, false)]);
+    let connection = wire::ClientConnection {
+        client_port: 40_000,
+        state: "SYN_SENT".to_owned(),
+        ..wire::ClientConnection::default()
+    };
+    assert_eq!(
+        (sight.connections, sight.connection_count),
+        (vec![connection], 7)
+    );
+    // who cannot be a client of it
+    for (client, failure) in [
+        ("fd00::1", "look.client: is of another family"),
+        ("me", "look.client: \"me\" is not an IP address"),
+    ] {
+        stream.say(look(5, asked_for.clone(), client)).await;
+        assert_eq!(answer(&mut stream).await.failure, failure);
+    }
 }

@@ -231,7 +231,7 @@ fn backend_table(service: &str, backends: &[BackendSeen], count: usize) -> Marku
                     tr {
                         th scope="row" { (backend.endpoint) }
                         td { @if backend.node.is_empty() { "any" } @else { (backend.node) } }
-                        td.number { (backend.weight) }
+                        td.number { @if backend.cordoned { "0 (cordoned, else " (backend.weight) ")" } @else { (backend.weight) } }
                         (figures(&backend.sum))
                     }
                 }
@@ -314,7 +314,10 @@ fn node_row(node: &NodeSeen) -> Markup {
     html! {
         tr #{"node-" (node.name)} {
             th scope="row" { (node.name) }
-            td { span class={"state " (class)} { (node.state.word()) } }
+            td {
+                span class={"state " (class)} { (node.state.word()) }
+                @if node.cordoned { ", " span.state.waiting { "cordoned" } }
+            }
             td.number { (node.wanted) }
             td.number { (reached(|(accepted, _)| accepted)) }
             td.number { (reached(|(_, converged)| converged)) }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weir_proto::model::{
-    Backend, BackendKey, BackendSet, Endpoint, Frontend, ItemFailure, ItemKey, Resource, Revision,
-    Service, ServiceName,
+    Backend, BackendKey, BackendSet, Endpoint, Frontend, ItemFailure, ItemKey, NodeName, Resource,
+    Revision, Service, ServiceName,
 };
 
 use super::query::{Order, Query};
@@ -99,6 +99,8 @@ pub(super) struct BackendSeen {
     pub(super) weight: u16,
     /// Where it runs; empty: not said.
     pub(super) node: String,
+    /// It takes no new connection, whatever its weight: that node is cordoned.
+    pub(super) cordoned: bool,
     pub(super) sum: Sum,
 }
 
@@ -106,6 +108,7 @@ pub(super) struct BackendSeen {
 pub(super) struct NodeSeen {
     pub(super) name: String,
     pub(super) state: NodeState,
+    pub(super) cordoned: bool,
     pub(super) wanted: u64,
     /// None: not heard from.
     pub(super) reached: Option<(u64, u64)>,
@@ -240,11 +243,13 @@ impl Chosen {
             let of_service = passing.entry(&backend.service).or_default();
             of_service.insert(backend.endpoint, backend.sum);
         }
+        let cordoned = gathered.nodes.iter().filter(|node| node.cordoned);
+        let cordoned: BTreeSet<&NodeName> = cordoned.map(|node| &node.name).collect();
         let services = self.chosen().map(|service| {
             let sets = sets.get(&service.name);
             let passing = passing.get(&service.name);
             let troubles = troubles_of(service, &gathered.nodes);
-            let mut backends = backends_of(service, sets, passing);
+            let mut backends = backends_of(service, sets, passing, &cordoned);
             let backend_count = backends.len();
             largest(&mut backends, |backend| {
                 backend.sum.now.active + backend.sum.now.inactive
@@ -384,6 +389,7 @@ fn backends_of(
     service: &Service,
     sets: Option<&Vec<&BackendSet>>,
     passing: Option<&BTreeMap<Endpoint, Sum>>,
+    cordoned: &BTreeSet<&NodeName>,
 ) -> Vec<BackendSeen> {
     let sum = |endpoint| passing.and_then(|passing| passing.get(endpoint)).copied();
     let seen = all_backends(service, sets).map(|backend| BackendSeen {
@@ -393,6 +399,10 @@ fn backends_of(
             .node
             .as_ref()
             .map_or_else(String::new, ToString::to_string),
+        cordoned: backend
+            .node
+            .as_ref()
+            .is_some_and(|node| cordoned.contains(node)),
         sum: sum(&backend.endpoint).unwrap_or_default(),
     });
     let mut seen: Vec<BackendSeen> = seen.collect();
@@ -445,6 +455,7 @@ fn node_seen(node: &NodeStatus, now: u64) -> NodeSeen {
     NodeSeen {
         name: node.name.to_string(),
         state: NodeState::of(node),
+        cordoned: node.cordoned,
         wanted: node.wanted.0,
         reached: heard.map(|_| (node.accepted.0, node.converged.0)),
         items: node.wanted_items,

@@ -15,8 +15,8 @@ pub(crate) enum CheckForm {
 #[command(after_help = "\
 Looks at the whole fleet from here, and says of whatever is amiss what to do: whether the controller
 is reached and its clock agrees with this machine's, how long certificates last, the versions of
-agents, what is the matter with each node, drains past their deadline, a rollout that stopped, and
-VIPs that are in somebody's way. A node with which all is well is only counted. What a single
+agents, what is the matter with each node, drains past their deadline, services that take nothing
+because nodes are cordoned, a rollout that stopped, and VIPs that are in somebody's way. A node with which all is well is only counted. What a single
 machine lacks, weir-agent check says there, before it is a node and after.
 
 Exit status:

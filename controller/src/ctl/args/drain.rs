@@ -9,7 +9,7 @@ use crate::ctl::render::{parse_seconds, parse_span};
 
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "weirctl drain [OPTIONS] backend SERVICE ADDRESS:PORT...\n       weirctl drain [OPTIONS] node NAME..."
+    override_usage = "weirctl drain [OPTIONS] backend SERVICE ADDRESS:PORT...\n       weirctl drain [OPTIONS] node NAME...\n       weirctl drain [OPTIONS] KIND/NAME..."
 )]
 #[command(after_help = "\
 What is drained gets no new connection, keeps those it has, and goes when it has none left or its
@@ -29,7 +29,7 @@ Examples:
   # How far is it?
   weirctl get drains")]
 pub(crate) struct DrainArgs {
-    /// backend, a service and addresses with ports; or node and names
+    /// backend, a service and addresses with ports; node and names; or what get -o name writes
     #[arg(value_name = "KIND", required = true)]
     pub(crate) what: Vec<String>,
     /// How long connections are waited for, 0s to 7d [default: as the service says; of a node 5m]
@@ -67,7 +67,7 @@ impl From<OnDeadline> for wire::OnDeadline {
 
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "weirctl undrain [OPTIONS] backend SERVICE ADDRESS:PORT...\n       weirctl undrain [OPTIONS] node NAME..."
+    override_usage = "weirctl undrain [OPTIONS] backend SERVICE ADDRESS:PORT...\n       weirctl undrain [OPTIONS] node NAME...\n       weirctl undrain [OPTIONS] KIND/NAME..."
 )]
 #[command(after_help = "\
 The backends take connections again, with the weight that they have; those they kept go on.
@@ -76,7 +76,7 @@ Examples:
   weirctl undrain backend web 10.0.0.11:8080
   weirctl undrain node node-a")]
 pub(crate) struct UndrainArgs {
-    /// backend, a service and addresses with ports; or node and names
+    /// backend, a service and addresses with ports; node and names; or what get -o name writes
     #[arg(value_name = "KIND", required = true)]
     pub(crate) what: Vec<String>,
 }

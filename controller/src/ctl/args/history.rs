@@ -49,8 +49,13 @@ Examples:
   weirctl rollback 41 --wait")]
 pub(crate) struct RollbackArgs {
     /// The revision to go back to
-    #[arg(value_name = "REVISION")]
+    #[arg(value_name = "REVISION", value_parser = revision)]
     pub(crate) revision: u64,
     #[command(flatten)]
     pub(crate) write: Write,
+}
+
+fn revision(text: &str) -> Result<u64, String> {
+    let parsed = text.parse();
+    parsed.map_err(|_| format!("{text:?} is not a revision: weirctl history numbers them"))
 }

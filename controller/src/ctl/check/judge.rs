@@ -9,13 +9,16 @@ use weir_proto::wire;
 use weir_proto::wire::resource::Kind;
 use weir_proto::wire::rollout::Phase;
 
-use crate::ctl::render::{absence, counted, drain_target, hold, human, lag, node_troubles, vips};
+use crate::ctl::render::{
+    Listing, absence, counted, drain_target, hold, human, lag, node_troubles, vips,
+};
 
 const CONTROLLER: Group = Group("controller");
 const CLOCK: Group = Group("clock");
 const CERTIFICATES: Group = Group("certificates");
 const NODES: Group = Group("nodes");
 const DRAINS: Group = Group("drains");
+const CORDONS: Group = Group("cordons");
 const ROLLOUT: Group = Group("rollout");
 const VIPS: Group = Group("vips");
 
@@ -35,6 +38,7 @@ pub(super) struct Fleet<'a> {
     pub(super) nodes: &'a [wire::NodeState],
     pub(super) drains: &'a [wire::DrainState],
     pub(super) services: &'a [wire::Resource],
+    pub(super) sets: &'a [wire::Resource],
     /// The nodes as resources.
     pub(super) machines: &'a [wire::Resource],
 }
@@ -43,7 +47,7 @@ pub(super) struct Fleet<'a> {
 pub(super) fn unreached(why: &str) -> Vec<Finding> {
     let advice = "on its machine: systemctl status weir-controller; from here: what is on the way";
     let unknown = "the controller tells, and is not reached";
-    let groups = [CLOCK, CERTIFICATES, NODES, DRAINS, ROLLOUT, VIPS];
+    let groups = [CLOCK, CERTIFICATES, NODES, DRAINS, CORDONS, ROLLOUT, VIPS];
     let rest = groups
         .into_iter()
         .map(|group| group.skipped("all", unknown));
@@ -65,6 +69,7 @@ pub(super) fn judge(fleet: &Fleet<'_>) -> Vec<Finding> {
         certificates(fleet),
         nodes(fleet),
         drains(fleet),
+        cordons(fleet),
         vec![rollout(fleet.rollout)],
         clashes(fleet),
     ];
@@ -236,6 +241,38 @@ fn drains(fleet: &Fleet<'_>) -> Vec<Finding> {
         findings.push(DRAINS.fine("deadlines", detail));
     }
     findings
+}
+
+/// Judges services that take no connection because of cordons.
+fn cordons(fleet: &Fleet<'_>) -> Vec<Finding> {
+    let resources = [fleet.services, fleet.sets, fleet.machines];
+    let listing = Listing::new(resources.into_iter().flatten().cloned());
+    let nodes = listing.nodes.iter();
+    let cordoned = nodes.filter(|(_, node)| node.it.cordoned.unwrap_or(false));
+    let cordoned: Vec<&str> = cordoned.map(|(name, _)| name.as_str()).collect();
+    let shut = listing.shut();
+    if shut.is_empty() {
+        let detail = match cordoned.is_empty() {
+            true => "none is cordoned".to_owned(),
+            false => format!(
+                "{} cordoned, and every service has a backend elsewhere",
+                cordoned.join(", ")
+            ),
+        };
+        return vec![CORDONS.fine("nodes", detail)];
+    }
+    let findings = shut.into_iter().map(|(service, nodes)| {
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        CORDONS.warning(
+            service,
+            format!(
+                "no backend takes a new connection: cordoned {}",
+                nodes.join(", ")
+            ),
+            "weirctl uncordon node NAME, or a backend of weight above 0 elsewhere",
+        )
+    });
+    findings.collect()
 }
 
 fn rollout(rollout: Option<&wire::Rollout>) -> Finding {

@@ -8,7 +8,7 @@ use crate::ctl::explain;
 use crate::ctl::names::{View, view, views};
 
 /// The arguments that are filled in: the words of the command, and the argument.
-pub(super) const PLACES: [(&[&str], &str); 13] = [
+pub(super) const PLACES: [(&[&str], &str); 16] = [
     (&["get"], "what"),
     (&["describe"], "what"),
     (&["delete"], "what"),
@@ -16,7 +16,10 @@ pub(super) const PLACES: [(&[&str], &str); 13] = [
     (&["explain"], "what"),
     (&["drain"], "what"),
     (&["undrain"], "what"),
+    (&["cordon"], "what"),
+    (&["uncordon"], "what"),
     (&["weight"], "backends"),
+    (&["why"], "words"),
     (&["node", "release"], "name"),
     (&["config", "use-context"], "name"),
     (&["config", "delete-context"], "name"),
@@ -58,12 +61,17 @@ pub(super) fn asked(matches: &ArgMatches, current: &str) -> Asked {
         }
         ["explain"] => Asked::Words(explain::paths()),
         ["drain" | "undrain"] => drained(&earlier("what")),
+        ["cordon" | "uncordon"] => match earlier("what").is_empty() {
+            true => Asked::Words(vec!["node".to_owned()]),
+            false => of(View::Nodes),
+        },
         ["weight"] => Asked::Names {
             view: View::Backends,
             of: None,
             before: String::new(),
             after: "=",
         },
+        ["why"] => why(&earlier("words")),
         ["node", "release"] => of(View::Nodes),
         ["config", ..] => Asked::Contexts,
         _ => Asked::Words(Vec::new()),
@@ -121,6 +129,19 @@ fn drained(earlier: &[String]) -> Asked {
     }
 }
 
+/// `FRONTEND [from ADDRESS] [on NODE]...`
+fn why(earlier: &[String]) -> Asked {
+    match earlier {
+        [] => of(View::Frontends),
+        // after a pair, or the frontend
+        [_, pairs @ ..] if pairs.len() % 2 == 0 => {
+            Asked::Words(vec!["from".to_owned(), "on".to_owned()])
+        }
+        [.., last] if last == "on" => of(View::Nodes),
+        _ => Asked::Words(Vec::new()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -171,6 +192,8 @@ mod tests {
     fn what_is_drained_is_named_step_by_step() {
         assert_eq!(after("drain", ""), words(&["backend", "node"]));
         assert_eq!(after("undrain node", ""), of(View::Nodes));
+        assert_eq!(after("cordon", ""), words(&["node"]));
+        assert_eq!(after("uncordon node node-a", ""), of(View::Nodes));
         assert_eq!(after("drain backend", ""), of(View::Services));
         let within = Asked::Names {
             view: View::Backends,
@@ -179,6 +202,18 @@ mod tests {
             after: "",
         };
         assert_eq!(after("drain --deadline 5m backend web", "10"), within);
+    }
+
+    #[test]
+    fn why_takes_a_frontend_and_then_whom_and_where() {
+        assert_eq!(after("why", ""), of(View::Frontends));
+        assert_eq!(after("why 10.0.0.1:80", ""), words(&["from", "on"]));
+        assert_eq!(after("why 10.0.0.1:80 on", "node"), of(View::Nodes));
+        assert_eq!(after("why 10.0.0.1:80 from", ""), words(&[]));
+        assert_eq!(
+            after("why 10.0.0.1:80 from 10.1.2.3", ""),
+            words(&["from", "on"])
+        );
     }
 
     #[test]

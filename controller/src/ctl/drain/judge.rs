@@ -52,7 +52,7 @@ impl Asked {
                 Some(drain) => ours.push(drain),
                 None => {
                     let (kind, name) = drain_target(target);
-                    told.undrained = Some(format!("{kind} {name}"));
+                    told.undrained = Some(format!("{kind}/{name}"));
                 }
             }
         }

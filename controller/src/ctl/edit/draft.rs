@@ -183,7 +183,7 @@ mod tests {
         let reasons = "\
 # node/a was not changed:
 # - line 14: nodes[a].strictArp: expected true or false, found the number 1
-# - line 15: unknown field \"x\" in spec (there is addresses, strictArp, connectionTimeouts, syncDaemons)
+# - line 15: unknown field \"x\" in spec (there is addresses, strictArp, connectionTimeouts, syncDaemons, cordoned)
 #
 ";
         assert_eq!(text, format!("{HEAD}{reasons}{bad}"));

@@ -57,9 +57,12 @@ impl Scope {
     /// Gives the kinds of resource that rows are made of.
     pub(super) fn kinds(&self) -> &'static [wire::Kind] {
         match self.view {
-            View::Services | View::Frontends | View::Backends => {
-                &[wire::Kind::Service, wire::Kind::BackendSet]
-            }
+            View::Services | View::Frontends => &[wire::Kind::Service, wire::Kind::BackendSet],
+            View::Backends => &[
+                wire::Kind::Service,
+                wire::Kind::BackendSet,
+                wire::Kind::Node,
+            ],
             View::Vips => &[wire::Kind::Service],
             View::BackendSets => &[wire::Kind::BackendSet],
             View::Nodes => &[wire::Kind::Node],
@@ -129,6 +132,13 @@ impl Scope {
             (View::Services | View::Frontends | View::Backends, wire::Kind::BackendSet) => {
                 let set = listing.sets.get(&of.name).into_iter();
                 set.map(|set| set.it.service.clone()).collect()
+            }
+            (View::Backends, wire::Kind::Node) => {
+                let services = listing.services.iter().filter(|(_, service)| {
+                    let backends = listing.backends(&service.it);
+                    backends.iter().any(|(backend, _)| backend.node == of.name)
+                });
+                services.map(|(name, _)| name.clone()).collect()
             }
             (View::Vips, wire::Kind::Service) => {
                 let service = listing.services.get(&of.name).into_iter();

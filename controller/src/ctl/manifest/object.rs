@@ -332,6 +332,7 @@ fn node(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire:
             "strictArp",
             "connectionTimeouts",
             "syncDaemons",
+            "cordoned",
         ];
         fields.only(spec, &known);
         node.addresses = fields.texts(spec, "addresses", "addresses");
@@ -342,6 +343,7 @@ fn node(meta: Metadata, spec: Option<&Object<'_>>, fields: &mut Fields) -> wire:
         for daemon in fields.objects(spec, "syncDaemons", "sync_daemons") {
             node.sync_daemons.push(sync_daemon(&daemon, fields));
         }
+        node.cordoned = fields.flag(spec, "cordoned", "cordoned");
     }
     node
 }

@@ -40,6 +40,9 @@ pub(crate) struct PlacedBackend {
     backend_set: Option<String>,
     #[serde(flatten)]
     backend: Backend,
+    /// Its node is, so that it takes no new connection, whatever its weight.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cordoned: bool,
 }
 
 #[derive(Serialize)]
@@ -113,6 +116,7 @@ pub(crate) fn backends(listing: &Listing, known: &Known<wire::Service>) -> Vec<(
             service: service.name.clone(),
             backend_set: set.map(|set| set.it.name.clone()),
             backend: backend(one),
+            cordoned: listing.is_cordoned(one),
         };
         (backend_name(service, one), Derived::Backend(placed))
     });

@@ -135,6 +135,8 @@ struct NodeSpec {
     connection_timeouts: Option<ConnectionTimeouts>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sync_daemons: Vec<SyncDaemon>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cordoned: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -343,6 +345,7 @@ fn node_spec(node: &wire::Node) -> NodeSpec {
             udp_seconds: timeouts.udp_seconds,
         }),
         sync_daemons: node.sync_daemons.iter().map(sync_daemon).collect(),
+        cordoned: node.cordoned,
     }
 }
 

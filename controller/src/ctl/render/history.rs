@@ -58,7 +58,7 @@ fn changed(entry: &wire::HistoryEntry, wide: bool) -> String {
 
 fn drained(target: &wire::DrainTarget) -> String {
     let (kind, name) = drain_target(target);
-    format!("{kind} {name}")
+    format!("{kind}/{name}")
 }
 
 #[derive(Serialize)]

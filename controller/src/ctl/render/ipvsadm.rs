@@ -15,13 +15,14 @@ use weir_proto::{convert, wire};
 
 use super::listing::Listing;
 
-/// Writes what nodes are told to hold of services: each with the backends of its sets, a drained one at weight 0.
+/// Writes what nodes are told to hold of services: each with the backends of its sets, one that is drained, or whose node is
+/// cordoned, at weight 0.
 pub(crate) fn ipvsadm(
     listing: &Listing,
     services: &[&wire::Service],
     drains: &[wire::DrainState],
 ) -> Result<String> {
-    let drained = Drained::of(drains);
+    let drained = Drained::of(drains, listing);
     let mut entries = Vec::new();
     for service in services.iter().copied() {
         let backends = listing.backends(service).into_iter();
@@ -49,18 +50,20 @@ pub(crate) fn ipvsadm(
     Ok(sorted.into_iter().map(|(_, text)| text).collect())
 }
 
-/// What operators drain.
+/// What operators drain, and the nodes they cordon.
 struct Drained<'a> {
     backends: BTreeSet<(&'a str, String, u32)>,
     nodes: BTreeSet<&'a str>,
 }
 
 impl<'a> Drained<'a> {
-    fn of(drains: &'a [wire::DrainState]) -> Self {
+    fn of(drains: &'a [wire::DrainState], listing: &'a Listing) -> Self {
         use wire::drain_target::Target;
+        let nodes = listing.nodes.iter();
+        let cordoned = nodes.filter(|(_, node)| node.it.cordoned.unwrap_or(false));
         let mut drained = Self {
             backends: BTreeSet::new(),
-            nodes: BTreeSet::new(),
+            nodes: cordoned.map(|(name, _)| name.as_str()).collect(),
         };
         let asked = drains.iter().filter(|drain| drain.asked);
         for target in asked.filter_map(|drain| drain.target.as_ref()?.target.as_ref()) {

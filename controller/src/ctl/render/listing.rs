@@ -138,6 +138,36 @@ impl Listing {
     }
 }
 
+impl Listing {
+    /// Says whether a backend runs on a node that is cordoned.
+    pub(crate) fn is_cordoned(&self, backend: &wire::Backend) -> bool {
+        let node = self.nodes.get(&backend.node);
+        node.is_some_and(|node| node.it.cordoned.unwrap_or(false))
+    }
+
+    /// Gives the services of which every backend that would take connections runs on a node that is cordoned, with these nodes.
+    pub(crate) fn shut(&self) -> Vec<(&str, BTreeSet<&str>)> {
+        let cordoned = |node: &Known<wire::Node>| node.it.cordoned.unwrap_or(false);
+        if !self.nodes.values().any(cordoned) {
+            return Vec::new();
+        }
+        let shut = self.services.iter().filter_map(|(name, service)| {
+            let mut on = BTreeSet::new();
+            for (backend, _) in self.backends(&service.it) {
+                if backend.weight == Some(0) {
+                    continue;
+                }
+                if !self.is_cordoned(backend) {
+                    return None;
+                }
+                on.insert(backend.node.as_str());
+            }
+            (!on.is_empty()).then_some((name.as_str(), on))
+        });
+        shut.collect()
+    }
+}
+
 /// Gives the kind and name of a resource.
 pub(crate) fn reference(resource: &wire::Resource) -> Option<wire::ResourceRef> {
     let (kind, name) = match resource.kind.as_ref()? {

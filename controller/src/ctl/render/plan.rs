@@ -97,7 +97,7 @@ fn node_plan(node: &wire::NodePlan) -> String {
     text
 }
 
-/// Says what a step does: `add backend 10.0.0.1:80 to 10.100.0.1:80/TCP weight 1, masquerade`.
+/// Says what a step does: `add backend 10.0.0.1:80 to 10.100.0.1:80 TCP weight 1, masquerade`.
 fn step(step: &wire::KernelStep) -> String {
     let is_backend = step.kind == "backend";
     let of = |word: &str| match is_backend {

@@ -16,7 +16,7 @@ use super::human;
 use super::listing::{Known, Listing};
 use crate::ctl::manifest::{BINDINGS, FAMILIES, FORWARDINGS, ON_DEADLINES, PROTOCOLS};
 
-pub(super) use nodes::{certificate, reached, state_word};
+pub(super) use nodes::{certificate, reached, state_word, state_words};
 pub(crate) use nodes::{node_header, node_row, status_rows};
 
 /// How many of a list's entries a table shows before it counts the rest; `wide` shows all. As kubectl does
@@ -156,7 +156,7 @@ pub(crate) fn backend_rows(
             backend_name(service, backend),
             service.name.clone(),
             socket(&backend.address, backend.port),
-            backend.weight.unwrap_or(1).to_string(),
+            weight(listing, backend),
             or(&backend.node, ALL),
             set.map_or(NONE, |set| &set.it.name).to_owned(),
         ];
@@ -170,6 +170,14 @@ pub(crate) fn backend_rows(
         row
     });
     rows.collect()
+}
+
+/// Shows the weight that nodes take of a backend; where that is not its own, why, and which that is.
+pub(super) fn weight(listing: &Listing, backend: &wire::Backend) -> String {
+    match backend.weight.unwrap_or(1) {
+        own @ 1.. if listing.is_cordoned(backend) => format!("0 (cordoned, else {own})"),
+        own => own.to_string(),
+    }
 }
 
 /// Gives the columns of backend sets.

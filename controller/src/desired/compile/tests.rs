@@ -1,9 +1,11 @@
 use super::super::drains::{DrainBatch, Drains, ProposedDrains};
 use super::super::samples::{
-    backend, entry, labels, node as node_called, node_name, service, set, vip, virtual_service,
+    backend, batch, entry, labels, node as node_called, node_name, service, set, vip,
+    virtual_service,
 };
 use super::*;
-use weir_proto::model::{Protocol, Weight};
+use crate::desired::resources::Resources;
+use weir_proto::model::{Protocol, Resource, Weight};
 
 const CURRENT: Option<Version> = Some(Version::Current);
 
@@ -20,11 +22,28 @@ fn items_for<'a>(compiled: &'a Compiled, node: &Node) -> impl Iterator<Item = &'
     compiled.common(version).values().chain(own)
 }
 
-/// Compiles a service of which nothing is drained.
+/// Compiles a service of which nothing is drained, and no node cordoned.
 fn compile<'a>(service: &Service, sets: impl Iterator<Item = &'a BackendSet>) -> Compiled {
+    compile_beside(service, sets, &[])
+}
+
+/// Compiles a service of which nothing is drained, with nodes that are cordoned.
+fn compile_beside<'a>(
+    service: &Service,
+    sets: impl Iterator<Item = &'a BackendSet>,
+    cordoned: &[&str],
+) -> Compiled {
+    let nodes = cordoned.iter().map(|name| {
+        Resource::Node(Node {
+            cordoned: true,
+            ..node_called(name, &[])
+        })
+    });
+    let (resources, batch) = (Resources::default(), batch(nodes.collect()));
+    let cordons = Cordons::new(&resources, &batch);
     let (drains, same) = (Drains::default(), DrainBatch::new());
     let drains = ProposedDrains::new(&drains, &same);
-    super::compile(service, sets, &drains.of(&service.name))
+    super::compile(service, sets, &drains.of(&service.name), &cordons)
 }
 
 #[test]
@@ -109,6 +128,38 @@ fn the_backends_of_its_sets_stand_behind_a_service_and_its_own_count_first() {
         .collect();
     let wanted = [5, 2, 3].map(|weight| Weight::new(weight).expect("a weight"));
     assert_eq!(weights, wanted);
+}
+
+#[test]
+fn a_backend_on_a_cordoned_node_has_weight_0_and_nothing_else_changes() {
+    let web = service(
+        "web",
+        &["10.1.0.1:80"],
+        &["10.0.0.1:80@a*5", "10.0.0.2:80@b*3", "10.0.0.3:80*2"],
+    );
+    let pods = set("pods", "web", &["10.0.0.4:80@a*7"]);
+    let open = compile(&web, [&pods].into_iter());
+    let weightless = |address: &str| backend("10.1.0.1:80", address, 0);
+    let (own, of_set) = (weightless("10.0.0.1:80"), weightless("10.0.0.4:80"));
+    let other = weightless("10.0.0.2:80");
+    for (cordoned, edited) in [
+        (&["a"][..], vec![&own, &of_set]),
+        (&["b"], vec![&other]),
+        (&["a", "b"], vec![&own, &other, &of_set]),
+        (&["c"], vec![]),
+    ] {
+        let shut = compile_beside(&web, [&pods].into_iter(), cordoned);
+        let change = part(open.common(CURRENT), shut.common(CURRENT));
+        let edits = Part {
+            edited,
+            ..Part::default()
+        };
+        assert_eq!(change, edits, "{cordoned:?}");
+        for node in ["a", "b", "c"] {
+            let name = node_name(node);
+            assert_eq!(open.own(&name, CURRENT), shut.own(&name, CURRENT));
+        }
+    }
 }
 
 #[test]

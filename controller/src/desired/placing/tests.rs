@@ -298,6 +298,7 @@ fn change_something(desired: &mut Desired, dice: &mut Dice) {
         let rack = RACKS[dice.throw(3)];
         let node = Node {
             strict_arp: dice.throw(2) == 0,
+            cordoned: dice.throw(3) == 0,
             ..node(&name, rack)
         };
         return put(desired, Resource::Node(node));

@@ -76,6 +76,7 @@ fn a_node_is_followed_from_hello_to_convergence() {
             repair_counts: BTreeMap::new(),
             certificate_expires_unix_ms: 0,
             disconnection: String::new(),
+            cordoned: false,
         }
     );
 }

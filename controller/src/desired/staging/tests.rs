@@ -135,3 +135,39 @@ fn nodes_that_come_go_or_change_their_labels_are_placed_as_a_restart_would() {
     let change = desired.prepare_finish(3).expect("under way");
     take(&mut desired, change);
 }
+
+#[test]
+fn a_cordon_counts_at_once_in_both_versions_and_is_no_part_of_the_rollout() {
+    let mut desired = cluster();
+    let change = begin(&desired, vec![moved()]);
+    take(&mut desired, change);
+    reach(&mut desired, 0, &["l0"]);
+    let weights = |desired: &Desired| {
+        let weight = |name: &str| {
+            let view = desired.view(&node_name(name)).expect("a view");
+            let state = view.state();
+            let mut weights = state.items().values().filter_map(|item| match item {
+                weir_proto::model::Item::Backend(backend) => Some(backend.weight.get()),
+                _ => None,
+            });
+            weights.next().expect("a backend")
+        };
+        (weight("l0"), weight("l1"))
+    };
+    let mut cordon = |name: &str, cordoned| {
+        let node = weir_proto::model::Node {
+            cordoned,
+            ..node(name, &[])
+        };
+        let change = desired.prepare(batch(vec![Resource::Node(node)]));
+        take(&mut desired, change);
+        weights(&desired)
+    };
+    assert_eq!(cordon("b0", true), (1, 0), "where what was before is held");
+    assert_eq!(cordon("b1", true), (0, 0));
+    assert_eq!(cordon("b0", false), (0, 1));
+    let undone = desired.prepare_undo(3).expect("under way");
+    take(&mut desired, undone);
+    let node = desired.resources.node(&node_name("b1"));
+    assert!(node.is_some_and(|node| node.cordoned), "it stays");
+}

@@ -1,16 +1,16 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::Waker;
 
 use tokio_stream::{Stream as _, StreamExt as _};
 use weir_proto::model::{Identity, Resource};
 
 use super::super::sync_server::Frame;
 use super::*;
-use crate::admin::Metrics;
 use crate::cluster::WriteOptions;
 use crate::desired::Places;
 use crate::desired::samples::{node_name, service};
+use crate::metrics::Metrics;
 use crate::store::memory::MemoryStore;
 
 /// An agent that says these, and then nothing more.

@@ -27,14 +27,14 @@ use crate::rpc::places::places;
 use crate::rpc::status::{invalid, refusal};
 
 /// How many nodes are asked at once: each keeps an answer of at most some megabytes here.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 /// How long a node may take for each chunk of an answer: it reads its kernel when its pass is over, and a pass over the largest
 /// tables takes seconds. Less than weirctl waits by default, so that people are told which node does not answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// The chunks of one answer: an agent sends 8 MiB at most, in chunks that are at least half full.
 const CHUNKS: usize = 80;
 /// Parts that wait for the operator to read them.
-const PARTS: usize = 4;
+pub(super) const PARTS: usize = 4;
 
 /// How a node is asked.
 #[derive(Debug, Clone, Copy)]
@@ -192,26 +192,63 @@ async fn converse<P: Part>(
         question,
         answers: sender,
     };
-    line.try_send(call)
-        .map_err(|_| unanswered(ErrorReason::NodeBusy, "it has too many questions before it"))?;
+    line.try_send(call).map_err(|_| busy())?;
     loop {
-        let chunk = timeout(PATIENCE, answered.recv()).await;
-        let chunk = chunk.map_err(|_| late(&of.version))?;
-        let chunk = chunk.and_then(|chunk| wire::Answer::decode(chunk.as_slice()).ok());
-        let answer = chunk.ok_or_else(|| {
-            unanswered(
-                ErrorReason::AnswerFailed,
-                "its stream ended before it had answered",
-            )
-        })?;
-        if !answer.failure.is_empty() {
-            return Err(failed(of, answer));
-        }
+        let answer = hear(of, &mut answered).await?;
         let last = answer.last;
         if answers.send(Ok(P::node(of, answer, !last))).await.is_err() || last {
             return Ok(());
         }
     }
+}
+
+/// Asks one node, and gives all that it says.
+pub(super) async fn put(
+    of: &Asking,
+    question: wire::Question,
+) -> Result<Vec<wire::Answer>, wire::Unanswered> {
+    let Line::To(line) = &of.line else {
+        return Err(unanswered(ErrorReason::NodeAway, "it is not connected"));
+    };
+    let (sender, mut answered) = mpsc::channel(CHUNKS);
+    let call = Call {
+        question: vec![question.encode_to_vec()],
+        answers: sender,
+    };
+    line.try_send(call).map_err(|_| busy())?;
+    let mut answers = Vec::new();
+    loop {
+        let answer = hear(of, &mut answered).await?;
+        let last = answer.last;
+        answers.push(answer);
+        if last {
+            return Ok(answers);
+        }
+    }
+}
+
+/// Waits for the next chunk of an answer.
+async fn hear(
+    of: &Asking,
+    answered: &mut mpsc::Receiver<Vec<u8>>,
+) -> Result<wire::Answer, wire::Unanswered> {
+    let chunk = timeout(PATIENCE, answered.recv()).await;
+    let chunk = chunk.map_err(|_| late(&of.version))?;
+    let chunk = chunk.and_then(|chunk| wire::Answer::decode(chunk.as_slice()).ok());
+    let answer = chunk.ok_or_else(|| {
+        unanswered(
+            ErrorReason::AnswerFailed,
+            "its stream ended before it had answered",
+        )
+    })?;
+    match answer.failure.is_empty() {
+        true => Ok(answer),
+        false => Err(failed(of, answer)),
+    }
+}
+
+fn busy() -> wire::Unanswered {
+    unanswered(ErrorReason::NodeBusy, "it has too many questions before it")
 }
 
 fn failed(of: &Asking, answer: wire::Answer) -> wire::Unanswered {

@@ -17,10 +17,10 @@ use weir_proto::wire::sync_request;
 use weir_proto::wire::sync_response::Message as Said;
 
 use super::*;
-use crate::admin::Metrics;
 use crate::cluster::{Cluster, WriteOptions};
 use crate::desired::Places;
 use crate::desired::samples::service;
+use crate::metrics::Metrics;
 use crate::rpc::roles::Roles;
 use crate::store::memory::MemoryStore;
 

@@ -12,7 +12,7 @@ use weir_agent::kernel::linux::ipvs::{Command, Ipvs, Proto, ServiceKey};
 use weir_agent::kernel::linux::netlink;
 use weir_agent::kernel::{Kernel, StepError};
 use weir_agent::plan::{
-    Held, Keeping, Key, Ledger, LedgerChange, Scope, Step, Table, Unit, guards, plan, wanted,
+    Guard, Held, Keeping, Key, Ledger, LedgerChange, Scope, Step, Table, Unit, guards, plan, wanted,
 };
 use weir_integration::random::Random;
 use weir_proto::model::{Family, Frontend, Generation, ItemKey};
@@ -274,8 +274,12 @@ fn is(address: IpAddr, some: &[&str]) -> bool {
     some.contains(&address.to_string().as_str())
 }
 
+/// An address that is somebody else's is neither bound nor locked.
 fn refused(key: Key) -> bool {
-    matches!(key, Key::Item(ItemKey::Vip(address)) if is(address, &REFUSED))
+    match key {
+        Key::Item(ItemKey::Vip(address)) | Key::Guard(Guard::Vip(address)) => is(address, &REFUSED),
+        _ => false,
+    }
 }
 
 fn in_the_way(key: Key) -> bool {

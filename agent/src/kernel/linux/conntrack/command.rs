@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Family, Filter, Flow, NFNL_SUBSYS_CTNETLINK, tracked};
+use super::{Family, Filter, Flow, NFNL_SUBSYS_CTNETLINK, VisitFilter, tracked};
 use crate::kernel::linux::netlink::{Batch, Request};
 
 const IPCTNL_MSG_CT_GET: u8 = 1;
@@ -19,6 +19,8 @@ pub enum Command<'a> {
     Some(&'a Filter),
     /// Shows the flows that were sent to an address; only as a dump. A kernel before 5.8 shows all of IPv4.
     To(Ipv4Addr),
+    /// Shows the flows of one client to one destination; only as a dump. A kernel before 5.8 shows all of the family.
+    Visits(&'a VisitFilter),
     /// Shows how full the table is.
     Stats,
     /// Shows what each processor has counted; only as a dump.
@@ -47,6 +49,7 @@ impl Command<'_> {
             Self::All(_) | Self::Stats | Self::CpuStats => {}
             Self::To(address) => tracked::write_to(*address, out),
             Self::Some(filter) => filter.write(out),
+            Self::Visits(filter) => filter.write(out),
             Self::Delete(flow) => flow.write(out),
         }
     }
@@ -56,6 +59,7 @@ impl Command<'_> {
         match self {
             Self::All(family) => family.number(),
             Self::Some(filter) => filter.family().number(),
+            Self::Visits(filter) => filter.family().number(),
             Self::To(_) => Family::Inet.number(),
             Self::Stats | Self::CpuStats => 0,
             Self::Delete(flow) => Family::of(flow.original.source).number(),
@@ -64,7 +68,7 @@ impl Command<'_> {
 
     fn number(&self) -> u8 {
         match self {
-            Self::All(_) | Self::Some(_) | Self::To(_) => IPCTNL_MSG_CT_GET,
+            Self::All(_) | Self::Some(_) | Self::To(_) | Self::Visits(_) => IPCTNL_MSG_CT_GET,
             Self::Stats => IPCTNL_MSG_CT_GET_STATS,
             Self::CpuStats => IPCTNL_MSG_CT_GET_STATS_CPU,
             Self::Delete(_) => IPCTNL_MSG_CT_DELETE,

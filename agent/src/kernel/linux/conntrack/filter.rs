@@ -11,11 +11,11 @@ use super::{
 use crate::kernel::linux::netlink::Request;
 
 // Which parts of a tuple are compared (`net/netfilter/nf_internals.h`).
-const CTA_FILTER_F_CTA_IP_SRC: u32 = 1 << 0;
+pub(super) const CTA_FILTER_F_CTA_IP_SRC: u32 = 1 << 0;
 pub(super) const CTA_FILTER_F_CTA_IP_DST: u32 = 1 << 1;
-const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
+pub(super) const CTA_FILTER_F_CTA_PROTO_NUM: u32 = 1 << 3;
 const CTA_FILTER_F_CTA_PROTO_SRC_PORT: u32 = 1 << 4;
-const CTA_FILTER_F_CTA_PROTO_DST_PORT: u32 = 1 << 5;
+pub(super) const CTA_FILTER_F_CTA_PROTO_DST_PORT: u32 = 1 << 5;
 
 /// Ports of these are compared (`ctnetlink_filter_match_tuple`): TCP and UDP.
 const COMPARED: [u8; 2] = [6, 17];

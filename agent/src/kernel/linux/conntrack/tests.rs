@@ -325,3 +325,68 @@ fn statistics_are_read_as_they_are_shown() {
     };
     assert_eq!(CpuStats::decode(&message).expect("read"), expected);
 }
+
+#[test]
+fn a_dump_of_a_clients_visits_names_all_but_its_port() {
+    let filter = VisitFilter {
+        protocol: 6,
+        destination: at("10.9.0.1:80"),
+        client: at("10.1.2.3:0").ip(),
+    };
+    let request = Command::Visits(&filter).encode();
+    let expected = bytes(
+        "02000000 2c000180 14000180 08000100 0a010203 08000200 0a090001
+         14000280 05000100 06000000 06000300 00500000
+         14001980 08000100 2b000000 08000200 00000000",
+    );
+    assert_eq!(request.as_bytes()[HEADER_LEN..], expected);
+    // addresses of IPv6 match when they differ
+    let filter = VisitFilter {
+        protocol: 17,
+        destination: at("[fd09::1]:53"),
+        client: at("[fd01::5]:0").ip(),
+    };
+    let request = Command::Visits(&filter).encode();
+    let expected = bytes(
+        "0a000000 18000180 14000280 05000100 11000000 06000300 00350000
+         14001980 08000100 28000000 08000200 00000000",
+    );
+    assert_eq!(request.as_bytes()[HEADER_LEN..], expected);
+}
+
+#[test]
+fn whatever_a_kernel_shows_only_the_visits_of_the_client_count() {
+    let filter = VisitFilter {
+        protocol: 6,
+        destination: at("10.9.0.1:80"),
+        client: at("10.1.2.3:0").ip(),
+    };
+    let flow = |protocol, client: &str, destination: &str| {
+        let (client, destination) = (at(client), at(destination));
+        let original = Tuple {
+            source: client.ip(),
+            destination: destination.ip(),
+            protocol,
+            source_port: Some(client.port()),
+            destination_port: Some(destination.port()),
+            zone: None,
+        };
+        Flow {
+            original,
+            reply: original,
+            zone: None,
+            id: None,
+        }
+    };
+    for (protocol, client, destination, has) in [
+        (6, "10.1.2.3:40000", "10.9.0.1:80", true),
+        (6, "10.1.2.3:40001", "10.9.0.1:80", true),
+        (17, "10.1.2.3:40000", "10.9.0.1:80", false),
+        (6, "10.1.2.4:40000", "10.9.0.1:80", false),
+        (6, "10.1.2.3:40000", "10.9.0.2:80", false),
+        (6, "10.1.2.3:40000", "10.9.0.1:81", false),
+    ] {
+        let flow = flow(protocol, client, destination);
+        assert_eq!(filter.has(&flow), has, "{flow:?}");
+    }
+}

@@ -186,7 +186,7 @@ fn refuses(errno: i32) -> bool {
 }
 
 /// Gives a state by its protocol's own number (`enum tcp_conntrack` and `enum sctp_conntrack` in `include/uapi/linux/netfilter`).
-fn state(protocol: Protocol, number: Option<u8>) -> ConnectionState {
+pub(in crate::kernel::linux) fn state(protocol: Protocol, number: Option<u8>) -> ConnectionState {
     use ConnectionState as State;
     const TCP: [ConnectionState; 10] = [
         State::None,

@@ -34,6 +34,7 @@ fn seen() -> Seen {
                 endpoint: endpoint("10.0.0.1:80"),
                 weight: 1,
                 node: String::new(),
+                cordoned: false,
                 sum: Sum::default(),
             }],
             troubles: vec!["node-a: <b>".to_owned()],
@@ -43,6 +44,7 @@ fn seen() -> Seen {
         nodes: vec![NodeSeen {
             name: "node-a".to_owned(),
             state: NodeState::Gone,
+            cordoned: false,
             wanted: 3,
             reached: None,
             items: 4,
@@ -109,6 +111,21 @@ fn everything_that_is_seen_is_said_and_what_people_wrote_is_text() {
         text(html.trim_start_matches("<!DOCTYPE html>")),
         words.join(" ")
     );
+}
+
+#[test]
+fn a_cordon_is_said_of_the_node_and_of_the_backends_that_run_there() {
+    let mut cordoned = seen();
+    cordoned.nodes[0].cordoned = true;
+    let backend = &mut cordoned.services[0].backends[0];
+    (backend.node, backend.cordoned) = ("node-a".to_owned(), true);
+    let text = text(&page(&cordoned).into_string());
+    for said in [
+        "10.0.0.1:80 node-a 0 (cordoned, else 1) 0",
+        "node-a gone , cordoned 3",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
 }
 
 #[test]

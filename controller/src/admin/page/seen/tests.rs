@@ -31,6 +31,7 @@ fn node(name: &str, wanted: u64, converged: u64) -> NodeStatus {
         repair_counts: BTreeMap::new(),
         certificate_expires_unix_ms: 0,
         disconnection: String::new(),
+        cordoned: false,
     }
 }
 
@@ -281,4 +282,29 @@ fn nodes_with_trouble_come_first_each_with_what_is_in_its_way() {
         failures: 120,
     };
     assert_eq!(seen.tally, tally);
+}
+
+#[test]
+fn a_cordoned_node_and_what_runs_there_are_told() {
+    let mut web = service("web", &["10.1.0.1:80"], &["10.0.0.1:80", "10.0.0.2:80"]);
+    if let Some(first) = web.backends.values_mut().next() {
+        first.node = Some(node_name("node-a"));
+    }
+    let (with, _) = gathered(&[web], &[], &[]);
+    let with = Gathered {
+        nodes: vec![
+            NodeStatus {
+                cordoned: true,
+                ..node("node-a", 3, 3)
+            },
+            node("node-b", 3, 3),
+        ],
+        ..Arc::into_inner(with).expect("one")
+    };
+    let seen = Chosen::of(&Arc::new(with), &Query::default()).seen(&[]);
+    let nodes: Vec<_> = seen.nodes.iter().map(|node| node.cordoned).collect();
+    assert_eq!(nodes, [true, false]);
+    let backends = &seen.services[0].backends;
+    let backends: Vec<_> = backends.iter().map(|backend| backend.cordoned).collect();
+    assert_eq!(backends, [true, false]);
 }

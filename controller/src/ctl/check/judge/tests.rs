@@ -31,6 +31,7 @@ fn fleet<'a>(nodes: &'a [wire::NodeState]) -> Fleet<'a> {
         nodes,
         drains: &[],
         services: &[],
+        sets: &[],
         machines: &[],
     }
 }
@@ -248,5 +249,78 @@ fn without_a_controller_nothing_else_is_known() {
         findings[1..]
             .iter()
             .all(|it| it.outcome == Outcome::Skipped)
+    );
+}
+
+#[test]
+fn a_service_that_cordons_leave_without_a_backend_is_told() {
+    let machine = |name: &str, cordoned: bool| wire::Resource {
+        kind: Some(Kind::Node(wire::Node {
+            name: name.to_owned(),
+            cordoned: Some(cordoned),
+            ..wire::Node::default()
+        })),
+        ..wire::Resource::default()
+    };
+    let backend = |last: u8, node: &str, weight: u32| wire::Backend {
+        address: format!("10.0.0.{last}"),
+        port: 80,
+        node: node.to_owned(),
+        weight: Some(weight),
+        ..wire::Backend::default()
+    };
+    let service = |name: &str, backends: &[wire::Backend]| wire::Resource {
+        kind: Some(Kind::Service(wire::Service {
+            name: name.to_owned(),
+            backends: backends.to_vec(),
+            ..wire::Service::default()
+        })),
+        ..wire::Resource::default()
+    };
+    let set = wire::Resource {
+        kind: Some(Kind::BackendSet(wire::BackendSet {
+            name: "more".to_owned(),
+            service: "by-set".to_owned(),
+            backends: vec![backend(4, "node-c", 1)],
+            ..wire::BackendSet::default()
+        })),
+        ..wire::Resource::default()
+    };
+    let services = [
+        service("by-set", &[backend(3, "node-a", 1)]),
+        service("none", &[]),
+        service("shut", &[backend(1, "node-a", 1), backend(2, "node-c", 0)]),
+        service("weightless", &[backend(5, "node-a", 0)]),
+    ];
+    let (nodes, sets) = ([node("node-a")], [set]);
+    let told = |a: bool, c: bool| {
+        let machines = [machine("node-a", a), machine("node-c", c)];
+        let fleet = Fleet {
+            services: &services,
+            sets: &sets,
+            machines: &machines,
+            ..fleet(&nodes)
+        };
+        let findings = judge(&fleet).into_iter();
+        let cordons = findings.filter(|it| it.group == "cordons");
+        cordons
+            .map(|it| (it.name, it.outcome, it.detail))
+            .collect::<Vec<_>>()
+    };
+    let fine = |detail: &str| ("nodes".to_owned(), Outcome::Fine, detail.to_owned());
+    let warning = |service: &str, on: &str| {
+        let detail = format!("no backend takes a new connection: cordoned {on}");
+        (service.to_owned(), Outcome::Warning, detail)
+    };
+    assert_eq!(told(false, false), [fine("none is cordoned")]);
+    let elsewhere = "node-c cordoned, and every service has a backend elsewhere";
+    assert_eq!(told(false, true), [fine(elsewhere)]);
+    assert_eq!(told(true, false), [warning("shut", "node-a")]);
+    assert_eq!(
+        told(true, true),
+        [
+            warning("by-set", "node-a, node-c"),
+            warning("shut", "node-a")
+        ]
     );
 }

@@ -156,7 +156,7 @@ fn beyond_the_deadline_connections_are_cut_or_kept_as_the_drain_says() {
 #[test]
 fn a_drain_that_somebody_ended_is_waited_for_no_longer() {
     let told = asked().judge(&both(), &[], 11_000);
-    assert_eq!(told.undrained.as_deref(), Some("node node-a"));
+    assert_eq!(told.undrained.as_deref(), Some("node/node-a"));
 }
 
 #[test]

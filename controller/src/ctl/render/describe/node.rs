@@ -7,7 +7,7 @@ use super::{Facts, Page, named, or_unknown};
 use crate::ctl::manifest::ROLES;
 use crate::ctl::render::document::word;
 use crate::ctl::render::page::troubles;
-use crate::ctl::render::rows::{NONE, UNKNOWN, age, certificate, labels, reached, state_word};
+use crate::ctl::render::rows::{NONE, UNKNOWN, age, certificate, labels, reached, state_words};
 use crate::ctl::render::{Style, drains::repair_rows, expiry, missing_capabilities};
 
 /// Tells everything about a node; none: it is not there.
@@ -23,9 +23,10 @@ pub(crate) fn describe_node(facts: &Facts, name: &str, style: Style) -> Option<S
     page.field("Revision", known.revision.to_string());
     page.fields("Addresses", node.addresses.iter().cloned());
     page.field("Strict ARP", node.strict_arp.unwrap_or(false).to_string());
+    page.field("Cordoned", node.cordoned.unwrap_or(false).to_string());
     page.field("Time-outs", timeouts(node));
     page.fields("Sync daemons", node.sync_daemons.iter().map(daemon));
-    page.field("State", state_word(state));
+    page.field("State", state_words(state, node.cordoned.unwrap_or(false)));
     page.field("Agent", or_unknown(&state.agent_version));
     let words = |expires| expiry::when(expires, facts.now);
     page.field("Certificate", certificate(state, words));

@@ -9,10 +9,10 @@ use weir_proto::wire::resource::Kind;
 use super::{Facts, Page, joined, named, placed};
 use crate::ctl::manifest::{CHECKSUMS, TUNNELS};
 use crate::ctl::render::document::word;
-use crate::ctl::render::listing::{Known, vips};
+use crate::ctl::render::listing::{Known, Listing, vips};
 use crate::ctl::render::rows::{
     ALL, NONE, affinity, age, binding, drain, forwarding, frontend, labels, lockdown, scheduler,
-    socket,
+    socket, weight,
 };
 use crate::ctl::render::{Style, Table};
 use crate::ctl::wait::About;
@@ -38,7 +38,7 @@ pub(crate) fn describe_service(facts: &Facts, name: &str, style: Style) -> Optio
     let backends = facts.listing.backends(service);
     let rows = backends.iter().map(|(backend, set)| {
         let set = set.map_or(NONE, |set| &set.it.name);
-        backend_row(backend, set)
+        backend_row(&facts.listing, backend, set)
     });
     let table = backend_table(rows.collect());
     page.table("Backends", &table);
@@ -140,7 +140,7 @@ pub(crate) fn describe_set(facts: &Facts, name: &str, style: Style) -> Option<St
             // where both name an address and port the service's own counts
             false => "service",
         };
-        backend_row(backend, from)
+        backend_row(&facts.listing, backend, from)
     });
     let mut table = backend_table(rows.collect());
     if let Some(last) = table.header.last_mut() {
@@ -233,7 +233,7 @@ pub(crate) fn describe_vip(facts: &Facts, vip: IpAddr, style: Style) -> Option<S
     Some(page.finish())
 }
 
-fn backend_row(backend: &wire::Backend, from: &str) -> Vec<String> {
+fn backend_row(listing: &Listing, backend: &wire::Backend, from: &str) -> Vec<String> {
     let limit = |connections: Option<u32>| match connections {
         None | Some(0) => NONE.to_owned(),
         Some(connections) => connections.to_string(),
@@ -244,7 +244,7 @@ fn backend_row(backend: &wire::Backend, from: &str) -> Vec<String> {
     };
     vec![
         socket(&backend.address, backend.port),
-        backend.weight.unwrap_or(1).to_string(),
+        weight(listing, backend),
         node.to_owned(),
         limit(backend.upper_threshold),
         limit(backend.lower_threshold),

@@ -22,8 +22,7 @@ impl Page<'_> {
         let mut rows: Vec<Vec<String>> = backends
             .map(|backend| {
                 let at = socket(&backend.address, backend.port);
-                let answers = if backend.silent { "no" } else { "yes" };
-                row(at, &backend.counters, answers)
+                row(at, &backend.counters, answers(backend))
             })
             .collect();
         rows.push(row("<all>".to_owned(), &all.counters, UNKNOWN));
@@ -36,6 +35,17 @@ impl Page<'_> {
             let imbalance = format!("{:.2}, the busiest backend over the mean", all.imbalance);
             self.field("Imbalance", imbalance);
         }
+    }
+}
+
+/// Says whether a backend answers: nobody knows of one where no connection has come about yet.
+fn answers(backend: &wire::BackendTraffic) -> &'static str {
+    let counters = backend.counters.unwrap_or_default();
+    let answered = counters.connections > counters.failed_connections;
+    match (backend.silent, answered) {
+        (true, _) => "no",
+        (false, true) => "yes",
+        (false, false) => UNKNOWN,
     }
 }
 

@@ -47,6 +47,7 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         name: "node-d".to_owned(),
         wanted_generation: 24,
         wanted_items: 5,
+        cordoned: true,
         ..wire::NodeState::default()
     };
     assert_eq!(
@@ -59,11 +60,11 @@ fn a_page_shows_each_node_and_then_what_is_wrong() {
         "\
 controller http://127.0.0.1:7420, revision 12
 
-NODE     STATE       WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
-node-a   connected   7        7          7           12      0        0        0         -
-node-b   gone        7        7          6           12      0        0        0         3m12s ago
-node-c   gone        7        7          7           12      0        0        0         3m12s ago
-node-d   unheard     24       -          -           5       0        0        0         -
+NODE     STATE              WANTED   ACCEPTED   CONVERGED   ITEMS   FAILED   DRAINS   REPAIRS   HEARD
+node-a   connected          7        7          7           12      0        0        0         -
+node-b   gone               7        7          6           12      0        0        0         3m12s ago
+node-c   gone               7        7          7           12      0        0        0         3m12s ago
+node-d   unheard,cordoned   24       -          -           5       0        0        0         -
 
 node-b: not connected for 3m12s (did not read for 30 s); converged on generation 6 of 7
 node-c: not connected for 3m12s; converged on generation 7 of 7

@@ -33,7 +33,7 @@ pub(crate) fn node_row(
     let state = state.unwrap_or(&unknown);
     let mut row = vec![
         node.name.clone(),
-        state_word(state).to_owned(),
+        state_words(state, node.cordoned.unwrap_or(false)),
         state.wanted_generation.to_string(),
         reached(state, state.accepted_generation),
         reached(state, state.converged_generation),
@@ -72,7 +72,7 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
         };
         let mut row = vec![
             state.name.clone(),
-            state_word(state).to_owned(),
+            state_words(state, state.cordoned),
             state.wanted_generation.to_string(),
             reached(state, state.accepted_generation),
             reached(state, state.converged_generation),
@@ -106,6 +106,15 @@ pub(crate) fn status_rows(states: &[wire::NodeState], now: u64) -> Table {
     Table {
         header,
         rows: rows.collect(),
+    }
+}
+
+/// Says how a node is, and whether it is cordoned: `connected,cordoned`.
+pub(crate) fn state_words(state: &wire::NodeState, is_cordoned: bool) -> String {
+    let word = state_word(state);
+    match is_cordoned {
+        true => format!("{word},cordoned"),
+        false => word.to_owned(),
     }
 }
 

@@ -208,11 +208,12 @@ fn a_node() -> impl Strategy<Value = wire::Node> {
     (
         (a_name(), some_labels(), 0..3usize),
         proptest::option::of(any::<bool>()),
+        proptest::option::of(any::<bool>()),
         proptest::option::of(timeouts),
         proptest::option::of(daemon),
     )
         .prop_map(
-            |((name, labels, addresses), strict_arp, timeouts, daemon)| {
+            |((name, labels, addresses), strict_arp, cordoned, timeouts, daemon)| {
                 let all = ["10.0.0.1", "fd00::1", "2001:db8::"];
                 wire::Node {
                     name,
@@ -222,6 +223,7 @@ fn a_node() -> impl Strategy<Value = wire::Node> {
                         .map(|text| (*text).to_owned())
                         .collect(),
                     strict_arp,
+                    cordoned,
                     connection_timeouts: timeouts,
                     sync_daemons: daemon.into_iter().collect(),
                 }

@@ -1,5 +1,8 @@
 //! What the controller counts. Whoever holds a clone counts into the same numbers.
 
+mod stages;
+pub(crate) mod table;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,9 +15,9 @@ use prometheus_client::registry::{Metric as Registered, Registry};
 use weir_proto::metrics::Metric;
 use weir_proto::model::Revision;
 
-use super::stages::Stages;
-use super::table;
 use crate::desired::{Reason, Tally};
+use stages::Stages;
+pub use table::{BACKEND_METRICS, METRICS};
 
 /// What nodes repair, as Repair.kind says. What a node calls otherwise counts as "other": an agent does not decide how many
 /// numbers the controller keeps.

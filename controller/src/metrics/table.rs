@@ -2,112 +2,112 @@
 
 use weir_proto::metrics::{Metric, STAGES};
 
-pub(super) const REVISION: Metric =
+pub(crate) const REVISION: Metric =
     Metric::gauge("weir_controller_revision", &[], "Revision of the cluster");
-pub(super) const SERVICES: Metric = Metric::gauge("weir_controller_services", &[], "Services");
-pub(super) const BACKENDS: Metric = Metric::gauge(
+pub(crate) const SERVICES: Metric = Metric::gauge("weir_controller_services", &[], "Services");
+pub(crate) const BACKENDS: Metric = Metric::gauge(
     "weir_controller_backends",
     &[],
     "Backends of services and backend sets",
 );
-pub(super) const NODES: Metric = Metric::gauge("weir_controller_nodes", &[], "Nodes known");
-pub(super) const NODES_CONNECTED: Metric = Metric::gauge(
+pub(crate) const NODES: Metric = Metric::gauge("weir_controller_nodes", &[], "Nodes known");
+pub(crate) const NODES_CONNECTED: Metric = Metric::gauge(
     "weir_controller_nodes_connected",
     &[],
     "Nodes whose agent is connected",
 );
-pub(super) const NODES_HELD: Metric = Metric::gauge(
+pub(crate) const NODES_HELD: Metric = Metric::gauge(
     "weir_controller_nodes_held",
     &[],
     "Nodes that hold back what they were sent",
 );
-pub(super) const NODES_DEGRADED: Metric = Metric::gauge(
+pub(crate) const NODES_DEGRADED: Metric = Metric::gauge(
     "weir_controller_nodes_degraded",
     &[],
     "Nodes that can make nothing durable",
 );
-pub(super) const NODES_BEHIND: Metric = Metric::gauge(
+pub(crate) const NODES_BEHIND: Metric = Metric::gauge(
     "weir_controller_nodes_behind",
     &[],
     "Nodes whose kernel was not yet brought to what they are to hold, those that are away included",
 );
-pub(super) const CONVERGENCE_LAG: Metric = Metric::gauge(
+pub(crate) const CONVERGENCE_LAG: Metric = Metric::gauge(
     "weir_controller_convergence_lag_seconds",
     &[],
     "For how long the node that is behind longest has been so; 0: none is",
 );
-pub(super) const FAILED_ITEMS: Metric = Metric::gauge(
+pub(crate) const FAILED_ITEMS: Metric = Metric::gauge(
     "weir_controller_failed_items",
     &[],
     "Items that nodes do not take or that their kernels refuse, of all nodes together",
 );
-pub(super) const DRAINS: Metric = Metric::gauge(
+pub(crate) const DRAINS: Metric = Metric::gauge(
     "weir_controller_drains",
     &[],
     "Drains under way on nodes, of a backend one for each frontend",
 );
-pub(super) const REPAIRS: Metric = Metric::counter(
+pub(crate) const REPAIRS: Metric = Metric::counter(
     "weir_controller_repairs",
     &["kind"],
     "What nodes put right that somebody else had changed",
 );
-pub(super) const COMPILATIONS: Metric = Metric::counter(
+pub(crate) const COMPILATIONS: Metric = Metric::counter(
     "weir_controller_service_compilations",
     &[],
     "Times a service was compiled for its nodes",
 );
-pub(super) const COMMITS: Metric = Metric::counter(
+pub(crate) const COMMITS: Metric = Metric::counter(
     "weir_controller_store_commits",
     &[],
     "Times the store was asked to make writes durable, of which one takes as many as wait",
 );
-pub(super) const APPLIES: Metric = Metric::counter(
+pub(crate) const APPLIES: Metric = Metric::counter(
     "weir_controller_apply",
     &["outcome"],
     "Writes asked for by operators",
 );
-pub(super) const UPDATES: Metric = Metric::counter(
+pub(crate) const UPDATES: Metric = Metric::counter(
     "weir_controller_updates_sent",
     &["kind"],
     "Updates sent to nodes",
 );
-pub(super) const VIEWS: Metric = Metric::gauge(
+pub(crate) const VIEWS: Metric = Metric::gauge(
     "weir_controller_views",
     &[],
     "What nodes hold in common, each once however many hold it",
 );
-pub(super) const ENCODINGS: Metric = Metric::counter(
+pub(crate) const ENCODINGS: Metric = Metric::counter(
     "weir_controller_update_encodings",
     &[],
     "Times what is common to nodes was encoded: once for each view and change, however many nodes it goes to",
 );
-pub(super) const REJECTIONS: Metric = Metric::counter(
+pub(crate) const REJECTIONS: Metric = Metric::counter(
     "weir_controller_updates_rejected",
     &["reason"],
     "Updates that nodes did not take",
 );
-pub(super) const EVENTS: Metric = Metric::counter(
+pub(crate) const EVENTS: Metric = Metric::counter(
     "weir_controller_events",
     &["type", "reason"],
     "Events noted, those that were counted up included",
 );
-pub(super) const EVENTS_DROPPED: Metric = Metric::counter(
+pub(crate) const EVENTS_DROPPED: Metric = Metric::counter(
     "weir_controller_events_dropped",
     &[],
     "Events that were not noted, since their nodes tell too many",
 );
 
 /// What passes through something, in numbers: what all that is counted tells, of services, of backends, and of all.
-pub(super) struct Passed {
-    pub(super) connections: Metric,
-    pub(super) failed: Metric,
-    pub(super) packets: Metric,
-    pub(super) bytes: Metric,
-    pub(super) active: Metric,
-    pub(super) inactive: Metric,
+pub(crate) struct Passed {
+    pub(crate) connections: Metric,
+    pub(crate) failed: Metric,
+    pub(crate) packets: Metric,
+    pub(crate) bytes: Metric,
+    pub(crate) active: Metric,
+    pub(crate) inactive: Metric,
 }
 
-pub(super) const FLEET: Passed = Passed {
+pub(crate) const FLEET: Passed = Passed {
     connections: Metric::counter(
         "weir_controller_connections",
         &[],
@@ -143,7 +143,7 @@ pub(super) const FLEET: Passed = Passed {
 const SERVICE: &[&str] = &["service"];
 const SERVICE_DIRECTION: &[&str] = &["service", "direction"];
 
-pub(super) const OF_SERVICE: Passed = Passed {
+pub(crate) const OF_SERVICE: Passed = Passed {
     connections: Metric::counter(
         "weir_controller_service_connections",
         SERVICE,
@@ -175,17 +175,17 @@ pub(super) const OF_SERVICE: Passed = Passed {
         "Connections of a service that are closing or not yet open, and all of UDP",
     ),
 };
-pub(super) const SERVICE_BACKENDS: Metric = Metric::gauge(
+pub(crate) const SERVICE_BACKENDS: Metric = Metric::gauge(
     "weir_controller_service_backends",
     SERVICE,
     "Backends that a service is to have",
 );
-pub(super) const SERVICE_SILENT: Metric = Metric::gauge(
+pub(crate) const SERVICE_SILENT: Metric = Metric::gauge(
     "weir_controller_service_silent_backends",
     SERVICE,
     "Backends of a service that receive connections and answer none",
 );
-pub(super) const SERVICE_IMBALANCE: Metric = Metric::gauge(
+pub(crate) const SERVICE_IMBALANCE: Metric = Metric::gauge(
     "weir_controller_service_imbalance_ratio",
     SERVICE,
     "Connections of the busiest backend of a service over the mean of all; 0: there is nothing to compare",
@@ -194,7 +194,7 @@ pub(super) const SERVICE_IMBALANCE: Metric = Metric::gauge(
 const BACKEND: &[&str] = &["service", "backend"];
 const BACKEND_DIRECTION: &[&str] = &["service", "backend", "direction"];
 
-pub(super) const OF_BACKEND: Passed = Passed {
+pub(crate) const OF_BACKEND: Passed = Passed {
     connections: Metric::counter(
         "weir_controller_backend_connections",
         BACKEND,
@@ -226,7 +226,7 @@ pub(super) const OF_BACKEND: Passed = Passed {
         "Connections of a backend that are closing or not yet open, and all of UDP",
     ),
 };
-pub(super) const BACKEND_SILENT: Metric = Metric::gauge(
+pub(crate) const BACKEND_SILENT: Metric = Metric::gauge(
     "weir_controller_backend_silent",
     BACKEND,
     "1 while a backend receives connections and answers none",
