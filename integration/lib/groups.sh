@@ -3,11 +3,16 @@
 
 # Asked for: longer runs, where a group has one.
 long=''
-groups=(lint unit cluster identity sim grpc page dashboards damage power nft kernel drift drain stream crash)
+groups=(lint unit cluster identity sim grpc page dashboards damage power nft kernel drift drain stream tour crash)
 
 # Test targets that cargo leaves alone unless they are named: they need more than a plain process has.
 privileged=(--test 'kernel_*' --test scenarios --test grpc --test page --test dashboards --test power --test damage)
-privileged+=(--test drift --test drain --test stream --test crash --test planted)
+privileged+=(--test traces --test drift --test drain --test stream --test tour --test crash --test planted)
+
+# Groups that keep one core busy for minutes, as `kernel` does: beside it and the rest where each has a kernel of its own; they
+# take as long as `kernel`, `drain` and `tour`.
+beside_kernel=(drift stream crash)
+lane='' lane_groups=() is_faulty_built=''
 
 target_directory() { cargo metadata --no-deps --format-version 1 | jq -r .target_directory; }
 
@@ -34,6 +39,49 @@ one_test() {
   rust_tests "$kind" "$name" "$directory" "${@:3}" "$executable"
 }
 
+# Begins those of the named groups that run beside the group kernel. What could change under it is built before.
+start_lane() {
+  local group chosen=()
+  for group in "${beside_kernel[@]}"; do
+    if [[ " $* " == *" $group "* ]]; then chosen+=("$group"); fi
+  done
+  [ ${#chosen[@]} -gt 0 ] && need_build && need_kernel && [ "$kernel" = uml ] || return 0
+  if [[ " ${chosen[*]} " == *" crash "* ]]; then
+    faulty_agent || return 0
+    is_faulty_built=yes
+  fi
+  lane=$(mktemp -d "${TMPDIR:-/tmp}/weir-lane.XXXXXX") || return 0
+  lane_groups=("${chosen[@]}")
+  run_lane "${chosen[@]}" >"$lane/log" 2>&1 &
+}
+
+# Runs groups in a process of their own, and leaves what was counted.
+run_lane() {
+  local group
+  passed=0 failed=0 failures=()
+  for group in "$@"; do run_group "$group"; done
+  printf '%s\n' "$passed $failed" "${failures[@]}" >"$lane/tally"
+}
+
+in_lane() { [[ " ${lane_groups[*]} " == *" $1 "* ]]; }
+
+# Waits for them, shows what they said and counts them.
+end_lane() {
+  [ -n "$lane" ] || return 0
+  echo "=== beside it: ${lane_groups[*]}"
+  wait
+  cat "$lane/log"
+  local tally=() good bad
+  if [ -s "$lane/tally" ] && mapfile -t tally <"$lane/tally"; then
+    read -r good bad <<<"${tally[0]}"
+    pass "$good"
+    failed=$((failed + bad)) failures+=("${tally[@]:1}")
+  else
+    fail "${lane_groups[*]}" "ended before they were counted"
+  fi
+  rm -rf "$lane"
+}
+
 group_lint() {
   need shellcheck=shellcheck || fail shellcheck "not there"
   check rustfmt cargo fmt --all --check
@@ -58,7 +106,11 @@ group_unit() {
   rust_tests doc documentation "$top" cargo test --workspace --doc
 }
 
-group_cluster() { one_test weir-integration cluster; }
+group_cluster() {
+  one_test weir-integration cluster
+  cargo build --workspace --bins || { fail traces "does not build"; return; }
+  one_test weir-integration traces
+}
 
 group_identity() { one_test weir-integration identity; }
 
@@ -157,7 +209,8 @@ faulty_agent() (
 
 group_crash() {
   need_kernel || { fail crash "no kernel with ip_vs to be had"; return; }
-  faulty_agent || { fail crash "does not build"; return; }
+  # where it runs beside others, not while they run the agent
+  [ -n "$is_faulty_built" ] || faulty_agent || { fail crash "does not build"; return; }
   local crate directory executable tests=()
   for crate in proto agent; do
     IFS=$'\t' read -r _ _ directory executable < <(executables test -p "weir-$crate" --lib --features faults)
@@ -181,6 +234,8 @@ group_drift() { group_of_scenarios drift; }
 group_drain() { group_of_scenarios drain; }
 
 group_stream() { group_of_scenarios stream; }
+
+group_tour() { group_of_scenarios tour; }
 
 # Scenarios that are a group of their own. group_of_scenarios TARGET
 group_of_scenarios() {

@@ -17,5 +17,6 @@ pub mod random;
 pub mod reference;
 pub mod scribe;
 pub mod server;
+pub mod settled;
 pub mod topology;
 pub mod weir;
