@@ -141,18 +141,24 @@ struct Run {
     refused: Vec<String>,
 }
 
+/// Seconds after which a scribe will not end any more: it takes less than one.
+const PATIENCE: &str = "60";
+
 /// Runs the scribe under strace(1), which lets a call fail.
 fn failing(path: &Path, until: u64, inject: &str) -> Result<Run> {
     let log = tempfile::NamedTempFile::new()?;
-    let mut command = Command::new("strace");
+    let mut command = Command::new("timeout");
     command
-        .args(["-f", "-qq", "-e", &format!("inject={inject}"), "-o"])
+        .args(["--kill-after=5", PATIENCE, "strace", "-f", "-qq"])
+        .args(["-e", &format!("inject={inject}"), "-o"])
         .arg(log.path())
         .arg(program::ours("scribe")?)
         .arg(path)
         .args([&until.to_string(), "small"]);
     // a scribe that could not open, or was killed, has said what it has said
     let output = command.output().context("strace")?;
+    // timeout(1)
+    ensure!(output.status.code() != Some(124), "it hangs");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!errors.contains("panicked at integration"), "{errors}");
     let mut run = Run {
@@ -213,6 +219,14 @@ fn a_write_that_fails_refuses_that_generation_and_all_after() -> Result<()> {
         + each_turn("pwrite64", "error=EIO", 14)?
         + each_turn("rename", "error=EIO", 10)?;
     ensure!(refusals > 10, "only {refusals}");
+    Ok(())
+}
+
+#[test]
+fn a_write_that_fails_late_is_told_as_well() -> Result<()> {
+    // a disk that fails takes its time, and sled waits for it by then
+    let refusals = each_turn("pwrite64", "error=EIO:delay_exit=200000", 8)?;
+    ensure!(refusals > 0, "nothing failed");
     Ok(())
 }
 

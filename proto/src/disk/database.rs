@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::mem;
+use std::ops::Deref;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::changes::Changes;
 use super::directory::{
@@ -31,6 +33,17 @@ const COLLECTED_AT_ONCE: u64 = 64;
 /// Collections until what was left last is old enough to go (crossbeam-epoch 0.9, src/internal.rs, `is_expired`).
 const COLLECTED_LATE: u64 = 3;
 
+/// How often a flush that is under way is looked after.
+const LOOKED_AFTER: Duration = Duration::from_millis(200);
+
+/// A database of sled's that is open.
+#[derive(Debug)]
+pub(super) struct Database {
+    db: sled::Db,
+    /// Knows of writes that failed on sled's own threads.
+    config: sled::Config,
+}
+
 /// All that is in a database.
 #[derive(Debug)]
 pub(super) struct Content {
@@ -44,21 +57,63 @@ pub(super) struct Content {
 
 /// Opens the database in `at`; waits a while for another holder of its lock, which may be on its way out: sled
 /// lets go of it on a thread of its own.
-fn open_at(at: &Path) -> Result<sled::Db, sled::Error> {
+fn open_at(at: &Path) -> Result<Database, sled::Error> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     drop_half_snapshots(at).map_err(sled::Error::Io)?;
+    let config = sled::Config::new()
+        .path(at)
+        .segment_size(SEGMENT)
+        // commits flush; a timer beside them would only write twice
+        .flush_every_ms(None);
     loop {
-        let opened = sled::Config::new()
-            .path(at)
-            .segment_size(SEGMENT)
-            // commits flush; a timer beside them would only write twice
-            .flush_every_ms(None)
-            .open();
-        match opened {
+        match config.open() {
             Err(error) if is_held(&error) && Instant::now() < deadline => {
                 thread::sleep(LOCK_RETRY);
             }
-            opened => return opened,
+            opened => return opened.map(|db| Database { db, config }),
+        }
+    }
+}
+
+impl Deref for Database {
+    type Target = sled::Db;
+
+    fn deref(&self) -> &sled::Db {
+        &self.db
+    }
+}
+
+impl Database {
+    /// Flushes what was written. Where a write fails while sled waits for it, one of sled's two ways to write wakes nobody
+    /// (sled 0.34.7, src/pagecache/logger.rs, `exit_reservation`), and it would wait for ever. A second flush meets the
+    /// failure and wakes the first (src/pagecache/iobuf.rs, `make_stable_inner`).
+    pub(super) fn flush(&self) -> Result<(), sled::Error> {
+        thread::scope(|scope| {
+            let (flushing, ended) = channel::<()>();
+            let waken = move || {
+                while ended.recv_timeout(LOOKED_AFTER) == Err(RecvTimeoutError::Timeout) {
+                    if self.config.global_error().is_err() {
+                        // the first gives the same error
+                        let _ = self.db.flush();
+                    }
+                }
+            };
+            thread::Builder::new()
+                .name("weir-flush".to_owned())
+                .spawn_scoped(scope, waken)
+                .map_err(sled::Error::Io)?;
+            let flushed = self.db.flush();
+            drop(flushing);
+            flushed.map(drop)
+        })
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // sled flushes what is left when it is dropped, and would wait there as well
+        if !thread::panicking() {
+            let _ = self.flush();
         }
     }
 }
@@ -86,7 +141,7 @@ fn is_held(error: &sled::Error) -> bool {
 }
 
 /// Opens the database of a directory, which is made if it is not there.
-pub(super) fn open(directory: &Directory) -> Result<sled::Db, DiskError> {
+pub(super) fn open(directory: &Directory) -> Result<Database, DiskError> {
     faults::pass(Point::JournalOpen)
         .map_err(|fault| DiskError::directory(directory.path(), fault.into()))?;
     open_at(&directory.db()).map_err(|error| {
@@ -252,7 +307,7 @@ pub(super) fn copy_changed(
 fn fill(
     directory: &Directory,
     sealed: impl Iterator<Item = Result<(sled::IVec, sled::IVec), DiskError>>,
-) -> Result<sled::Db, DiskError> {
+) -> Result<Database, DiskError> {
     let failed = |error| DiskError::write(directory.path(), error);
     remove_dir(&directory.next()).map_err(|error| DiskError::directory(directory.path(), error))?;
     let db = open_at(&directory.next()).map_err(failed)?;
@@ -269,7 +324,7 @@ fn fill(
     Ok(db)
 }
 
-fn finish(directory: &Directory, db: sled::Db, mark_record: Vec<u8>) -> Result<(), DiskError> {
+fn finish(directory: &Directory, db: Database, mark_record: Vec<u8>) -> Result<(), DiskError> {
     db.insert(MARK_KEY, mark_record)
         .map_err(|error| DiskError::write(directory.path(), error))?;
     close(db, directory, &directory.next())?;
@@ -279,7 +334,7 @@ fn finish(directory: &Directory, db: sled::Db, mark_record: Vec<u8>) -> Result<(
 }
 
 /// Closes a database and waits until sled's threads have let go of it: they know its files by their names.
-pub(super) fn close(db: sled::Db, directory: &Directory, at: &Path) -> Result<(), DiskError> {
+pub(super) fn close(db: Database, directory: &Directory, at: &Path) -> Result<(), DiskError> {
     db.flush()
         .map_err(|error| DiskError::write(directory.path(), error))?;
     drop(db);

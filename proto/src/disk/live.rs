@@ -3,9 +3,10 @@
 use std::mem;
 
 use super::changes::Changes;
+use super::database::{self, Database};
 use super::directory::{self, Directory};
 use super::mark::{Mark, read_watermark, write_watermark};
-use super::{Batch, DiskError, Note, Records, database, snapshot};
+use super::{Batch, DiskError, Note, Records, snapshot};
 use crate::faults::{self, Bug, Point};
 
 /// A snapshot is written when as much was committed as all records take, so that it costs as much as commits
@@ -27,7 +28,7 @@ const MEASURED_AFTER: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Live {
     /// None only while it is replaced, and after that failed.
-    db: Option<sled::Db>,
+    db: Option<Database>,
     mark: Mark,
     /// What the keys and sealed records take.
     bytes: u64,
@@ -229,7 +230,7 @@ impl Live {
         directory.drop_old().map_err(unsynced)
     }
 
-    fn db(&self, directory: &Directory) -> Result<&sled::Db, DiskError> {
+    fn db(&self, directory: &Directory) -> Result<&Database, DiskError> {
         let closed = || DiskError::damaged(directory.path(), "its database is closed");
         self.db.as_ref().ok_or_else(closed)
     }
