@@ -285,6 +285,7 @@ impl<C: Connect> Session<C> {
                     let held = self.keeping.accepted.generation;
                     let answer = match update {
                         Some(wire::sync_response::Message::Update(update)) => {
+                            outgoing.may_wait(Duration::from_millis(update.answer_within_ms.into()));
                             self.update(update, &mut assembly, &mut updates).await
                         }
                         Some(wire::sync_response::Message::Release(release)) => {
@@ -305,11 +306,16 @@ impl<C: Connect> Session<C> {
                     if let Err(fault) = faults::reach(Point::StreamAccept).await {
                         return fault.into();
                     }
-                    let all = answer.into_iter().chain(condition);
-                    if taken {
-                        outgoing.soon(all);
-                    } else if !outgoing.now(all).await {
-                        return StreamEnd::Closed;
+                    match answer {
+                        Some(wire::SyncRequest {
+                            message: Some(Message::Accepted(accepted)),
+                        }) if taken && !news => outgoing.durable(accepted),
+                        answer => {
+                            let all = answer.into_iter().chain(condition);
+                            if !outgoing.now(all).await {
+                                return StreamEnd::Closed;
+                            }
+                        }
                     }
                     if let Err(fault) = faults::reach(Point::StreamAccepted).await {
                         return fault.into();
@@ -334,9 +340,7 @@ impl<C: Connect> Session<C> {
                     if let Err(fault) = faults::reach(Point::StreamConverged).await {
                         return fault.into();
                     }
-                    if converged.generation > 0
-                        && !outgoing.now([request(Message::Converged(converged))]).await
-                    {
+                    if converged.generation > 0 && !outgoing.in_kernel(converged).await {
                         return StreamEnd::Closed;
                     }
                 }

@@ -1,13 +1,14 @@
 //! The one task that owns the cluster: its resources, what every node must hold, and how far each node is.
 //!
 //! Everybody else holds a `Cluster`, which asks the task through one bounded channel. The task never waits
-//! for any of them: an update goes into a channel that has room because one is under way at a time, a
+//! for any of them: an update goes into a channel that has room because only so many are under way, a
 //! watcher that lags is dropped, and only the store is waited for, so that a write is durable before anybody
 //! sees it.
 
 mod drains;
 mod events;
 mod group;
+mod lag;
 mod log;
 mod nodes;
 mod owner;
@@ -20,6 +21,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -31,7 +33,7 @@ use weir_proto::model::{
 };
 
 use crate::desired::{
-    Count, ListedDrain, NodeStatus, Outcome, Past, Places, Rejected, Rollout, Stored, Update,
+    Count, ListedDrain, NodeStatus, Outcome, Pace, Past, Places, Rejected, Rollout, Stored, Update,
 };
 use crate::metrics::Metrics;
 use crate::store::{Saved, Store, StoreError};
@@ -163,6 +165,8 @@ pub(crate) struct Beside {
     pub(crate) cluster: Arc<str>,
     /// An operator has confirmed that much may go.
     pub(crate) allow_mass_delete: bool,
+    /// How far apart the node's answers may be; zero: it answers at once.
+    pub(crate) answer_within: Duration,
 }
 
 /// What goes to an agent.
@@ -328,10 +332,21 @@ impl Cluster {
         saved: Saved,
         metrics: Metrics,
     ) -> (Self, JoinHandle<Result<(), Arc<StoreError>>>) {
+        Self::start_at(Pace::default(), store, saved, metrics)
+    }
+
+    /// Does the same with agents that answer at another pace.
+    pub(crate) fn start_at<S: Store>(
+        pace: Pace,
+        store: S,
+        saved: Saved,
+        metrics: Metrics,
+    ) -> (Self, JoinHandle<Result<(), Arc<StoreError>>>) {
         let (commands, inbox) = mpsc::channel(WAITING_COMMANDS);
         let (nodes_bell, nodes) = watch::channel(0);
         let (events_bell, events) = watch::channel(0);
-        let owner = Owner::new(store, saved, (nodes_bell, events_bell), metrics.clone());
+        let bells = (nodes_bell, events_bell);
+        let owner = Owner::new(store, saved, bells, metrics.clone(), pace);
         let task = tokio::spawn(owner.run(inbox));
         let cluster = Self {
             commands,

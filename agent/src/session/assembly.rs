@@ -105,6 +105,8 @@ fn read(update: wire::Update) -> Result<Assembled, FieldErrors> {
         last: _,
         cluster,
         allow_mass_delete,
+        // of the stream, not of the state
+        answer_within_ms: _,
     } = update;
     let mut problems = Problems::default();
     let mut items = Vec::with_capacity(upserted.len());

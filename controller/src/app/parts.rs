@@ -12,23 +12,26 @@ use tonic::transport::server::Connected;
 use weir_proto::tls::Peer;
 
 use crate::cluster::Cluster;
+use crate::desired::Pace;
 use crate::metrics::Metrics;
 use crate::rpc;
 use crate::store::DiskStore;
 use crate::traffic::Traffic;
 
 /// Serves operators and agents on connections as they come, each with who is at its other end, out of the store in
-/// `data_dir`, until the store takes no write or no more connections come. Cut off at any point it has lost nothing that it acknowledged.
+/// `data_dir`, until the store takes no write or no more connections come. All agents together answer so many times a second.
+/// Cut off at any point it has lost nothing that it acknowledged.
 pub async fn serve<I>(
     incoming: impl Stream<Item = io::Result<I>>,
     data_dir: PathBuf,
+    answers_per_second: u64,
 ) -> anyhow::Result<()>
 where
     I: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     let metrics = Metrics::register(&mut Registry::default());
     let (store, saved) = DiskStore::open(data_dir).await?;
-    let (cluster, owner) = Cluster::start(store, saved, metrics);
+    let (cluster, owner) = Cluster::start_at(Pace { answers_per_second }, store, saved, metrics);
     let traffic = Traffic::start(cluster.clone());
     let (stop, stopping) = watch::channel(false);
     let served = tokio::select! {

@@ -296,6 +296,7 @@ impl NodeEntry {
                 let failures = told::new_failures(before, failures);
                 told::failures(name, Reason::ItemsFailed, &failures, service_behind)
             }
+            Said::Rejected(rejected) if self.feed.passes_over(rejected) => Vec::new(),
             Said::Rejected(rejected) => {
                 let (reason, cause) = (rejected.reason.as_str(), &rejected.cause);
                 let message = format!("generation {}: {reason}: {cause}", rejected.generation);

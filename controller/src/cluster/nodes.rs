@@ -10,17 +10,18 @@ use weir_proto::convert::Hello;
 use weir_proto::faults::{self, Bug};
 use weir_proto::model::{Degraded, Generation, Hold, Node, NodeName};
 
+use super::lag::Lag;
 use super::owner::{Owner, now_unix_ms};
 use super::questions::CALLS;
 use super::{Beside, Call, Outgoing, Refusal, Said, Session, SessionId};
 use crate::desired::events::{DrainWatch, told};
-use crate::desired::{Feed, NodeProgress, Reason, Rejected, View};
+use crate::desired::{Feed, MOST_UNDER_WAY, NodeProgress, Reason, Rejected, View};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-/// One update is under way at a time; beside it two releases, of what the node held back before it and with it; and at last
+/// The updates that are under way; beside them two releases, of what the node held back before them and with them; and at last
 /// why the stream ends.
-const OUTBOX: usize = 4;
+const OUTBOX: usize = MOST_UNDER_WAY + 3;
 
 /// How many nodes have not all that they are to have, and since when the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,8 @@ pub(super) struct NodeEntry {
     pub(super) named: bool,
     /// Up to which generation it was released on its stream.
     pub(super) released: Generation,
-    /// When the first change was asked for that it has not yet; none: it has all that it is to have.
-    pub(super) behind_since: Option<Instant>,
+    /// What it is to have and has not yet.
+    pub(super) lag: Lag,
     /// Its drains, as they are told of: over its streams.
     pub(super) drains: DrainWatch,
     /// When one of them has used up its time, in Unix milliseconds.
@@ -79,18 +80,12 @@ impl Open {
 }
 
 impl NodeEntry {
-    /// Notes that a change it is to have was asked for then.
-    pub(super) fn wants(&mut self, asked: Instant) {
-        self.behind_since.get_or_insert(asked);
-    }
-
     /// Notes whether it has all that it is to have.
     fn settle(&mut self, view: &View<'_>, metrics: &Metrics) {
-        if self.behind_since.is_some() && self.progress.at(view, &self.feed).1 == view.generation()
-        {
-            let since = self.behind_since.take();
-            let took = since.map(|since| since.elapsed()).unwrap_or_default();
-            metrics.stages().converged(took);
+        if self.lag.since().is_some() && self.progress.at(view, &self.feed).1 == view.generation() {
+            let stages = metrics.stages();
+            let all = self.lag.has_all();
+            all.for_each(|asked| stages.converged(asked.elapsed()));
         }
     }
 
@@ -125,6 +120,9 @@ impl NodeEntry {
                 debug!(node = %name, %generation, failure_count, "node converged");
                 let progress = &mut self.progress;
                 progress.converged(generation, failures, failure_count, now);
+                let stages = metrics.stages();
+                let there = self.lag.has(generation);
+                there.for_each(|asked| stages.converged(asked.elapsed()));
             }
             Said::Rejected(rejected) => {
                 let Rejected {
@@ -134,8 +132,13 @@ impl NodeEntry {
                     held: _,
                 } = &rejected;
                 let reason = reason.as_str();
+                if self.feed.passes_over(&rejected) {
+                    debug!(node = %name, %generation, reason, cause, "nor what followed it");
+                    return false;
+                }
                 warn!(node = %name, %generation, reason, cause, "node took no update");
                 if self.feed.rejected(&rejected) {
+                    self.lag.again();
                     self.progress.rejected(&rejected, now);
                 }
                 metrics.rejected(reason);
@@ -194,6 +197,7 @@ impl<S: Store> Owner<S> {
                 false => hello.held,
             };
             entry.feed = Feed::hello(held, &mut view).naming(!entry.named);
+            entry.lag.again();
         }
         let before = entry.progress.tally();
         entry.progress.hello(&hello, now_unix_ms());
@@ -270,7 +274,7 @@ impl<S: Store> Owner<S> {
         self.ring();
     }
 
-    /// Sends a node what it must have next, if it is connected and has taken what was sent before.
+    /// Sends a node what it must have next, if it is connected and has taken what was sent before, or may say so later.
     pub(super) fn pump(&mut self, name: &NodeName) {
         self.pump_changed(name, None);
     }
@@ -283,30 +287,36 @@ impl<S: Store> Owner<S> {
         if let Some((trace, asked)) = change {
             entry.traceparent = trace;
             if self.served {
-                entry.wants(asked);
+                entry.lag.wants(asked);
             }
         }
         entry.pump_release();
-        if !self.served || entry.feed.is_under_way() {
+        let answer_within = self.pace.answer_within(self.tally.connected);
+        let answers_wait = !answer_within.is_zero();
+        if !self.served || !entry.feed.has_room(answers_wait) {
             return;
         }
         let (Some(session), Some(mut view)) = (&entry.session, self.desired.view_mut(name)) else {
             return;
         };
-        let Some(update) = entry.feed.next(&mut view) else {
+        let unanswered = entry.feed.under_way();
+        let Some(update) = entry.feed.next(&mut view, answers_wait) else {
             entry.settle(&view.look(), &self.metrics);
             return;
         };
+        entry.lag.sent(update.generation);
         let whole = update.base.is_none();
         debug!(
             node = %name, generation = %update.generation, base = ?update.base,
-            items = update.content.len(), "update"
+            items = update.content.len(), unanswered, "update"
         );
         let allow_mass_delete = entry.feed.brings_confirmed(entry.confirmed, &update);
         let beside = Beside {
             traceparent: Arc::clone(&entry.traceparent),
             cluster: Arc::clone(&self.cluster),
             allow_mass_delete,
+            // nothing follows what is whole: it is waited for
+            answer_within: if whole { Duration::ZERO } else { answer_within },
         };
         let outgoing = Outgoing::Update {
             update: Box::new(update),
@@ -331,7 +341,7 @@ impl<S: Store> Owner<S> {
 
     /// Gives how many nodes are behind, and for how long.
     pub(super) fn behind(&self) -> Behind {
-        let since = self.nodes.values().filter_map(|entry| entry.behind_since);
+        let since = self.nodes.values().filter_map(|entry| entry.lag.since());
         let first = since.clone().min();
         Behind {
             nodes: since.count() as u64,

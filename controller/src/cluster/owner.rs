@@ -14,7 +14,9 @@ use super::group::Group;
 use super::log::{ChangeLog, Entry, as_created};
 use super::nodes::NodeEntry;
 use super::{Command, Histories, Page, Refusal, Statuses, Watching};
-use crate::desired::{Desired, Events, History, NodeStatus, Recent, Stored, Tally, reference};
+use crate::desired::{
+    Desired, Events, History, NodeStatus, Pace, Recent, Stored, Tally, reference,
+};
 use crate::metrics::Metrics;
 use crate::store::{Saved, Store, StoreError};
 
@@ -54,6 +56,8 @@ pub(super) struct Owner<S> {
     pub(super) recent: Recent,
     /// When the rollout goes on if nobody says anything; none: it does not.
     pub(super) wake_unix_ms: Option<u64>,
+    /// How long agents' answers may wait.
+    pub(super) pace: Pace,
 }
 
 impl<S: Store> Owner<S> {
@@ -63,6 +67,7 @@ impl<S: Store> Owner<S> {
         saved: Saved,
         (bell, events_bell): (watch::Sender<u64>, watch::Sender<u64>),
         metrics: Metrics,
+        pace: Pace,
     ) -> Self {
         let Saved {
             cluster,
@@ -113,6 +118,7 @@ impl<S: Store> Owner<S> {
             metrics,
             recent: Recent::default(),
             wake_unix_ms: None,
+            pace,
         };
         owner.measure();
         owner

@@ -2,6 +2,7 @@ mod cordons;
 mod events;
 mod groups;
 mod history;
+mod pace;
 mod rollouts;
 
 use weir_proto::digest::Digest;

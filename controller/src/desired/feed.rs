@@ -1,11 +1,14 @@
 //! What one node is sent, and when. PURE
 //!
-//! - One update is under way at a time. What changes meanwhile waits, and goes as one update.
+//! - One update is under way at a time. What changes meanwhile waits, and goes as one update. Where answers may wait, a few
+//!   follow each other without one, each a change to the one before; nothing follows a snapshot before it is answered.
 //! - Generations never go back: each update is above everything the node holds.
 //! - A node that holds what it must and may not know which cluster this is gets one update that changes nothing: it holds
 //!   back what another cluster than the one it knows would take away.
 //! - Content that a node refused is sent to it once more, whole, if the node asks for that; then it waits
 //!   until the content is another.
+
+use std::collections::VecDeque;
 
 use weir_proto::digest::Digest;
 use weir_proto::faults::{Bug, planted};
@@ -15,6 +18,10 @@ use super::view::{CatchUp, Content, View, ViewMut};
 
 /// How many times one content is sent: as a delta, and whole. A third time would meet the same answer.
 const MOST_TRIES: u32 = 2;
+
+/// How many updates are under way at most, as node.proto says: some of them every 50 ms, as a fleet of a thousand takes them one
+/// after the other, need no more, and a node that reads nothing keeps no more of them waiting.
+pub(crate) const MOST_UNDER_WAY: usize = 8;
 
 /// A node's next state, as a change to an earlier one or whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +59,12 @@ pub(crate) struct Rejected {
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     held: Option<(Generation, Digest)>,
-    in_flight: Option<(Generation, Digest)>,
+    /// The oldest first.
+    in_flight: VecDeque<(Generation, Digest)>,
+    /// One of them is a snapshot, or says only which cluster this is.
+    alone: bool,
+    /// The newest generation that the node may still refuse although it counts no more: it followed a refused one.
+    passed: Generation,
     /// The content refused last, and how many times.
     refused: Option<(Digest, u32)>,
     /// The node cannot build on what it holds.
@@ -98,7 +110,7 @@ impl Feed {
 
     /// Gives what was sent to the node last, or what it holds.
     pub(crate) fn sent(&self) -> Option<(Generation, Digest)> {
-        self.in_flight.or(self.held)
+        self.in_flight.back().copied().or(self.held)
     }
 
     /// Gives the newest generation that was sent to the node, or that it holds.
@@ -110,40 +122,58 @@ impl Feed {
     /// Says whether the node holds what it must, by whatever generation it knows it, and goes on holding it: what is under
     /// way replaces it, even where the content has since gone back to what the node holds.
     pub(crate) fn is_current(&self, view: &View<'_>) -> bool {
-        self.in_flight.is_none() && view.is(self.held_digest())
+        !self.is_under_way() && view.is(self.held_digest())
     }
 
-    /// Says whether an update is under way, which the node has not answered.
+    /// Counts the updates that are under way, which the node has not answered.
+    pub(crate) fn under_way(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Says whether there is any.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.in_flight.is_some()
+        self.under_way() > 0
     }
 
-    /// Gives the update to send now, if there is one; it is under way from here on.
-    pub(crate) fn next(&mut self, view: &mut ViewMut<'_>) -> Option<Update> {
-        if self.is_under_way() {
+    /// Says whether another update may go now, where answers may wait or not.
+    pub(crate) fn has_room(&self, answers_wait: bool) -> bool {
+        match self.under_way() {
+            0 => true,
+            under_way => answers_wait && !self.alone && under_way < MOST_UNDER_WAY,
+        }
+    }
+
+    /// Gives the update to send now, if there is one; it is under way from here on. Those that are under way already are what it
+    /// builds on, where answers may wait.
+    pub(crate) fn next(&mut self, view: &mut ViewMut<'_>, answers_wait: bool) -> Option<Update> {
+        if !self.has_room(answers_wait) {
             return None;
         }
         let digest = view.look().digest();
         if self.given_up() == Some(digest) {
             return None;
         }
-        let catch_up = match view.catch_up(self.held_digest()) {
+        let names = self.must_name(&view.look());
+        let before = self.sent();
+        let catch_up = match view.catch_up(before.map(|(_, digest)| digest)) {
             CatchUp::Delta(_) if self.whole => view.snapshot(),
-            CatchUp::Nothing if self.must_name(&view.look()) => CatchUp::Delta(Content::default()),
+            CatchUp::Nothing if names => CatchUp::Delta(Content::default()),
             catch_up => catch_up,
         };
         let (base, content) = match catch_up {
             CatchUp::Nothing => return None,
+            CatchUp::Snapshot(_) if self.is_under_way() => return None,
             CatchUp::Snapshot(content) => (None, content),
-            CatchUp::Delta(content) => (self.held.map(|(generation, _)| generation), content),
+            CatchUp::Delta(content) => (before.map(|(generation, _)| generation), content),
         };
-        // what it holds is not this update, so this is a later generation; and 0 would mean none
-        let held = self.held.map_or(Generation(0), |(held, _)| held);
+        // what it holds, or will, is not this update, so this is a later generation; and 0 would mean none
+        let least = self.newest().max(self.passed).next();
         if !planted(Bug::GenerationReset) {
-            view.raise(held.next());
+            view.raise(least);
         }
         let generation = view.look().generation();
-        self.in_flight = Some((generation, digest));
+        self.in_flight.push_back((generation, digest));
+        self.alone = base.is_none() || names;
         let digest = match planted(Bug::StaleSnapshot) && base.is_none() {
             true => content.digest(),
             false => digest,
@@ -160,7 +190,7 @@ impl Feed {
     /// way.
     pub(crate) fn given_up(&self) -> Option<Digest> {
         let (digest, _) = self.refused.filter(|(_, times)| *times >= MOST_TRIES)?;
-        self.in_flight.is_none().then_some(digest)
+        (!self.is_under_way()).then_some(digest)
     }
 
     /// Has the node asked once more for what it did not take.
@@ -168,30 +198,47 @@ impl Feed {
         self.refused = None;
     }
 
-    /// Says whether an operator has confirmed all that an update brings the node: what the node holds is older than what
-    /// was confirmed, and nothing came after that. What came later nobody has confirmed, and in one update with it the two
+    /// Says whether an operator has confirmed all that an update brings the node: what the node holds when it comes is older than
+    /// what was confirmed, and nothing came after that. What came later nobody has confirmed, and in one update with it the two
     /// cannot be told apart. Of a node that holds nothing it is not known what it misses.
     pub(crate) fn brings_confirmed(&self, confirmed: Generation, update: &Update) -> bool {
-        let older = self.held.is_some_and(|(held, _)| held < confirmed);
+        let held = self.held.map(|(held, _)| held);
+        let older = update.base.or(held).is_some_and(|held| held < confirmed);
         older && confirmed == update.generation
     }
 
-    /// Notes that a generation is durable on the node. Says whether it was the one under way.
+    /// Notes that a generation is durable on the node, and all before it. Says whether it was under way.
     pub(crate) fn accepted(&mut self, generation: Generation) -> bool {
-        match self.in_flight {
-            Some(sent) if sent.0 == generation => {
-                *self = Self::holding(Some(sent));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Notes that a generation was not taken. Says whether it was the one under way.
-    pub(crate) fn rejected(&mut self, rejected: &Rejected) -> bool {
-        let Some((_, digest)) = self.in_flight.take_if(|sent| sent.0 == rejected.generation) else {
+        let mut under_way = self.in_flight.iter();
+        let Some(place) = under_way.position(|(sent, _)| *sent == generation) else {
             return false;
         };
+        self.held = self.in_flight.drain(..=place).next_back();
+        self.refused = None;
+        (self.whole, self.unnamed, self.alone) = (false, false, false);
+        true
+    }
+
+    /// Says whether a node refuses what followed something that it refused before: it says nothing new.
+    pub(crate) fn passes_over(&self, rejected: &Rejected) -> bool {
+        let generation = rejected.generation;
+        let mut under_way = self.in_flight.iter();
+        generation <= self.passed && !under_way.any(|(sent, _)| *sent == generation)
+    }
+
+    /// Notes that a generation was not taken. Says whether it was under way. What followed it builds on what the node does not
+    /// hold: it counts no more, and whatever the node says of it changes nothing.
+    pub(crate) fn rejected(&mut self, rejected: &Rejected) -> bool {
+        let mut under_way = self.in_flight.iter();
+        let it = under_way.find(|(sent, _)| *sent == rejected.generation);
+        let Some(&(generation, digest)) = it else {
+            return false;
+        };
+        if self.newest() > generation {
+            self.passed = self.newest();
+        }
+        self.in_flight.clear();
+        self.alone = false;
         self.held = rejected.held;
         let times = match self.refused {
             Some((refused, times)) if refused == digest => times,
@@ -212,7 +259,7 @@ impl Feed {
 
     /// With an empty state there is nothing to take away.
     fn must_name(&self, view: &View<'_>) -> bool {
-        self.unnamed && self.held.is_some() && view.len() > 0
+        self.unnamed && !self.is_under_way() && self.held.is_some() && view.len() > 0
     }
 
     fn held_digest(&self) -> Option<Digest> {

@@ -137,6 +137,7 @@ impl Iterator for Chunks {
             traceparent: self.beside.traceparent.to_string(),
             cluster: self.beside.cluster.to_string(),
             allow_mass_delete: self.beside.allow_mass_delete,
+            answer_within_ms: self.beside.answer_within.as_millis() as u32,
             ..wire::Update::default()
         };
         let (common, last_piece) = self.piece();

@@ -1,5 +1,6 @@
 //! What an agent was sent and when it must have read and answered it, known to both halves of its stream.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ pub(super) struct Due(Arc<Mutex<Sent>>);
 struct Sent {
     /// Until when what is on its way must be read; none: nothing is.
     read_by: Option<Instant>,
-    /// Which generation was sent and must be answered, and when that was.
-    answer: Option<(Generation, Instant)>,
+    /// Which generations were sent and must be answered, and when that was, the oldest first.
+    answers: VecDeque<(Generation, Instant)>,
 }
 
 impl Due {
@@ -29,7 +30,7 @@ impl Due {
         let mut sent = self.lock();
         sent.read_by = Some(now + PATIENCE);
         if let Some(generation) = last_of {
-            sent.answer = Some((generation, now));
+            sent.answers.push_back((generation, now));
         }
         now
     }
@@ -39,18 +40,20 @@ impl Due {
         self.lock().read_by = None;
     }
 
-    /// Notes that a generation is answered. Gives when it was sent; none: it was not, or is answered already.
+    /// Notes that a generation is answered, and all before it. Gives when it was sent; none: it was not, or is answered already.
     pub(super) fn answered(&self, generation: Generation) -> Option<Instant> {
         // what it says again of what it held before answers nothing
         let mut sent = self.lock();
-        let answered = sent.answer.take_if(|(sent, _)| *sent == generation);
+        let mut answers = sent.answers.iter();
+        let place = answers.position(|(sent, _)| *sent == generation)?;
+        let answered = sent.answers.drain(..=place).next_back();
         answered.map(|(_, at)| at)
     }
 
     /// Gives until when the agent must do something; none: nothing is due.
     pub(super) fn by(&self) -> Option<Instant> {
         let sent = self.lock();
-        let answer = sent.answer.map(|(_, at)| at + PATIENCE);
+        let answer = sent.answers.front().map(|(_, at)| *at + PATIENCE);
         sent.read_by.into_iter().chain(answer).min()
     }
 
@@ -82,6 +85,22 @@ mod tests {
         assert_eq!((due.by(), due.is_unread()), (Some(second), true));
         due.read();
         assert_eq!((due.by(), due.is_unread()), (None, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_one_to_all_before_it_and_the_oldest_without_one_is_due_first() {
+        let due = Due::default();
+        let first = due.sent(Some(Generation(3)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let second = due.sent(Some(Generation(5)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let third = due.sent(Some(Generation(6)));
+        due.read();
+        assert_eq!(due.by(), Some(first + PATIENCE));
+        assert_eq!(due.answered(Generation(4)), None, "it was not sent");
+        assert_eq!(due.answered(Generation(5)), Some(second));
+        assert_eq!(due.answered(Generation(3)), None, "that was said already");
+        assert_eq!(due.by(), Some(third + PATIENCE));
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,6 +30,8 @@ pub(crate) struct Judge(Arc<Mutex<Inside>>);
 struct Inside {
     hash: u64,
     lines: u64,
+    /// How many updates followed others that had no answer yet.
+    followed: u64,
     /// None: the trace is only hashed.
     kept: Option<Vec<String>>,
     violation: Option<String>,
@@ -68,6 +70,7 @@ impl Seen {
 pub(crate) struct Ended {
     pub(crate) hash: u64,
     pub(crate) lines: u64,
+    pub(crate) followed: u64,
     pub(crate) violation: Option<String>,
     pub(crate) trace: Vec<String>,
 }
@@ -88,6 +91,7 @@ impl Judge {
         Self(Arc::new(Mutex::new(Inside {
             hash: 0xcbf2_9ce4_8422_2325,
             lines: 0,
+            followed: 0,
             kept: keep.then(Vec::new),
             violation: None,
             models: vec![Model::start()],
@@ -197,6 +201,7 @@ impl Judge {
         Ended {
             hash: inside.hash,
             lines: inside.lines,
+            followed: inside.followed,
             violation: inside.violation.clone(),
             trace: inside.kept.take().unwrap_or_default(),
         }
@@ -351,6 +356,9 @@ impl Subscriber for Ears {
         let (message, fields) = (&told.message, &told.fields);
         inside.note(format_args!("{name} {message} {fields:?}"));
         let target = event.metadata().target();
+        if message == "update" && told.number("unanswered").is_some_and(|others| others > 0) {
+            inside.followed += 1;
+        }
         let node = NODES.iter().position(|node| *node == name);
         if let Some(node) = node.filter(|_| target.starts_with("weir_agent")) {
             inside.hear(node, &told);

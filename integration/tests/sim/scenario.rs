@@ -47,6 +47,8 @@ pub(crate) enum Fault {
 pub(crate) struct Scenario {
     /// How long a message takes at most.
     pub(crate) latency: Duration,
+    /// How many times a second all agents answer together: one at once, or some time after the one before.
+    pub(crate) answers_per_second: u64,
     /// In their order.
     pub(crate) faults: Vec<(Duration, Fault)>,
 }
@@ -91,10 +93,12 @@ impl Scenario {
                 }
             });
         }
+        let answers_per_second = *random.pick(&[5_000, 50, 10]);
         faults.sort_by_key(|(at, _)| *at);
         let faults = faults.into_iter();
         Self {
             latency: Duration::from_millis(latency),
+            answers_per_second,
             faults: faults
                 .map(|(at, fault)| (Duration::from_millis(at as u64), fault))
                 .collect(),

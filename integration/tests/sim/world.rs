@@ -13,6 +13,7 @@ use weir_agent::kernel::StepError;
 use weir_agent::kernel::fake::Fake;
 use weir_agent::plan::{BackendSpec, Key, Object, Problem, ServiceSpec};
 use weir_agent::session::Identity;
+use weir_controller::app::parts;
 use weir_integration::random::Random;
 use weir_proto::disk::simulated::{Behaviour, Medium};
 use weir_proto::machine::simulated::{Machine, leave};
@@ -137,12 +138,14 @@ impl World<'_> {
             .collect();
         let (machine, data_dir) = (hosts[0].machine.clone(), hosts[0].medium.path().to_owned());
         let told = judge.clone();
+        let answers_per_second = scenario.answers_per_second;
         sim.host(CONTROLLER, move || {
             let (machine, data_dir, judge) = (machine.clone(), data_dir.clone(), told.clone());
             async move {
                 machine.enter();
                 let incoming = listen().await?;
-                let ended = weir_controller::app::parts::serve(incoming, data_dir).await;
+                let served = parts::serve(incoming, data_dir, answers_per_second);
+                let ended = served.await;
                 judge.note(format_args!("controller ended: {ended:#?}"));
                 Ok(())
             }

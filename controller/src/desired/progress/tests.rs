@@ -48,7 +48,7 @@ fn a_node_is_followed_from_hello_to_convergence() {
     let mut feed = Feed::hello(None, &mut view.view_mut());
     progress.hello(&hello(None), 100);
     let sent = feed
-        .next(&mut view.view_mut())
+        .next(&mut view.view_mut(), false)
         .expect("an update")
         .generation;
     assert!(feed.accepted(sent));
@@ -260,20 +260,24 @@ fn a_node_is_not_there_while_what_was_taken_back_is_on_its_way() {
         ..Part::default()
     };
     view.change(&[more]);
-    let sent = feed.next(&mut view.view_mut()).expect("an update");
+    let sent = feed.next(&mut view.view_mut(), false).expect("an update");
     assert_eq!(sent.generation, Generation(11));
     let back = Part {
         released: vec![b.key()],
         ..Part::default()
     };
     view.change(&[back]);
-    assert_eq!(feed.next(&mut view.view_mut()), None, "one is under way");
+    assert_eq!(
+        feed.next(&mut view.view_mut(), false),
+        None,
+        "one is under way"
+    );
     assert_eq!(reached(&progress, &view, &feed), (12, 10, 10));
 
     assert!(feed.accepted(Generation(11)));
     progress.accepted(Generation(11), (Vec::new(), 0), 200);
     assert_eq!(reached(&progress, &view, &feed), (12, 11, 10));
-    let again = feed.next(&mut view.view_mut()).expect("an update");
+    let again = feed.next(&mut view.view_mut(), false).expect("an update");
     assert_eq!(
         (again.generation, again.base, flat(&again.content).1),
         (Generation(12), Some(Generation(11)), vec![b.key()])
@@ -290,7 +294,7 @@ fn what_a_node_refuses_stands_beside_what_its_kernel_does_until_it_accepts_again
     let mut feed = Feed::hello(None, &mut view.view_mut());
     progress.hello(&hello(None), 100);
     let sent = feed
-        .next(&mut view.view_mut())
+        .next(&mut view.view_mut(), false)
         .expect("an update")
         .generation;
     assert!(feed.accepted(sent));

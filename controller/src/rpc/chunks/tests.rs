@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use weir_proto::digest::Digest;
 use weir_proto::model::Vip;
@@ -26,6 +27,7 @@ fn beside(traceparent: &str) -> Beside {
         traceparent: traceparent.into(),
         cluster: CLUSTER.into(),
         allow_mass_delete: true,
+        answer_within: Duration::from_millis(70),
     }
 }
 
@@ -60,6 +62,7 @@ fn a_small_update_is_one_chunk() {
             traceparent: "00-a".to_owned(),
             cluster: CLUSTER.to_owned(),
             allow_mass_delete: true,
+            answer_within_ms: 70,
         }]
     );
 }
