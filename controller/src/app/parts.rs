@@ -18,20 +18,38 @@ use crate::rpc;
 use crate::store::DiskStore;
 use crate::traffic::Traffic;
 
+/// How large a fleet is taken to be, however many nodes it has.
+#[derive(Debug, Clone, Copy)]
+pub enum Size {
+    /// Agents answer at once, and what is kept of each node is written when it changes.
+    Small,
+    /// All agents together answer so many times a second, and what is kept of nodes is written in turn.
+    Large {
+        /// Answers in a second.
+        answers_per_second: u64,
+    },
+}
+
 /// Serves operators and agents on connections as they come, each with who is at its other end, out of the store in
-/// `data_dir`, until the store takes no write or no more connections come. All agents together answer so many times a second.
-/// Cut off at any point it has lost nothing that it acknowledged.
+/// `data_dir`, until the store takes no write or no more connections come. Cut off at any point it has lost nothing that it
+/// acknowledged.
 pub async fn serve<I>(
     incoming: impl Stream<Item = io::Result<I>>,
     data_dir: PathBuf,
-    answers_per_second: u64,
+    size: Size,
 ) -> anyhow::Result<()>
 where
     I: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static,
 {
     let metrics = Metrics::register(&mut Registry::default());
     let (store, saved) = DiskStore::open(data_dir).await?;
-    let (cluster, owner) = Cluster::start_at(Pace { answers_per_second }, store, saved, metrics);
+    let (pace, store) = match size {
+        Size::Small => (Pace::default(), store),
+        Size::Large { answers_per_second } => {
+            (Pace { answers_per_second }, store.as_of_a_large_fleet())
+        }
+    };
+    let (cluster, owner) = Cluster::start_at(pace, store, saved, metrics);
     let traffic = Traffic::start(cluster.clone());
     let (stop, stopping) = watch::channel(false);
     let served = tokio::select! {

@@ -3,7 +3,8 @@
 //! Records by key: `resource/<kind>/<name>` is the resource as it goes over the wire, its revision and age included;
 //! `meta/revision` is the cluster's revision (8 bytes, big-endian); `meta/served` is there once there was a
 //! service; `nodes/<block>` is the generation and digest of the state of some nodes, up to which generation each may take away
-//! what it must, and whether it has taken an update that names this cluster, see `blocks`;
+//! what it must, and whether it has taken an update that names this cluster, and `meta/rises` how far those generations may be
+//! behind, see `blocks`;
 //! `capabilities/<name>` is what a node's kernel can do, as a `Hello` that says nothing else; `meta/cluster` is the
 //! cluster's identity as text; `drain/<what>` is a drain that an operator asked for, as a `DrainState` that says nothing of
 //! nodes; `history/<revision>` is a write of an operator; `rollout` is the last rollout; `event/<slot>`, the slot as four hexadecimal
@@ -23,7 +24,7 @@ use weir_proto::machine::draw;
 use weir_proto::model::{NodeName, ResourceRef, Revision};
 use weir_proto::wire;
 
-use self::blocks::{Blocks, Changes, read_block};
+use self::blocks::{Blocks, Changes, RISES, Rises, read_block, read_rises};
 use super::events::{read_event, written_event};
 use super::past::{read_past, read_resource, written_past, written_resource};
 use super::rollout::{read_rollout, written_rollout};
@@ -63,10 +64,10 @@ impl DiskStore {
         let (disk, records) = opened
             .map_err(|error| StoreError::Open(error.into()))?
             .map_err(|error| StoreError::Open(error.into()))?;
-        let mut saved = read(&records)?;
+        let (mut saved, rises) = read(&records)?;
         let store = Self {
             writer: Writer::new(disk),
-            nodes: Blocks::of(&saved),
+            nodes: Blocks::of(&saved, rises),
         };
         if saved.cluster.is_empty() {
             saved.cluster = identity();
@@ -75,6 +76,15 @@ impl DiskStore {
             store.put(batch).await?;
         }
         Ok((store, saved))
+    }
+
+    /// Puts off what nodes' generations become, however few there are: as in a fleet of thousands.
+    #[cfg(feature = "simulated")]
+    pub(crate) fn as_of_a_large_fleet(self) -> Self {
+        Self {
+            nodes: self.nodes.at_once(0),
+            ..self
+        }
     }
 
     async fn put(&self, batch: Batch) -> Result<(), StoreError> {
@@ -188,16 +198,27 @@ fn resource_key(reference: &ResourceRef) -> Vec<u8> {
     format!("{RESOURCE}{}/{}", reference.kind.plural(), reference.name).into_bytes()
 }
 
-fn read(records: &Records) -> Result<Saved, StoreError> {
+fn read(records: &Records) -> Result<(Saved, Rises), StoreError> {
     let mut saved = Saved::default();
+    let mut rises = None;
     for (key, payload) in records {
         let key = String::from_utf8_lossy(key);
+        if key == RISES {
+            rises = Some(payload);
+            continue;
+        }
         read_record(&key, payload, &mut saved).map_err(|source| StoreError::Record {
             key: key.into_owned(),
             source,
         })?;
     }
-    Ok(saved)
+    // once all nodes are there
+    let rises = rises.map(|payload| read_rises(payload, &mut saved));
+    let rises = rises.transpose().map_err(|source| StoreError::Record {
+        key: RISES.to_owned(),
+        source,
+    })?;
+    Ok((saved, rises.unwrap_or_default()))
 }
 
 fn read_record(key: &str, payload: &[u8], saved: &mut Saved) -> Result<(), Cause> {

@@ -96,9 +96,13 @@ pub(crate) fn thousand(cores: Cores, asked: &Asked, rows: &mut Rows) -> Result<(
     }
     if asked.for_any(&["agents-1000", "cpu"]) {
         fleet.changes(WARM_UP, &[])?;
-        let load = weight::Load::begin(&fleet)?;
-        let times = fleet.changes(CHANGES_OF_MANY, &[])?;
-        let load = load.end(&fleet, CHANGES_OF_MANY)?;
+        let (times, load) = match asked.for_any(&["cpu"]) {
+            true => {
+                let (times, load) = weight::beside_etcd(cores, &mut fleet, CHANGES_OF_MANY)?;
+                (times, Some(load))
+            }
+            false => (fleet.changes(CHANGES_OF_MANY, &[])?, None),
+        };
         if asked.for_any(&["agents-1000"]) {
             let limits = Limits {
                 must: (300.0, 800.0),
@@ -106,8 +110,8 @@ pub(crate) fn thousand(cores: Cores, asked: &Asked, rows: &mut Rows) -> Result<(
             };
             latency(rows, "agents-1000", &times, limits);
         }
-        if asked.for_any(&["cpu"]) {
-            weight::beside_etcd(cores, &load, CHANGES_OF_MANY, rows)?;
+        if let Some(load) = load {
+            load.add(rows);
         }
     }
     fleet.end()

@@ -43,25 +43,19 @@ pub(crate) struct Etcd {
     pki: Pki,
     daemon: Daemon,
     runtime: Runtime,
+    audience: Option<Audience>,
+    /// Of the values that are told.
+    length: usize,
     /// Goes after the daemon that writes to it.
     _dir: TempDir,
 }
 
-/// What is told, and to whom.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Telling {
-    pub(crate) watchers: usize,
-    /// To each watcher at each change, as near as a value can bring it.
-    pub(crate) bytes: f64,
-    pub(crate) changes: usize,
-}
-
-/// What that took.
-#[derive(Debug, Clone, Copy)]
+/// What telling took.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Told {
     pub(crate) cpu: Duration,
-    /// To each watcher at each change.
-    pub(crate) bytes: f64,
+    /// To all watchers together.
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -109,6 +103,7 @@ struct KeyValue {
 }
 
 /// Watchers at work, and whoever changes what they watch.
+#[derive(Debug)]
 struct Audience {
     board: Board,
     meter: Meter,
@@ -156,18 +151,14 @@ impl Etcd {
             pki,
             daemon,
             runtime: Builder::new_current_thread().enable_all().build()?,
+            audience: None,
+            length: 0,
             _dir: dir,
         })
     }
 
-    /// Changes a key again and again, each time until every watcher has heard.
-    pub(crate) fn tell(&mut self, telling: Telling) -> Result<Told> {
-        let Telling {
-            watchers,
-            bytes,
-            changes,
-        } = telling;
-        let process = self.daemon.process();
+    /// Has so many watch it, each of whom is to be told so many bytes at each change, as near as a value can bring it.
+    pub(crate) fn gather(&mut self, watchers: usize, bytes: f64) -> Result<()> {
         let line = Line {
             endpoint: session::endpoint(&format!("https://{}", self.address))?,
             tls: self.pki.caller(&pki::operator()?)?,
@@ -175,15 +166,24 @@ impl Etcd {
         };
         self.runtime.block_on(async {
             let mut audience = Audience::gather(line, watchers).await?;
-            let beside = audience.changes(WARM_UP, 0).await?;
-            let length = (bytes - beside).max(0.0).round() as usize;
-            let length = length.min(LONGEST);
-            let before = process::cpu(process)?;
-            let bytes = audience.changes(changes, length).await?;
-            Ok(Told {
-                cpu: process::cpu(process)? - before,
-                bytes,
-            })
+            let told = audience.changes(WARM_UP, 0).await?;
+            let beside = told as f64 / (WARM_UP * watchers) as f64;
+            self.length = ((bytes - beside).max(0.0).round() as usize).min(LONGEST);
+            self.audience = Some(audience);
+            Ok(())
+        })
+    }
+
+    /// Changes a key again and again, each time until every watcher has heard.
+    pub(crate) fn tell(&mut self, changes: usize) -> Result<Told> {
+        let process = self.daemon.process();
+        let audience = self.audience.as_mut().context("nobody watches")?;
+        let before = process::cpu(process)?;
+        let bytes = audience.changes(changes, self.length);
+        let bytes = self.runtime.block_on(bytes)?;
+        Ok(Told {
+            cpu: process::cpu(process)? - before,
+            bytes,
         })
     }
 }
@@ -213,8 +213,8 @@ impl Audience {
         })
     }
 
-    /// Makes changes with values of a length, and gives how many bytes each watcher was sent at each.
-    async fn changes(&mut self, changes: usize, length: usize) -> Result<f64> {
+    /// Makes changes with values of a length, and gives how many bytes all watchers were sent.
+    async fn changes(&mut self, changes: usize, length: usize) -> Result<u64> {
         let before = self.meter.bytes();
         for _ in 0..changes {
             self.version += 1;
@@ -231,8 +231,7 @@ impl Audience {
                 .await?;
             self.board.all(PATIENCE).await?;
         }
-        let read = self.meter.bytes().read - before.read;
-        Ok(read as f64 / (changes * self.watchers) as f64)
+        Ok(self.meter.bytes().read - before.read)
     }
 }
 

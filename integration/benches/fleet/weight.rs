@@ -1,50 +1,31 @@
 //! What an agent weighs on the controller: its memory, and its time on a core beside that of etcd.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::changes::of;
 use crate::etcd::{self, Etcd};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Times};
 use crate::process::{self, Cores};
 use crate::row::{Row, Rows};
 use crate::wire::Bytes;
 
-/// What the controller took for some changes.
+/// How many changes the controller makes, and then etcd, and so on: a machine that changes its pace changes it for both.
+const CHANGES_OF_A_TURN: usize = 10;
+/// Longer than a thousand agents wait with an answer.
+const LAST_ANSWERS: Duration = Duration::from_millis(300);
+
+/// What the controller and etcd took for the same changes, and what went over the wire.
 #[derive(Debug)]
 pub(crate) struct Load {
-    cpu: Duration,
+    ours: Duration,
     bytes: Bytes,
-    /// Updates that came to an agent.
+    theirs: etcd::Told,
+    /// Updates that came to an agent, and as many events to a watcher.
     delivered: usize,
     agents: usize,
-}
-
-impl Load {
-    /// Begins to measure.
-    pub(crate) fn begin(fleet: &Fleet) -> Result<Self> {
-        Ok(Self {
-            cpu: process::cpu(fleet.controller.process())?,
-            bytes: fleet.agents.bytes(),
-            delivered: 0,
-            agents: fleet.agents.count(),
-        })
-    }
-
-    /// Gives what so many changes took since.
-    pub(crate) fn end(self, fleet: &Fleet, changes: usize) -> Result<Self> {
-        let after = fleet.agents.bytes();
-        Ok(Self {
-            cpu: process::cpu(fleet.controller.process())? - self.cpu,
-            bytes: Bytes {
-                read: after.read - self.bytes.read,
-                written: after.written - self.bytes.written,
-            },
-            delivered: changes * self.agents,
-            agents: self.agents,
-        })
-    }
 }
 
 /// The controller's memory with all its agents, less that with none, by their number.
@@ -63,32 +44,65 @@ pub(crate) fn of_agents(fleet: &Fleet, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-/// Sets what the controller took beside what etcd takes to tell as many watchers as much.
+/// Makes changes in turns with an etcd that tells as many watchers as much; gives also how long ours took.
 pub(crate) fn beside_etcd(
     cores: Cores,
-    load: &Load,
+    fleet: &mut Fleet,
     changes: usize,
-    rows: &mut Rows,
-) -> Result<()> {
+) -> Result<(Times, Load)> {
+    let agents = fleet.agents.count();
+    let first = fleet.agents.bytes();
+    fleet.changes(CHANGES_OF_A_TURN, &[])?;
+    let down = fleet.agents.bytes().read - first.read;
     let mut etcd = Etcd::start()?;
     // watchers are where agents are
     cores.go_to_the_agents()?;
-    let down = load.bytes.read as f64 / load.delivered as f64;
-    let told = etcd.tell(etcd::Telling {
-        watchers: load.agents,
-        bytes: down,
-        changes,
-    })?;
+    etcd.gather(agents, down as f64 / (CHANGES_OF_A_TURN * agents) as f64)?;
+    let mut times = Times::default();
+    let mut load = Load {
+        ours: Duration::ZERO,
+        bytes: Bytes::default(),
+        theirs: etcd::Told::default(),
+        delivered: 0,
+        agents,
+    };
+    for _ in 0..changes.div_ceil(CHANGES_OF_A_TURN) {
+        cores.go_to_the_controller()?;
+        let process = fleet.controller.process();
+        let (cpu, bytes) = (process::cpu(process)?, fleet.agents.bytes());
+        for _ in 0..CHANGES_OF_A_TURN {
+            times.add(fleet.change(&[])?);
+        }
+        // the last answers are on their way
+        thread::sleep(LAST_ANSWERS);
+        load.ours += process::cpu(process)? - cpu;
+        let after = fleet.agents.bytes();
+        load.bytes.read += after.read - bytes.read;
+        load.bytes.written += after.written - bytes.written;
+        cores.go_to_the_agents()?;
+        let told = etcd.tell(CHANGES_OF_A_TURN)?;
+        load.theirs.cpu += told.cpu;
+        load.theirs.bytes += told.bytes;
+        load.delivered += CHANGES_OF_A_TURN * agents;
+    }
     cores.go_to_the_controller()?;
-    rows.note(&format!(
-        "cpu: {down:.0} bytes to each agent and {:.0} from it, {:.0} to each watcher",
-        load.bytes.written as f64 / load.delivered as f64,
-        told.bytes
-    ));
-    let case = format!("1 update to each of {}", load.agents);
-    let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / load.delivered as f64;
-    let of = of("cpu", &case, "us", load.delivered);
-    let row = Row::beside(of, "etcd", each(load.cpu), each(told.cpu));
-    rows.add(row.at_most(1.0, Some(0.5)));
-    Ok(())
+    Ok((times, load))
+}
+
+impl Load {
+    /// Sets what the controller took beside what etcd took.
+    pub(crate) fn add(&self, rows: &mut Rows) {
+        let each = |all: u64| all as f64 / self.delivered as f64;
+        rows.note(&format!(
+            "cpu: {:.0} bytes to each agent and {:.0} from it, {:.0} to each watcher",
+            each(self.bytes.read),
+            each(self.bytes.written),
+            each(self.theirs.bytes)
+        ));
+        let case = format!("1 update to each of {}", self.agents);
+        let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / self.delivered as f64;
+        let of = of("cpu", &case, "us", self.delivered);
+        let row = Row::beside(of, "etcd", each(self.ours), each(self.theirs.cpu));
+        rows.add(row.at_most(1.0, Some(0.5)));
+    }
 }

@@ -122,7 +122,7 @@ fn what_was_accepted_is_what_every_kernel_holds_whatever_fails_meanwhile() -> Re
     if let Some((seed, _)) = failed {
         bail!("{}", tell(seed, TOLD));
     }
-    // in two of three seeds answers wait
+    // in two of three seeds the fleet is taken as large
     ensure!(followed > ran, "updates wait for answers that may wait");
     Ok(())
 }

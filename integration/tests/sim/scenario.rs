@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_controller::app::parts::Size;
 use weir_integration::random::Random;
 
 use crate::model::NODES;
@@ -47,8 +48,8 @@ pub(crate) enum Fault {
 pub(crate) struct Scenario {
     /// How long a message takes at most.
     pub(crate) latency: Duration,
-    /// How many times a second all agents answer together: one at once, or some time after the one before.
-    pub(crate) answers_per_second: u64,
+    /// As how large a fleet the five nodes are taken.
+    pub(crate) size: Size,
     /// In their order.
     pub(crate) faults: Vec<(Duration, Fault)>,
 }
@@ -93,12 +94,13 @@ impl Scenario {
                 }
             });
         }
-        let answers_per_second = *random.pick(&[5_000, 50, 10]);
+        let large = |answers_per_second| Size::Large { answers_per_second };
+        let size = *random.pick(&[Size::Small, large(50), large(10)]);
         faults.sort_by_key(|(at, _)| *at);
         let faults = faults.into_iter();
         Self {
             latency: Duration::from_millis(latency),
-            answers_per_second,
+            size,
             faults: faults
                 .map(|(at, fault)| (Duration::from_millis(at as u64), fault))
                 .collect(),

@@ -138,13 +138,13 @@ impl World<'_> {
             .collect();
         let (machine, data_dir) = (hosts[0].machine.clone(), hosts[0].medium.path().to_owned());
         let told = judge.clone();
-        let answers_per_second = scenario.answers_per_second;
+        let size = scenario.size;
         sim.host(CONTROLLER, move || {
             let (machine, data_dir, judge) = (machine.clone(), data_dir.clone(), told.clone());
             async move {
                 machine.enter();
                 let incoming = listen().await?;
-                let served = parts::serve(incoming, data_dir, answers_per_second);
+                let served = parts::serve(incoming, data_dir, size);
                 let ended = served.await;
                 judge.note(format_args!("controller ended: {ended:#?}"));
                 Ok(())

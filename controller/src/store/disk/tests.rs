@@ -222,6 +222,7 @@ fn a_record_that_cannot_be_read_is_named() {
         ("event/0000", b""),
         ("event/2710", b"\x18\x04"),
         ("event/00", b"\x18\x04"),
+        ("meta/rises", b""),
         ("something/else", b""),
     ] {
         let records = Records::from([(key.as_bytes().to_vec(), payload.to_vec())]);
@@ -276,7 +277,11 @@ async fn a_change_of_many_nodes_writes_a_bounded_number_of_records_and_is_there_
         cluster = saved.cluster;
         for (revision, size) in [(1, 1_000), (2, 1_000), (3, 1)] {
             let write = write(revision, size);
-            let records = batch(write.clone(), &mut Blocks::of(&Saved::default())).len();
+            let records = batch(
+                write.clone(),
+                &mut Blocks::of(&Saved::default(), Rises::new()),
+            )
+            .len();
             // the revision, that there is a service, and the blocks
             let most = 2 + usize::try_from(size)
                 .expect("few")
@@ -298,7 +303,7 @@ async fn a_change_of_many_nodes_writes_a_bounded_number_of_records_and_is_there_
         ..Saved::default()
     };
     assert_eq!(saved, wanted);
-    assert_eq!(store.nodes, Blocks::of(&wanted));
+    assert_eq!(store.nodes, Blocks::of(&wanted, Rises::new()));
 }
 
 fn kept<T>(written: BTreeMap<NodeName, Option<T>>) -> BTreeMap<NodeName, T> {

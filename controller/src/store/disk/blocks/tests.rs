@@ -32,12 +32,22 @@ fn put(blocks: &mut Blocks, changes: Changes) -> Batch {
     batch
 }
 
+fn empty() -> Blocks {
+    Blocks::of(&Saved::default(), Rises::new())
+}
+
 fn read(records: &Records) -> Saved {
     let mut saved = Saved::default();
     for (key, payload) in records {
+        if key == RISES.as_bytes() {
+            continue;
+        }
         let key = std::str::from_utf8(key).expect("text");
         let read = read_block(key, payload, &mut saved).expect("a block");
         read.expect("it is readable");
+    }
+    if let Some(payload) = records.get(RISES.as_bytes()) {
+        read_rises(payload, &mut saved).expect("it is readable");
     }
     saved
 }
@@ -45,7 +55,7 @@ fn read(records: &Records) -> Saved {
 #[test]
 fn blocks_are_read_as_they_were_written_whatever_changed() {
     let names = fleet(300);
-    let (mut blocks, mut records) = (Blocks::default(), Records::new());
+    let (mut blocks, mut records) = (empty().at_once(usize::from(BLOCKS)), Records::new());
     let mut wanted = Saved::default();
     for turn in 0..40_u64 {
         let mut changes = changes(&[], None);
@@ -87,20 +97,18 @@ fn blocks_are_read_as_they_were_written_whatever_changed() {
         }
         put(&mut blocks, changes).write_into(&mut records);
         assert_eq!(read(&records), wanted);
-        assert_eq!(Blocks::of(&wanted), blocks, "as who starts again has them");
+        let again = Blocks::of(&wanted, Rises::new()).at_once(usize::from(BLOCKS));
+        assert_eq!(again, blocks, "as who starts again has them");
     }
 }
 
 #[test]
-fn a_change_of_all_nodes_writes_no_more_than_the_blocks_and_of_one_node_its_own() {
+fn what_comes_is_written_at_once_and_a_change_of_one_node_writes_its_block() {
     let names = fleet(1_000);
-    let mut blocks = Blocks::default();
-    let mut records = Records::new();
-    for turn in 1..=3 {
-        let batch = put(&mut blocks, changes(&names, Some(state(turn))));
-        assert_eq!(batch.len(), usize::from(BLOCKS));
-        batch.write_into(&mut records);
-    }
+    let (mut blocks, mut records) = (empty(), Records::new());
+    let batch = put(&mut blocks, changes(&names, Some(state(3))));
+    assert_eq!(batch.len(), usize::from(BLOCKS));
+    batch.write_into(&mut records);
     let sizes = records.values().map(Vec::len);
     // so that each is one record of the database
     assert!(sizes.clone().max() < Some(1_024), "{:?}", sizes.max());
@@ -115,16 +123,103 @@ fn a_change_of_all_nodes_writes_no_more_than_the_blocks_and_of_one_node_its_own(
 }
 
 #[test]
+fn a_change_of_all_nodes_writes_a_few_blocks_and_no_generation_is_less_to_who_starts_again() {
+    const CHANGES: u64 = 200;
+    let names = fleet(1_000);
+    let (mut blocks, mut records) = (empty(), Records::new());
+    put(&mut blocks, changes(&names, Some(state(1)))).write_into(&mut records);
+    let each = usize::from(BLOCKS / TURNS);
+    for turn in 0..CHANGES {
+        // not all of them see each change
+        let seen = names.iter().enumerate();
+        let seen = seen.filter(|(place, _)| turn % 7 != *place as u64 % 7);
+        let rise = |name: &NodeName| {
+            let (before, _) = blocks.blocks[&number_of(name)][name].state?;
+            Some(state(before.0 + 1))
+        };
+        let nodes = seen.map(|(_, name)| (name.clone(), rise(name)));
+        let all = Changes {
+            nodes: nodes.collect(),
+            ..changes(&[], None)
+        };
+        let batch = put(&mut blocks, all);
+        assert_eq!(batch.len(), each + 1, "and how far they rose");
+        batch.write_into(&mut records);
+        if turn % 10 > 0 {
+            continue;
+        }
+        let read = read(&records).nodes;
+        assert_eq!(read.len(), names.len());
+        for (name, (told, _)) in read {
+            let kept = &blocks.blocks[&number_of(&name)][&name];
+            let (is, _) = kept.state.expect("it has one");
+            let above = told.0 - is.0;
+            assert!(above <= TURNS.into(), "{name}: {told} and not {is}");
+        }
+    }
+    // one of a node writes its block, and so does what is no rise
+    let block = number_of(&names[0]);
+    assert!(blocks.rises.contains_key(&block));
+    let confirmed = [(names[0].clone(), Some(Generation(7)))];
+    let confirmed = Changes {
+        confirmed: confirmed.into(),
+        ..changes(&[], None)
+    };
+    put(&mut blocks, confirmed).write_into(&mut records);
+    assert!(!blocks.rises.contains_key(&block));
+    let kept = blocks.blocks[&block][&names[0]];
+    assert_eq!(read(&records).nodes.get(&names[0]), kept.state.as_ref());
+}
+
+#[test]
+fn who_starts_again_goes_on_from_what_may_have_been() {
+    let names = fleet(1_000);
+    let (mut blocks, mut records) = (empty(), Records::new());
+    for turn in 1..=5 {
+        put(&mut blocks, changes(&names, Some(state(turn)))).write_into(&mut records);
+    }
+    let mut saved = Saved::default();
+    for (key, payload) in &records {
+        let key = std::str::from_utf8(key).expect("text");
+        if let Some(read) = read_block(key, payload, &mut saved) {
+            read.expect("it is readable");
+        }
+    }
+    let rises = read_rises(&records[RISES.as_bytes()], &mut saved).expect("it is readable");
+    assert_eq!(rises, blocks.rises);
+    let generations = saved.nodes.values().map(|(generation, _)| *generation);
+    assert!(generations.into_iter().all(|it| it == Generation(5)));
+    let mut again = Blocks::of(&saved, rises);
+    for turn in 6..=9 {
+        put(&mut again, changes(&names, Some(state(turn)))).write_into(&mut records);
+    }
+    let generations = read(&records).nodes.into_values().map(|(it, _)| it);
+    assert!(generations.into_iter().all(|it| it == Generation(9)));
+}
+
+#[test]
+fn bytes_that_are_no_rises_are_an_error() {
+    let rises = Rises::from([(3, 300)]);
+    let whole = written_rises(&rises);
+    let read = |bytes: &[u8]| read_rises(bytes, &mut Saved::default()).ok();
+    assert_eq!(read(&whole), Some(rises));
+    for end in 0..whole.len() {
+        assert_eq!(read(&whole[..end]), None, "{end}");
+    }
+    assert_eq!(read(&[whole, vec![0]].concat()), None);
+}
+
+#[test]
 fn a_block_goes_with_its_last_node() {
     let names = fleet(200);
-    let (mut blocks, mut records) = (Blocks::default(), Records::new());
+    let (mut blocks, mut records) = (empty(), Records::new());
     put(&mut blocks, changes(&names, Some(state(1)))).write_into(&mut records);
     put(&mut blocks, changes(&names[1..], None)).write_into(&mut records);
     assert_eq!(read(&records).nodes, [(names[0].clone(), state(1))].into());
     assert_eq!(records.len(), 1);
     put(&mut blocks, changes(&names[..1], None)).write_into(&mut records);
     assert_eq!(records, Records::new());
-    assert_eq!(blocks, Blocks::default());
+    assert_eq!(blocks, empty());
 }
 
 #[test]
