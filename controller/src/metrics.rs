@@ -13,27 +13,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric as Registered, Registry};
 use weir_proto::metrics::Metric;
-use weir_proto::model::Revision;
+use weir_proto::model::{OBJECT_KINDS, Revision};
 
 use crate::desired::{Reason, Tally};
 use stages::Stages;
 pub use table::{BACKEND_METRICS, METRICS};
-
-/// What nodes repair, as Repair.kind says. What a node calls otherwise counts as "other": an agent does not decide how many
-/// numbers the controller keeps.
-const REPAIRED: [&str; 11] = [
-    "setting",
-    "link",
-    "loopback_set",
-    "loopback_rule",
-    "lockdown",
-    "guard",
-    "loopback_entry",
-    "virtual_service",
-    "backend",
-    "vip",
-    "sync_daemon",
-];
 
 type Level = Gauge<u64, AtomicU64>;
 
@@ -147,7 +131,8 @@ impl Metrics {
     /// Counts what a node repaired, by kind.
     pub(crate) fn repaired(&self, counts: &BTreeMap<String, u64>) {
         for (said, count) in counts {
-            let known = REPAIRED.iter().find(|kind| *kind == said);
+            // what a node calls otherwise counts as "other": an agent does not decide how many numbers the controller keeps
+            let known = OBJECT_KINDS.iter().find(|kind| *kind == said);
             let kind = known.copied().unwrap_or("other");
             let labels = RepairLabels { kind };
             self.repairs.get_or_create(&labels).inc_by(*count);

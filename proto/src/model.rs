@@ -24,7 +24,7 @@ pub use affinity::{Affinity, AffinityTimeout, PersistenceEngine, PrefixLength, S
 pub use conntrack::{ConnectionState, Conntrack, VipConnections};
 pub use drain::{
     AskedDrain, Degraded, Drain, DrainDeadline, DrainProgress, DrainTarget, DrainTerms, Hold,
-    OnDeadline, Repair,
+    OBJECT_KINDS, OnDeadline, Repair,
 };
 pub use identity::{Identity, Role, TrustDomain};
 pub use increment::Increment;

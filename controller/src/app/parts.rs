@@ -45,9 +45,7 @@ where
     let (store, saved) = DiskStore::open(data_dir).await?;
     let (pace, store) = match size {
         Size::Small => (Pace::default(), store),
-        Size::Large { answers_per_second } => {
-            (Pace { answers_per_second }, store.as_of_a_large_fleet())
-        }
+        Size::Large { answers_per_second } => (Pace { answers_per_second }, store.putting_off()),
     };
     let (cluster, owner) = Cluster::start_at(pace, store, saved, metrics);
     let traffic = Traffic::start(cluster.clone());

@@ -281,6 +281,7 @@ impl<S: Store> Owner<S> {
 
     /// Does the same after a change by which it must have that, where there is one: in its trace, and since it was asked for.
     pub(super) fn pump_changed(&mut self, name: &NodeName, change: Option<(Arc<str>, Instant)>) {
+        let answer_within = self.answer_within();
         let Some(entry) = self.nodes.get_mut(name) else {
             return;
         };
@@ -291,7 +292,6 @@ impl<S: Store> Owner<S> {
             }
         }
         entry.pump_release();
-        let answer_within = self.pace.answer_within(self.tally.connected);
         let answers_wait = !answer_within.is_zero();
         if !self.served || !entry.feed.has_room(answers_wait) {
             return;
@@ -337,6 +337,16 @@ impl<S: Store> Owner<S> {
             self.metrics.tally(self.tally);
             self.happened(told::about_node(name, Reason::NodeDisconnected, message));
         }
+    }
+
+    /// Gives how far apart each node's answers may be.
+    fn answer_within(&self) -> Duration {
+        self.pace.answer_within(self.tally.connected)
+    }
+
+    /// Says whether nodes may answer later than at once.
+    pub(super) fn answers_wait(&self) -> bool {
+        !self.answer_within().is_zero()
     }
 
     /// Gives how many nodes are behind, and for how long.

@@ -140,12 +140,15 @@ impl<S: Store> Owner<S> {
         let open = entry.and_then(|entry| Some((entry, entry.session.as_ref()?)));
         let line = match view.zip(open) {
             None => Line::Away,
-            Some((view, (entry, _))) if !entry.feed.is_current(&view) => Line::Behind,
+            // an update that is not answered is taken before a question that follows it
+            Some((view, (entry, _))) if !entry.feed.is_told(&view, self.answers_wait()) => {
+                Line::Behind
+            }
             Some(_) if !enough => Line::TooMuch,
             Some((_, (_, open))) => Line::To(open.calls()),
         };
         let wanted = view.map_or(Generation(0), |view| view.generation());
-        let held = entry.and_then(|entry| entry.feed.held());
+        let held = entry.and_then(|entry| entry.feed.sent());
         Asking {
             generation: seen.map_or(wanted, |(generation, _)| generation),
             held: held.map_or(Generation(0), |(generation, _)| generation),

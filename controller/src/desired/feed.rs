@@ -125,6 +125,12 @@ impl Feed {
         !self.is_under_way() && view.is(self.held_digest())
     }
 
+    /// Says whether the node holds what it must, or takes it before whatever else it is sent now, and may say so later.
+    pub(crate) fn is_told(&self, view: &View<'_>, answers_wait: bool) -> bool {
+        let sent = self.sent().map(|(_, digest)| digest);
+        self.is_current(view) || (answers_wait && !self.alone && view.is(sent))
+    }
+
     /// Counts the updates that are under way, which the node has not answered.
     pub(crate) fn under_way(&self) -> usize {
         self.in_flight.len()

@@ -80,7 +80,7 @@ impl DiskStore {
 
     /// Puts off what nodes' generations become, however few there are: as in a fleet of thousands.
     #[cfg(feature = "simulated")]
-    pub(crate) fn as_of_a_large_fleet(self) -> Self {
+    pub(crate) fn putting_off(self) -> Self {
         Self {
             nodes: self.nodes.at_once(0),
             ..self

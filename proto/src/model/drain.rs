@@ -152,12 +152,27 @@ pub struct Degraded {
     pub since_unix_ms: u64,
 }
 
+/// The kinds of object that an agent keeps in a kernel, as it names them.
+pub const OBJECT_KINDS: [&str; 11] = [
+    "setting",
+    "link",
+    "loopback_set",
+    "loopback_rule",
+    "lockdown",
+    "guard",
+    "loopback_entry",
+    "virtual_service",
+    "backend",
+    "vip",
+    "sync_daemon",
+];
+
 /// Something that somebody else had changed on a node, and its agent put right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     /// What, as people call it.
     pub object: String,
-    /// Its kind.
+    /// Its kind: one of [`OBJECT_KINDS`], as far as this version knows them.
     pub kind: String,
     /// How it was found; empty: it was not there.
     pub found: String,

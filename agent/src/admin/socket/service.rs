@@ -8,11 +8,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 use weir_proto::convert::{capability_to_wire, degraded_to_wire, hold_to_wire, progress_to_wire};
+use weir_proto::model::OBJECT_KINDS;
 use weir_proto::wire;
 use weir_proto::wire::agent_server::Agent;
 
 use super::recent::Recent;
-use super::told::{self, IN_ONE, KINDS};
+use super::told::{self, IN_ONE};
 use super::{Told, status};
 use crate::clock::now_unix_ms;
 use crate::plan::VERSION;
@@ -129,10 +130,10 @@ impl Agent for AgentService {
         request: Request<wire::AgentKernelRequest>,
     ) -> Result<Response<Self::KernelStream>, Status> {
         let asked = request.into_inner();
-        let known = |kind: &str| KINDS.contains(&kind);
+        let known = |kind: &str| OBJECT_KINDS.contains(&kind);
         let kinds = asked.kinds.iter().enumerate();
         let bad = kinds.filter(|(_, kind)| !known(kind)).map(|(place, kind)| {
-            let kinds = KINDS.join(", ");
+            let kinds = OBJECT_KINDS.join(", ");
             let why = format!("{kind:?} is not a kind (there are {kinds})");
             (format!("kinds[{place}]"), why)
         });

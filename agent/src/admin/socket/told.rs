@@ -15,21 +15,6 @@ use crate::shown;
 /// So many things go in one message: a hundred bytes each, save for those that failed with many words.
 pub(super) const IN_ONE: usize = 1_000;
 
-/// The kinds of object there are (`Key::kind`).
-pub(super) const KINDS: [&str; 11] = [
-    "setting",
-    "link",
-    "loopback_set",
-    "loopback_rule",
-    "lockdown",
-    "guard",
-    "loopback_entry",
-    "virtual_service",
-    "backend",
-    "vip",
-    "sync_daemon",
-];
-
 /// Tells what is served and how it stands.
 pub(super) fn items(standing: &Standing, failed_only: bool) -> Vec<wire::AgentItem> {
     let failures = standing.report.failures.iter();

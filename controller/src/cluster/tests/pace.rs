@@ -107,3 +107,23 @@ async fn after_a_refusal_the_state_goes_whole_and_what_is_said_of_what_followed_
     let status = status(&cluster, "a").await;
     assert_eq!((status.rejection, status.accepted), (None, status.wanted));
 }
+
+#[tokio::test]
+async fn a_node_whose_answer_waits_is_asked_behind_what_it_was_sent() {
+    for (rate, behind) in [(10, false), (5_000, true)] {
+        let (cluster, _session) = with_a_node(rate).await;
+        let sent = weights(&cluster, 2..=2).await;
+        let inquiry = Inquiry {
+            resources: vec![web(3)],
+            places: Places::default(),
+            expected: None,
+            nodes: None,
+        };
+        let inquired = cluster.inquire(inquiry).await.expect("it fits");
+        let [asking] = &inquired.nodes[..] else {
+            panic!("one node: {:?}", inquired.nodes);
+        };
+        assert_eq!(matches!(asking.line, Line::Behind), behind, "{asking:?}");
+        assert_eq!((asking.held, asking.generation), (sent, sent.next()));
+    }
+}

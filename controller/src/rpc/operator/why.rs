@@ -17,10 +17,10 @@ use weir_proto::wire::why_response::Part;
 use super::Answers;
 use super::inquiries::{AT_ONCE, PARTS, put};
 use crate::cluster::{Cluster, Known, KnownNode, WhyQuery};
-use crate::desired::TrafficQuery;
 use crate::desired::why::{
     Facts, Obstacle, Rule, RuleKind, Seen, Verdict, Visit, everywhere, rules, verdict,
 };
+use crate::desired::{NodeStatus, TrafficQuery};
 use crate::rpc::ending::{Ending, last_word};
 use crate::rpc::status::{invalid, refusal};
 use crate::traffic::Traffic;
@@ -62,10 +62,11 @@ pub(super) async fn why(
         }
     };
     let (answers, stream) = mpsc::channel(PARTS);
+    let cluster = cluster.clone();
     tokio::spawn(async move {
         let asked = Asked { visit, silent };
         let end = tokio::select! {
-            () = tell(known, asked, &answers) => None,
+            () = tell(&cluster, known, asked, &answers) => None,
             status = ending.comes() => Some(status),
             () = answers.closed() => None,
         };
@@ -112,7 +113,7 @@ fn read(request: wire::WhyRequest) -> Result<WhyQuery, Status> {
 }
 
 /// Tells what the cluster knows, and then of each node as it answers.
-async fn tell(known: Known, asked: Asked, answers: &Told) {
+async fn tell(cluster: &Cluster, known: Known, asked: Asked, answers: &Told) {
     let part = Some(Part::Subject(subject(&known, asked.visit)));
     if answers.send(Ok(wire::WhyResponse { part })).await.is_err() {
         return;
@@ -122,10 +123,11 @@ async fn tell(known: Known, asked: Asked, answers: &Told) {
     let mut asking = JoinSet::new();
     for node in known.nodes {
         let (room, asked, answers) = (Arc::clone(&room), Arc::clone(&asked), answers.clone());
+        let cluster = cluster.clone();
         asking.spawn(async move {
             // it is never closed
             let _room = room.acquire_owned().await;
-            let part = Some(Part::Node(node_why(node, &asked).await));
+            let part = Some(Part::Node(node_why(&cluster, node, &asked).await));
             let _ = answers.send(Ok(wire::WhyResponse { part })).await;
         });
     }
@@ -156,10 +158,26 @@ fn subject(known: &Known, visit: Visit) -> wire::WhySubject {
     }
 }
 
-async fn node_why(node: KnownNode, asked: &Asked) -> wire::NodeWhy {
+/// Notes how far a node that has answered is by that: what it says of updates may wait, and comes before what it is asked at
+/// the latest. What it is to have is what it was to have when it was asked.
+async fn catch_up(cluster: &Cluster, status: &mut NodeStatus) {
+    if status.accepted.min(status.converged) >= status.wanted {
+        return;
+    }
+    // one that is gone meanwhile stays as it was known
+    let Ok(now) = cluster.statuses(vec![status.name.clone()]).await else {
+        return;
+    };
+    if let Some(now) = now.nodes.into_iter().next() {
+        let wanted = status.wanted;
+        *status = NodeStatus { wanted, ..now };
+    }
+}
+
+async fn node_why(cluster: &Cluster, node: KnownNode, asked: &Asked) -> wire::NodeWhy {
     let KnownNode {
         asking,
-        status,
+        mut status,
         wanted,
     } = node;
     let client = asked.visit.client;
@@ -176,6 +194,9 @@ async fn node_why(node: KnownNode, asked: &Asked) -> wire::NodeWhy {
         Ok(chunks) => (whole(chunks), None),
         Err(why) => (wire::Sight::default(), Some(why)),
     };
+    if unanswered.is_none() {
+        catch_up(cluster, &mut status).await;
+    }
     let seen: Vec<Seen> = sight.objects.iter().map(seen).collect();
     let facts = Facts {
         visit: asked.visit,
