@@ -1,7 +1,7 @@
 //! How long the answers of a fleet may wait. PURE
 //!
-//! Each agent answers what it is sent, and to hear an answer costs as much as to send an update. A fleet that is changed all the time
-//! says the same with fewer of them, each for all that came since the one before.
+//! Each agent answers what it is sent, and each answer is a message to read. A fleet that is changed all the time says the same
+//! with fewer of them, each for all that came since the one before.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ const CHANGES_OF_MANY: usize = 100;
 /// The first ones are for connections, pages and caches.
 const WARM_UP: usize = 10;
 /// With one agent stalled and without take turns, so that a machine that changes its pace changes it for both.
-const TURNS: usize = 16;
+const TURNS: usize = 64;
 const CHANGES_OF_A_TURN: usize = 25;
 /// How many encodings of updates the controller counts.
 const ENCODINGS: &str = "weir_controller_update_encodings_total";

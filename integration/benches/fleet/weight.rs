@@ -13,7 +13,7 @@ use crate::row::{Row, Rows};
 use crate::wire::Bytes;
 
 /// How many changes the controller makes, and then etcd, and so on: a machine that changes its pace changes it for both.
-const CHANGES_OF_A_TURN: usize = 10;
+const CHANGES_OF_A_TURN: usize = 25;
 /// Longer than a thousand agents wait with an answer.
 const LAST_ANSWERS: Duration = Duration::from_millis(300);
 

@@ -461,7 +461,11 @@ fn node_seen(node: &NodeStatus, now: u64) -> NodeSeen {
         items: node.wanted_items,
         drains: node.drain_count,
         repairs: node.repair_counts.values().sum(),
-        heard_ms_ago: heard.map(|heard| now.saturating_sub(heard)),
+        // a stream that is open is one that the agent is heard on, whenever it said something last
+        heard_ms_ago: heard.map(|heard| match node.connected {
+            true => 0,
+            false => now.saturating_sub(heard),
+        }),
         more_troubles: all - troubles.len(),
         troubles,
     }

@@ -42,22 +42,26 @@ impl Changed {
     }
 }
 
-/// Reads `SERVICE/ADDRESS:PORT=WEIGHT`, each once.
+/// Reads `SERVICE/ADDRESS:PORT=WEIGHT`, each once; else says everything that is wrong.
 pub(super) fn wanted(words: &[String]) -> Result<Vec<Wanted>, String> {
-    let mut all: Vec<Wanted> = Vec::new();
+    let (mut all, mut problems): (Vec<Wanted>, Vec<String>) = Default::default();
     for word in words {
-        let wanted = one(word).ok_or_else(|| {
-            format!("{word:?} is not SERVICE/ADDRESS:PORT=WEIGHT (web/10.0.0.11:8080=5, weights to {LARGEST})")
-        })?;
+        let Some(wanted) = one(word) else {
+            problems.push(format!("{word:?} is not SERVICE/ADDRESS:PORT=WEIGHT (web/10.0.0.11:8080=5, weights to {LARGEST})"));
+            continue;
+        };
         let twice = all
             .iter()
             .any(|it| it.service == wanted.service && it.at == wanted.at);
-        if twice {
-            return Err(format!("{}/{} is given twice", wanted.service, wanted.at));
+        match twice {
+            true => problems.push(format!("{}/{} is given twice", wanted.service, wanted.at)),
+            false => all.push(wanted),
         }
-        all.push(wanted);
     }
-    Ok(all)
+    match problems.is_empty() {
+        true => Ok(all),
+        false => Err(problems.join("; ")),
+    }
 }
 
 fn one(word: &str) -> Option<Wanted> {
@@ -235,5 +239,19 @@ mod tests {
             asked(&["web/10.0.0.1:80=1", "web/10.0.0.1:80=2"]),
             Err("web/10.0.0.1:80 is given twice".to_owned())
         );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let words = ["web", "web/10.0.0.1:80=1", "web/10.0.0.1:80=2", "dns"];
+        let why = asked(&words).expect_err("three are wrong");
+        let told: Vec<&str> = why.split("; ").collect();
+        let form = "is not SERVICE/ADDRESS:PORT=WEIGHT (web/10.0.0.11:8080=5, weights to 65535)";
+        let wanted = [
+            format!("\"web\" {form}"),
+            "web/10.0.0.1:80 is given twice".to_owned(),
+            format!("\"dns\" {form}"),
+        ];
+        assert_eq!(told, wanted);
     }
 }
