@@ -5,6 +5,7 @@ mod ability;
 mod affinity;
 mod conntrack;
 mod drain;
+mod frontend;
 mod identity;
 mod increment;
 mod item;
@@ -26,13 +27,12 @@ pub use drain::{
     AskedDrain, Degraded, Drain, DrainDeadline, DrainProgress, DrainTarget, DrainTerms, Hold,
     OBJECT_KINDS, OnDeadline, Repair,
 };
+pub use frontend::{Frontend, Listener, Mark, UnreadFrontend};
 pub use identity::{Identity, Role, TrustDomain};
 pub use increment::Increment;
 pub use item::{BackendKey, Item, ItemKey, LoopbackEntry, NodeBackend, UnreadKey, VirtualService};
 pub use name::{BackendSetName, Labels, NodeName, ServiceName};
-pub use net::{
-    Endpoint, Family, Forwarding, Frontend, Listener, Mark, Port, Protocol, Weight, unicast, usable,
-};
+pub use net::{Endpoint, Family, Forwarding, Port, Protocol, Weight, unicast, usable};
 pub use node::{Capability, Generation, ItemFailure, Node, Revision};
 pub use resource::{Kind, Resource, ResourceRef};
 pub use rollout::{Canary, CanaryStep, RolloutPhase, Steering};

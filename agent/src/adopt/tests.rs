@@ -166,9 +166,9 @@ async fn an_adopted_service_is_edited_in_place() {
     let outcome = adopt(&mut kernel.clone(), Some(&journal), &remembered, &none).await;
     assert_eq!(
         outcome.expect("adopted").to_string(),
-        "took virtual service 10.1.0.1:80 TCP\n\
-         took backend 10.0.0.1:8080 of 10.1.0.1:80 TCP with it\n\
-         took backend 10.0.0.2:8080 of 10.1.0.1:80 TCP with it, and it will go: it is not wanted\n\
+        "took virtual service 10.1.0.1:80/TCP\n\
+         took backend 10.0.0.1:8080 of 10.1.0.1:80/TCP with it\n\
+         took backend 10.0.0.2:8080 of 10.1.0.1:80/TCP with it, and it will go: it is not wanted\n\
          1 objects taken, with 2 in them, 0 left, 0 wanted and not there"
     );
     drop(journal);

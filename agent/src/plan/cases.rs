@@ -1,8 +1,8 @@
 //! Plans by example: each folder of `tests/plan_cases` holds a kernel's table, the wanted one, and the plan.
 //!
 //! An object is a line: `link`, `set IPv4`, `rule IPv4`, `setting NAME VALUE`, `entry 10.0.0.1 TCP:80`,
-//! `service 10.1.0.1:80 TCP rr 300`, `backend 10.1.0.1:80 TCP 10.0.0.1:80 1`, `vip 10.1.0.1`,
-//! `lockdown IPv4`, `opening 10.1.0.1:80 TCP`, `opening 10.1.0.1:80 TCP 10.0.0.0/8`, `guarded 10.1.0.1:80 TCP`,
+//! `service 10.1.0.1:80/TCP rr 300`, `backend 10.1.0.1:80/TCP 10.0.0.1:80 1`, `vip 10.1.0.1`,
+//! `lockdown IPv4`, `opening 10.1.0.1:80/TCP`, `opening 10.1.0.1:80/TCP 10.0.0.0/8`, `guarded 10.1.0.1:80/TCP`,
 //! `locked 10.1.0.1`. In `actual.yaml` those under
 //! `ours` are in the ledger, and `found` has the settings as they were before us.
 
@@ -58,17 +58,12 @@ fn endpoint(text: &str) -> Endpoint {
     }
 }
 
-fn listener(at: &str, over: &str) -> Listener {
-    let Endpoint { address, port } = endpoint(at);
-    Listener {
-        address,
-        port,
-        protocol: protocol(over),
-    }
+fn frontend(text: &str) -> Frontend {
+    text.parse().expect("a frontend")
 }
 
-fn frontend(at: &str, over: &str) -> Frontend {
-    Frontend::Address(listener(at, over))
+fn listener(text: &str) -> Listener {
+    frontend(text).listener().expect("of an address")
 }
 
 fn guard(guard: Guard) -> (Key, Object) {
@@ -94,12 +89,12 @@ fn object(line: &str) -> (Key, Object) {
         }
         ["set", of] => (Key::LoopbackSet(family(of)), Object::Present),
         ["lockdown", of] => (Key::Lockdown(family(of)), Object::Present),
-        ["opening", at, over] => guard(Guard::Opening(listener(at, over), None)),
-        ["opening", at, over, range] => {
+        ["opening", at] => guard(Guard::Opening(listener(at), None)),
+        ["opening", at, range] => {
             let range = range.parse().expect("a range");
-            guard(Guard::Opening(listener(at, over), Some(range)))
+            guard(Guard::Opening(listener(at), Some(range)))
         }
-        ["guarded", at, over] => guard(Guard::Port(listener(at, over))),
+        ["guarded", at] => guard(Guard::Port(listener(at))),
         ["locked", address] => guard(Guard::Vip(address.parse().expect("address"))),
         ["rule", of] => (Key::LoopbackRule(family(of)), Object::Present),
         ["setting", name, value] => (
@@ -122,7 +117,7 @@ fn object(line: &str) -> (Key, Object) {
             };
             (Key::Item(ItemKey::LoopbackEntry(entry)), Object::Present)
         }
-        ["service", at, over, scheduler, rest @ ..] => {
+        ["service", at, scheduler, rest @ ..] => {
             let spec = ServiceSpec {
                 scheduler: (*scheduler).to_owned(),
                 affinity_seconds: rest
@@ -130,12 +125,12 @@ fn object(line: &str) -> (Key, Object) {
                     .map_or(0, |text| text.parse().expect("seconds")),
                 ..ServiceSpec::default()
             };
-            let key = ItemKey::VirtualService(frontend(at, over));
+            let key = ItemKey::VirtualService(frontend(at));
             (Key::Item(key), Object::Service(spec))
         }
-        ["backend", at, over, to, weight] => {
+        ["backend", at, to, weight] => {
             let key = BackendKey {
-                frontend: frontend(at, over),
+                frontend: frontend(at),
                 endpoint: endpoint(to),
             };
             let spec = BackendSpec {

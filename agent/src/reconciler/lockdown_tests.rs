@@ -160,10 +160,10 @@ async fn a_guard_that_is_refused_is_told_of_the_item_that_called_for_it() {
         .iter()
         .map(|failure| failure.key.to_string())
         .collect();
-    assert_eq!(told, ["virtual service 10.100.100.100:8080 TCP"]);
+    assert_eq!(told, ["virtual service 10.100.100.100:8080/TCP"]);
     assert_eq!(
         status.report.failures[0].cause,
-        "guarded port 10.100.100.100:8080 TCP: the set is full"
+        "guarded port 10.100.100.100:8080/TCP: the set is full"
     );
     assert!(kernel.table().contains_key(&opening(Some("10.0.0.0/8"))));
 }

@@ -284,7 +284,7 @@ mod tests {
         let [(key, refused)] = &update.refused[..] else {
             panic!("one is refused: {:?}", update.refused);
         };
-        assert_eq!(key.to_string(), "backend 10.0.0.1:80 of 10.1.0.1:80 TCP");
+        assert_eq!(key.to_string(), "backend 10.0.0.1:80 of 10.1.0.1:80/TCP");
         assert_eq!(
             *refused,
             RefusedItem {

@@ -14,8 +14,8 @@ use weir_proto::wire::{
 use super::fake::{Fake, changed};
 use super::{Ran, WEB, fine, run, start};
 
-const NEW: &str = "backend 10.0.0.21:8080 of 10.100.100.100:8080 TCP";
-const OLD: &str = "backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP";
+const NEW: &str = "backend 10.0.0.21:8080 of 10.100.100.100:8080/TCP";
+const OLD: &str = "backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP";
 
 fn backend(object: &str, words: &str) -> KernelObject {
     KernelObject {
@@ -157,9 +157,9 @@ service/web configured (plan)
 
 node-a: 4 steps
   add loopback entry 10.0.0.21,tcp:8080,10.0.0.21
-  add backend 10.0.0.21:8080 to 10.100.100.100:8080 TCP weight 1, masquerade
-  edit backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: weight 1, masquerade -> weight 0, masquerade (3 active, 0 inactive connections)
-  remove backend 10.0.0.11:8080 from 10.100.100.100:8080 TCP, once it is drained (3 active, 0 inactive connections)
+  add backend 10.0.0.21:8080 to 10.100.100.100:8080/TCP weight 1, masquerade
+  edit backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP: weight 1, masquerade -> weight 0, masquerade (3 active, 0 inactive connections)
+  remove backend 10.0.0.11:8080 from 10.100.100.100:8080/TCP, once it is drained (3 active, 0 inactive connections)
   and 2 more, too many to be told
   cannot: vip 10.100.100.100: somebody else's
 
@@ -220,14 +220,14 @@ nodes:
   generation: 9
   steps:
   - verb: edit
-    object: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP
+    object: backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP
     kind: backend
     found: weight 1, masquerade
     wanted: weight 0, masquerade
     activeConnections: 3
     inactiveConnections: 0
   - verb: remove
-    object: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP
+    object: backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP
     kind: backend
     found: weight 1, masquerade
     wanted: null
@@ -326,8 +326,8 @@ fn what_is_not_the_same_has_a_line_with_all_that_is_said_of_it() {
             ..fine(
                 "\
 NODE     OBJECT                                              FILE                   DESIRED                KERNEL
-node-b   backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP   weight 5, masquerade   weight 1, masquerade   weight 9, masquerade
-node-b   backend 10.0.0.21:8080 of 10.100.100.100:8080 TCP   weight 1, masquerade   <none>                 weight 1, masquerade (somebody else's)
+node-b   backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP   weight 5, masquerade   weight 1, masquerade   weight 9, masquerade
+node-b   backend 10.0.0.21:8080 of 10.100.100.100:8080/TCP   weight 1, masquerade   <none>                 weight 1, masquerade (somebody else's)
 
 node-b: does not take 1 item of what is desired: see weirctl status
 node-b: 4 more differ, too many to be told
@@ -358,11 +358,11 @@ nodes:
   heldGeneration: 7
   refused: 1
   differences:
-  - object: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP
+  - object: backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP
     kind: backend
     desired: weight 1, masquerade
     kernel: weight 9, masquerade
-  - object: backend 10.0.0.21:8080 of 10.100.100.100:8080 TCP
+  - object: backend 10.0.0.21:8080 of 10.100.100.100:8080/TCP
     kind: backend
     desired: null
     kernel: weight 1, masquerade

@@ -116,8 +116,8 @@ fn every_node_that_refuses_is_waited_for_and_told_with_its_reason() {
             1,
             "",
             "\
-node-a: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh is not in this kernel
-node-b: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh is not in this kernel
+node-a: backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP: ENOENT: scheduler mh is not in this kernel
+node-b: backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP: ENOENT: scheduler mh is not in this kernel
 error: refused by 2 of 2 nodes
 "
         )
@@ -147,7 +147,7 @@ fn what_a_delete_leaves_behind_is_judged_by_what_was_there() {
         (
             8080,
             1,
-            "node-a: backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh is not in \
+            "node-a: backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP: ENOENT: scheduler mh is not in \
              this kernel\nerror: refused by 1 of 1 node\n",
         ),
     ] {

@@ -76,7 +76,7 @@ fn service() -> SeenObject {
         engine: String::new(),
         flags: 0x8 | 0x10,
     });
-    let name = "virtual service 10.100.100.100:8080 TCP";
+    let name = "virtual service 10.100.100.100:8080/TCP";
     there(name, "virtual_service", "sh", Some(value))
 }
 
@@ -89,7 +89,7 @@ fn backend(address: &str, weight: u32, forwarding: Forwarding) -> SeenObject {
         forwarding: Some(forwarding.into()),
         ..KernelBackend::default()
     });
-    let name = format!("backend {address}:8080 of 10.100.100.100:8080 TCP");
+    let name = format!("backend {address}:8080 of 10.100.100.100:8080/TCP");
     let words = format!("weight {weight}, masquerade");
     SeenObject {
         active_connections: Some(3),

@@ -97,7 +97,7 @@ async fn a_drained_backend_is_sent_so_survives_a_restart_and_goes_with_its_backe
         deadline: weir_proto::model::DrainDeadline::new(60).expect("a deadline"),
         on_deadline: OnDeadline::Reset,
     };
-    let key = "backend 10.0.1.1:80 of 10.1.0.1:80 TCP".to_owned();
+    let key = "backend 10.0.1.1:80 of 10.1.0.1:80/TCP".to_owned();
     assert_eq!(
         drained(&second),
         BTreeMap::from([(key.clone(), Some(reset))])
@@ -163,7 +163,7 @@ async fn a_drained_node_drains_what_runs_on_it_on_every_node_until_it_is_undrain
         .map(|target| target.node.as_str())
         .collect();
     assert_eq!(names, ["a", "b"]);
-    let key = "backend 10.0.1.1:80 of 10.1.0.1:80 TCP".to_owned();
+    let key = "backend 10.0.1.1:80 of 10.1.0.1:80/TCP".to_owned();
     let there = (key.clone(), Some(Drain::default()));
     let itself = ("node drain".to_owned(), Some(Drain::default()));
     let at_a = agents[0].hears_next(2).await;

@@ -90,7 +90,7 @@ async fn every_bad_field_is_named_and_nothing_of_the_batch_is_stored() {
     let clash = operator.apply(apply(vec![web("web", 1, &[])])).await;
     assert_eq!(
         clash.expect_err("refused").message(),
-        "services[web].frontends[0]: 10.1.0.1:80 TCP is claimed by services[shop]"
+        "services[web].frontends[0]: 10.1.0.1:80/TCP is claimed by services[shop]"
     );
     let list = wire::ListRequest {
         kind: wire::Kind::Service.into(),

@@ -167,7 +167,7 @@ fn a_service_that_somebody_made_first_is_a_conflict_and_is_not_fought_over() -> 
         site.on_node("ipvsadm -a -t 10.100.100.100:8080 -r 10.0.0.21:8080 -m -w 5")?;
         let theirs = site.on_node("ipvsadm -Ln -t 10.100.100.100:8080")?;
         let refused = site.apply(WEB).expect_err("somebody has it").to_string();
-        let told = "virtual service 10.100.100.100:8080 TCP is there and is not ours";
+        let told = "virtual service 10.100.100.100:8080/TCP is there and is not ours";
         ensure!(refused.contains(told), "{refused}");
 
         let steps = site.counts("weir_agent_steps_total")?;

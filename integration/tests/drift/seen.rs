@@ -181,15 +181,15 @@ fn ipvs(line: &str) -> Option<(String, String)> {
     };
     match (kind, rest) {
         ("-A", ["-s", scheduler]) => Some((
-            format!("virtual service {at} {protocol}"),
+            format!("virtual service {at}/{protocol}"),
             (*scheduler).to_owned(),
         )),
         ("-A", ["-s", scheduler, "-p", seconds]) => Some((
-            format!("virtual service {at} {protocol}"),
+            format!("virtual service {at}/{protocol}"),
             format!("{scheduler}, affinity {seconds} s"),
         )),
         ("-a", ["-r", backend, "-m", "-w", weight]) => Some((
-            format!("backend {backend} of {at} {protocol}"),
+            format!("backend {backend} of {at}/{protocol}"),
             format!("weight {weight}, masquerade"),
         )),
         _ => None,
@@ -209,8 +209,8 @@ fn member(line: &str) -> Option<(String, String)> {
         let (protocol, port) = port.split_once(':')?;
         let protocol = protocol.to_uppercase();
         match family {
-            "IPv6" => Some(format!("[{address}]:{port} {protocol}")),
-            _ => Some(format!("{address}:{port} {protocol}")),
+            "IPv6" => Some(format!("[{address}]:{port}/{protocol}")),
+            _ => Some(format!("{address}:{port}/{protocol}")),
         }
     };
     let object = match (what, set) {
@@ -237,7 +237,7 @@ pub(crate) fn connections(listed: &str) -> Result<Connections> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             [protocol @ ("TCP" | "UDP"), at, ..] => {
-                let at = format!("{at} {protocol}");
+                let at = format!("{at}/{protocol}");
                 connections.insert(format!("virtual service {at}"), (0, 0));
                 service = Some(at);
             }

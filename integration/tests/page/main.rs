@@ -89,7 +89,7 @@ async fn with_scripts_off_it_shows_sorts_filters_and_unfolds() -> Result<()> {
             "{updates}"
         );
         let web = browser.text("#service-web").await?;
-        ensure!(web.contains("10.100.0.1:80 TCP"), "{web}");
+        ensure!(web.contains("10.100.0.1:80/TCP"), "{web}");
         browser.type_into("#filter", "dns").await?;
         browser.press(Key::Enter).await?;
         browser.wait_for("#service-dns").await?;

@@ -74,7 +74,7 @@ fn a_service_of_ipvsadm_is_adopted_without_a_connection_cut_and_then_is_as_wante
         )?;
         let theirs = ipvs()?;
         let refused = site.apply(WEB).expect_err("in conflict").to_string();
-        let told = "virtual service 10.100.100.100:8080 TCP is there and is not ours";
+        let told = "virtual service 10.100.100.100:8080/TCP is there and is not ours";
         ensure!(refused.contains(told), "{refused}");
         // its VIP was nobody's: through it clients reach what ipvsadm made
         let load = Load::start(&site.topology.client, Proto::Tcp, WEB_VIP.parse()?)?;
@@ -91,10 +91,10 @@ fn a_service_of_ipvsadm_is_adopted_without_a_connection_cut_and_then_is_as_wante
         ensure!(would.contains("1 objects would be taken"), "{would}");
         let did = site.weir.once(&site.topology, "node-a", &["adopt"])?;
         ensure!(
-            did == "took virtual service 10.100.100.100:8080 TCP\n\
-                    took backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP with it\n\
-                    took backend 10.0.0.21:8080 of 10.100.100.100:8080 TCP with it\n\
-                    took backend 10.0.0.99:8080 of 10.100.100.100:8080 TCP with it, and it will go: \
+            did == "took virtual service 10.100.100.100:8080/TCP\n\
+                    took backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP with it\n\
+                    took backend 10.0.0.21:8080 of 10.100.100.100:8080/TCP with it\n\
+                    took backend 10.0.0.99:8080 of 10.100.100.100:8080/TCP with it, and it will go: \
                     it is not wanted\n\
                     1 objects taken, with 3 in them, 0 left, 0 wanted and not there\n",
             "{did}"

@@ -56,7 +56,7 @@ fn foreign_objects_survive_apply_and_cleanup_and_nothing_of_ours_remains() -> Re
         site.weir.terminate_agent("node-a")?;
         let said = site.weir.cleanup(&site.topology, "node-a")?;
         ensure!(
-            said.contains("left virtual service 10.100.7.7:80 TCP: it is not ours"),
+            said.contains("left virtual service 10.100.7.7:80/TCP: it is not ours"),
             "{said}"
         );
         same(&foreign, &site.kernel()?)?;
@@ -105,7 +105,7 @@ fn a_service_that_somebody_else_made_is_told_and_left_alone_even_when_just_like_
             .apply(WEB)
             .expect_err("somebody has the service")
             .to_string();
-        let told = "virtual service 10.100.100.100:8080 TCP is there and is not ours";
+        let told = "virtual service 10.100.100.100:8080/TCP is there and is not ours";
         ensure!(refused.contains(told), "{refused}");
         site.weir
             .weirctl(&site.topology, &["delete", "service", "web", "--wait"], "")?;

@@ -174,7 +174,7 @@ fn what_is_released_serves_on_is_left_alone_by_the_next_agent_and_is_ours_again_
         site.weir.start_agent(&site.topology, "node-a")?;
         let yaml = WEB.replace("scheduler: rr", "scheduler: wrr");
         let refused = site.apply(&yaml).expect_err("in conflict").to_string();
-        let told = "virtual service 10.100.100.100:8080 TCP is there and is not ours";
+        let told = "virtual service 10.100.100.100:8080/TCP is there and is not ours";
         ensure!(refused.contains(told), "{refused}");
         same(&serving, &site.kernel()?)?;
         load.more(SOME)?;

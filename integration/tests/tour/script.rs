@@ -230,7 +230,7 @@ is a node that is cordoned while everything runs on it: its backends take no new
             "weirctl why 10.100.100.100:8080 from 192.168.77.9 on node-a | sed '/from port/q'",
             "from port N to 10.0.0.",
         ),
-        Step::look("weirctl why 10.100.100.100:443", "has 10.100.100.100:8080 TCP").ends(1),
+        Step::look("weirctl why 10.100.100.100:443", "has 10.100.100.100:8080/TCP").ends(1),
         Step::run(Place::Desk, "weirctl cordon node node-a"),
         Step::look("weirctl why 10.100.100.100:8080 on node-b", "cordoned").ends(1),
         Step::run(Place::Desk, "weirctl uncordon node node-a"),

@@ -208,12 +208,12 @@ mod tests {
         assert_eq!(item_from_sent(&bytes, PATH, &mut vec![7; 9]), Ok(vip()));
         let read = item_from_sent(&backend(&[], &[]), PATH, &mut Vec::new());
         let key = read.expect("read").key().to_string();
-        assert_eq!(key, "backend 10.0.0.1:80 of 10.1.0.1:80 TCP");
+        assert_eq!(key, "backend 10.0.0.1:80 of 10.1.0.1:80/TCP");
     }
 
     #[test]
     fn a_field_that_is_not_known_refuses_its_item_by_number() {
-        let key = "backend 10.0.0.1:80 of 10.1.0.1:80 TCP";
+        let key = "backend 10.0.0.1:80 of 10.1.0.1:80/TCP";
         let problem = "field 20 is not known to this version";
         assert_eq!(
             refused(&backend(&field(20), &[])),
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(
             refused(&backend(&zero, &[])),
             told(
-                "backend 10.0.0.1:80 of 10.1.0.1:80 TCP",
+                "backend 10.0.0.1:80 of 10.1.0.1:80/TCP",
                 "",
                 "it is written otherwise than this version writes it"
             )

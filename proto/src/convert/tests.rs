@@ -115,7 +115,7 @@ fn a_backend_that_does_not_fit_its_frontends_is_refused() {
         problems(vec![service(mixed)]),
         [
             "services[dr].backends[0]: port 8080 differs from frontend port 80, and DIRECT_ROUTE cannot rewrite ports",
-            "services[dr].backends[0]: 10.0.0.1 is not of the family of frontend [fd00::1]:80 TCP",
+            "services[dr].backends[0]: 10.0.0.1 is not of the family of frontend [fd00::1]:80/TCP",
             "services[dr].backends[0]: port 8080 differs from frontend port 80, and DIRECT_ROUTE cannot rewrite ports",
         ]
     );

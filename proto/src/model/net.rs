@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 
 use super::{Refused, Tunnel};
 
@@ -172,90 +171,6 @@ impl fmt::Display for Endpoint {
             IpAddr::V4(address) => write!(f, "{address}:{}", self.port),
             IpAddr::V6(address) => write!(f, "[{address}]:{}", self.port),
         }
-    }
-}
-
-/// What clients reach a service under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Frontend {
-    /// An address, a port and a protocol.
-    Address(Listener),
-    /// A mark that the operator's own rules put on packets.
-    Mark(Mark),
-}
-
-/// One address, port and protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listener {
-    /// The VIP.
-    pub address: IpAddr,
-    /// Its port.
-    pub port: Port,
-    /// Its protocol.
-    pub protocol: Protocol,
-}
-
-/// A firewall mark on packets of one family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark {
-    /// Which packets with the mark; first, so that those of a family follow each other.
-    pub family: Family,
-    /// Not 0: that is no mark.
-    pub number: NonZeroU32,
-}
-
-impl Frontend {
-    /// Gives the family of its packets.
-    pub fn family(self) -> Family {
-        match self {
-            Self::Address(listener) => Family::of(listener.address),
-            Self::Mark(mark) => mark.family,
-        }
-    }
-
-    /// Gives address, port and protocol; none of a mark.
-    pub fn listener(self) -> Option<Listener> {
-        match self {
-            Self::Address(listener) => Some(listener),
-            Self::Mark(_) => None,
-        }
-    }
-
-    /// Gives the VIP; none of a mark.
-    pub fn vip(self) -> Option<IpAddr> {
-        self.listener().map(|listener| listener.address)
-    }
-}
-
-impl From<Listener> for Frontend {
-    fn from(listener: Listener) -> Self {
-        Self::Address(listener)
-    }
-}
-
-impl fmt::Display for Frontend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(listener) => listener.fmt(f),
-            Self::Mark(mark) => mark.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            address,
-            port,
-            protocol,
-        } = *self;
-        write!(f, "{} {protocol}", Endpoint { address, port })
-    }
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mark {} {}", self.number, self.family)
     }
 }
 

@@ -140,7 +140,7 @@ fn a_repair_of_each_kind_says_what_was_found_and_what_is_again() {
         ),
         (
             told(Key::Guard(Guard::Port(listener())), here.clone(), None),
-            ["guard", "guarded port 10.1.0.1:80 TCP", "there", ""],
+            ["guard", "guarded port 10.1.0.1:80/TCP", "there", ""],
         ),
         (
             told(entry, None, here),
@@ -155,7 +155,7 @@ fn a_repair_of_each_kind_says_what_was_found_and_what_is_again() {
             told(service(), None, Some(Object::Service(rr()))),
             [
                 "virtual_service",
-                "virtual service 10.1.0.1:80 TCP",
+                "virtual service 10.1.0.1:80/TCP",
                 "",
                 "rr",
             ],
@@ -168,7 +168,7 @@ fn a_repair_of_each_kind_says_what_was_found_and_what_is_again() {
             ),
             [
                 "backend",
-                "backend 10.0.0.1:8080 of 10.1.0.1:80 TCP",
+                "backend 10.0.0.1:8080 of 10.1.0.1:80/TCP",
                 "weight 9, masquerade",
                 "weight 3, masquerade",
             ],
@@ -240,7 +240,7 @@ fn a_service_is_told_with_all_that_it_does() {
         told,
         [
             "virtual_service",
-            "virtual service mark 1 IPv6",
+            "virtual service mark:1/IPV6",
             "rr, affinity 5 s",
             ""
         ]

@@ -159,7 +159,7 @@ async fn what_can_no_longer_be_applied_is_refused_with_its_field() {
     };
     let paths = errors.iter().map(|FieldError { path, .. }| path.as_str());
     let paths: Vec<&str> = paths.collect();
-    assert_eq!(paths, ["services[web].frontends[10.1.0.1:80 TCP]"]);
+    assert_eq!(paths, ["services[web].frontends[10.1.0.1:80/TCP]"]);
 }
 
 #[tokio::test]

@@ -235,7 +235,7 @@ async fn what_a_node_refuses_of_the_batch_halts_it_and_nothing_else_does() {
     fleet.take(&second).await;
     assert_eq!(fleet.stands().await, (RolloutPhase::Halted, 1, 1));
     let reason = format!(
-        "node {} refuses backend 10.0.0.1:80 of 10.1.0.1:80 TCP: the scheduler is not there",
+        "node {} refuses backend 10.0.0.1:80 of 10.1.0.1:80/TCP: the scheduler is not there",
         second[0]
     );
     assert_eq!(fleet.rollout().await.reason, reason);
@@ -397,7 +397,7 @@ async fn what_it_is_of_waits_for_its_end_and_all_else_goes_on() {
     let taken = Resource::Service(service("other", &["10.1.0.1:80"], &[]));
     assert_eq!(
         said(apply(&cluster, vec![taken]).await),
-        "rollout 5 is running, and frontend 10.1.0.1:80 TCP of service web is of it: wait until it is \
+        "rollout 5 is running, and frontend 10.1.0.1:80/TCP of service web is of it: wait until it is \
          over, or undo it first"
     );
     let under_way = "rollout 5 is running: wait until it is over, or undo it first";

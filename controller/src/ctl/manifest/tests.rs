@@ -253,7 +253,7 @@ fn what_the_language_refuses_is_found_with_its_line() {
     assert_eq!(
         faults(&WEB.replace("10.0.0.21", "fd00::21")),
         [
-            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100:8080 TCP"
+            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100:8080/TCP"
         ]
     );
 }
@@ -267,7 +267,7 @@ fn each_reason_against_one_backend_is_named() {
     assert_eq!(
         faults(&text),
         [
-            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100:8080 TCP",
+            "web.yaml:14: services[web].backends[1]: fd00::21 is not of the family of frontend 10.100.100.100:8080/TCP",
             "web.yaml:14: services[web].backends[1]: port 81 differs from frontend port 8080, and DIRECT_ROUTE cannot rewrite ports",
         ]
     );

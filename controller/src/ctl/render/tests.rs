@@ -376,8 +376,8 @@ fn every_trouble_of_a_node_is_a_line() {
         node_troubles(&trouble),
         [
             "takes no further generation: the journal is full",
-            "backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: scheduler mh is not in this kernel",
-            "virtual service 10.100.100.100:8080 TCP: scheduler: EINVAL",
+            "backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP: ENOENT: scheduler mh is not in this kernel",
+            "virtual service 10.100.100.100:8080/TCP: scheduler: EINVAL",
             "loopback entry fd00::11,udp:53,fd00::11: IPSET_ERR_MAX_SETS: the set is full",
             "vip fd00::1: held by eth0",
             "an item",

@@ -102,11 +102,11 @@ fn a_drained_backend_is_drained_at_every_frontend_on_every_node_as_its_service_s
             drained(&desired, name),
             [
                 (
-                    "10.0.0.1:80*3 of 10.1.0.1:80 TCP".to_owned(),
+                    "10.0.0.1:80*3 of 10.1.0.1:80/TCP".to_owned(),
                     lasting(60, OnDeadline::Reset)
                 ),
                 (
-                    "10.0.0.1:80*3 of 10.1.0.1:81 TCP".to_owned(),
+                    "10.0.0.1:80*3 of 10.1.0.1:81/TCP".to_owned(),
                     lasting(60, OnDeadline::Reset)
                 ),
             ]
@@ -119,7 +119,7 @@ fn a_drained_backend_is_drained_at_every_frontend_on_every_node_as_its_service_s
     });
     write(&mut desired, batch(vec![again]));
     let again = (
-        "10.0.0.1:80*4 of 10.1.0.1:80 TCP".to_owned(),
+        "10.0.0.1:80*4 of 10.1.0.1:80/TCP".to_owned(),
         lasting(90, OnDeadline::Reset),
     );
     assert_eq!(drained(&desired, "x"), [again]);
@@ -139,15 +139,15 @@ fn a_drained_node_drains_what_runs_on_it_everywhere_and_itself() {
     );
     let backends = [
         (
-            "10.0.0.1:80*3 of 10.1.0.1:80 TCP".to_owned(),
+            "10.0.0.1:80*3 of 10.1.0.1:80/TCP".to_owned(),
             lasting(60, OnDeadline::Keep),
         ),
         (
-            "10.0.0.1:80*3 of 10.1.0.1:81 TCP".to_owned(),
+            "10.0.0.1:80*3 of 10.1.0.1:81/TCP".to_owned(),
             lasting(60, OnDeadline::Keep),
         ),
         (
-            "10.0.0.1:53*1 of 10.1.0.2:53 TCP".to_owned(),
+            "10.0.0.1:53*1 of 10.1.0.2:53/TCP".to_owned(),
             Drain::default(),
         ),
     ];
@@ -157,7 +157,7 @@ fn a_drained_node_drains_what_runs_on_it_everywhere_and_itself() {
     // its own drain comes before that of its node, and outlives it
     drain(&mut desired, backend("dns", "10.0.0.1:53"), RESET);
     let own = (
-        "10.0.0.1:53*1 of 10.1.0.2:53 TCP".to_owned(),
+        "10.0.0.1:53*1 of 10.1.0.2:53/TCP".to_owned(),
         lasting(300, OnDeadline::Reset),
     );
     assert_eq!(drained(&desired, "y").pop(), Some(own.clone()));

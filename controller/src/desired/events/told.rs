@@ -1,13 +1,11 @@
 //! What is told of what nodes say and operators do. PURE
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use weir_proto::convert::Hello;
 use weir_proto::model::{
     BackendKey, Degraded, DrainTarget, Endpoint, Frontend, Hold, Identity, ItemFailure, ItemKey,
-    Kind, Listener, NodeName, OnDeadline, Port, Protocol, Repair, ResourceRef, Revision,
-    ServiceName,
+    Kind, NodeName, OnDeadline, Repair, ResourceRef, Revision, ServiceName,
 };
 
 use super::drained::{DrainTurn, Turned};
@@ -173,20 +171,12 @@ pub(crate) fn repairs<'a>(
     told
 }
 
-/// Reads the frontend in how agents name services and backends: "backend 10.0.0.11:8080 of 10.1.0.1:80 TCP", "virtual
-/// service 10.1.0.1:80 TCP"; none: it is a firewall mark, or of a version that says it otherwise.
+/// Reads the frontend in how agents name services and backends: "backend 10.0.0.11:8080 of 10.1.0.1:80/TCP", "virtual
+/// service mark:7/IPV4"; none: it is of a version that says it otherwise.
 fn frontend_in(object: &str) -> Option<Frontend> {
     let said = object.strip_prefix("virtual service ");
     let said = said.or_else(|| object.rsplit_once(" of ").map(|(_, frontend)| frontend))?;
-    let (socket, protocol) = said.split_once(' ')?;
-    let socket: SocketAddr = socket.parse().ok()?;
-    let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
-    let mut protocols = protocols.into_iter();
-    Some(Frontend::Address(Listener {
-        address: socket.ip(),
-        port: Port::new(socket.port().into()).ok()?,
-        protocol: protocols.find(|it| it.to_string() == protocol)?,
-    }))
+    said.parse().ok()
 }
 
 /// Tells that a node begins to hold something back, holds back more, or holds nothing back any more.

@@ -41,13 +41,13 @@ fn a_frontend_claimed_by_another_service_is_refused_by_name() {
     let clash = batch(vec![web()]);
     assert_eq!(
         problems(&now, &clash),
-        ["services[web].frontends[10.1.0.1:80 TCP]: 10.1.0.1:80 TCP is claimed by services[shop]"]
+        ["services[web].frontends[10.1.0.1:80/TCP]: 10.1.0.1:80/TCP is claimed by services[shop]"]
     );
     let mut places = Places::default();
     places.frontend(&web().reference(), frontend("10.1.0.1:80"), 3);
     assert_eq!(
         problems_at(&now, &clash, &places),
-        ["services[web].frontends[3]: 10.1.0.1:80 TCP is claimed by services[shop]"]
+        ["services[web].frontends[3]: 10.1.0.1:80/TCP is claimed by services[shop]"]
     );
 }
 
@@ -61,7 +61,7 @@ fn a_vip_that_is_a_nodes_own_address_is_refused_by_the_nodes_name() {
     };
     let refusal = |name: &str| {
         format!(
-            "services[web].frontends[10.1.0.1:80 TCP]: 10.1.0.1 is an address of nodes[{name}]: as a VIP it would \
+            "services[web].frontends[10.1.0.1:80/TCP]: 10.1.0.1 is an address of nodes[{name}]: as a VIP it would \
              cut the other nodes off from it"
         )
     };
@@ -86,8 +86,8 @@ fn two_services_of_one_batch_that_claim_one_frontend_are_both_refused() {
     assert_eq!(
         problems(&Resources::default(), &both),
         [
-            "services[shop].frontends[10.1.0.1:80 TCP]: 10.1.0.1:80 TCP is claimed by services[web]",
-            "services[web].frontends[10.1.0.1:80 TCP]: 10.1.0.1:80 TCP is claimed by services[shop]",
+            "services[shop].frontends[10.1.0.1:80/TCP]: 10.1.0.1:80/TCP is claimed by services[web]",
+            "services[web].frontends[10.1.0.1:80/TCP]: 10.1.0.1:80/TCP is claimed by services[shop]",
         ]
     );
 }
@@ -123,7 +123,7 @@ fn a_vip_that_is_the_address_of_a_backend_is_refused_from_either_side() {
     assert_eq!(
         problems(&now, &vip),
         [
-            "services[shop].frontends[10.0.0.1:443 TCP]: 10.0.0.1 is the address of a backend in services[web]: its traffic would come back to the VIP for ever"
+            "services[shop].frontends[10.0.0.1:443/TCP]: 10.0.0.1 is the address of a backend in services[web]: its traffic would come back to the VIP for ever"
         ]
     );
     let pods = set("pods", "web", &["10.1.0.1:8080"]);
@@ -180,7 +180,7 @@ fn a_service_and_its_set_may_name_the_same_backend() {
 #[test]
 fn a_backend_that_does_not_fit_its_service_is_refused_whichever_changes() {
     let pods = Resource::BackendSet(set("pods", "web", &["fd00::1:80", "10.0.0.2:80"]));
-    let said = "backend_sets[pods].backends[[fd00::1]:80]: fd00::1 is not of the family of frontend 10.1.0.1:80 TCP";
+    let said = "backend_sets[pods].backends[[fd00::1]:80]: fd00::1 is not of the family of frontend 10.1.0.1:80/TCP";
     assert_eq!(problems(&stored(vec![web()]), &batch(vec![pods])), [said]);
     let pods = Resource::BackendSet(set("pods", "web", &["10.0.0.2:8080"]));
     let direct = Resource::Service(weir_proto::model::Service {
@@ -217,7 +217,7 @@ fn a_frontend_that_passed_to_another_service_is_claimed_there() {
     let third = batch(vec![Resource::Service(service("x", &["10.1.0.1:80"], &[]))]);
     assert_eq!(
         problems(&now, &third),
-        ["services[x].frontends[10.1.0.1:80 TCP]: 10.1.0.1:80 TCP is claimed by services[shop]"]
+        ["services[x].frontends[10.1.0.1:80/TCP]: 10.1.0.1:80/TCP is claimed by services[shop]"]
     );
 }
 

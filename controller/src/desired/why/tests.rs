@@ -113,9 +113,9 @@ fn seen() -> Vec<Seen> {
         object("setting", "sysctl net.ipv4.vs.conntrack", "1"),
         object("setting", "sysctl net.ipv4.ip_forward", "1"),
         object("link", "link weir0", "up"),
-        object("guard", "opening 10.1.0.1:80 TCP", "there"),
+        object("guard", "opening 10.1.0.1:80/TCP", "there"),
         object("guard", "locked vip 10.1.0.1", "there"),
-        object("virtual_service", "virtual service 10.1.0.1:80 TCP", "wrr"),
+        object("virtual_service", "virtual service 10.1.0.1:80/TCP", "wrr"),
         backend("10.0.0.1:80"),
         backend("10.0.0.2:80"),
         object("vip", "vip 10.1.0.1", "address"),
@@ -167,13 +167,13 @@ fn what_is_in_the_way_everywhere_is_said_of_the_cluster() {
             "",
             shared(false),
             Obstacle::PortUnknown,
-            "no service has 10.1.0.1:80 TCP: 10.1.0.1 has 10.1.0.1:443 TCP",
+            "no service has 10.1.0.1:80/TCP: 10.1.0.1 has 10.1.0.1:443/TCP",
         ),
         (
             "",
             shared(true),
             Obstacle::PortUnknown,
-            "no service has 10.1.0.1:80 TCP: 10.1.0.1 has 10.1.0.1:443 TCP, and its lockdown rejects the rest",
+            "no service has 10.1.0.1:80/TCP: 10.1.0.1 has 10.1.0.1:443/TCP, and its lockdown rejects the rest",
         ),
         (
             "",
@@ -188,7 +188,7 @@ fn what_is_in_the_way_everywhere_is_said_of_the_cluster() {
             "10.7.0.1",
             ranged(),
             Obstacle::SourceRefused,
-            "10.7.0.1 may not connect: allowSources of 10.1.0.1:80 TCP has 10.8.0.0/16, 10.9.0.0/16 alone",
+            "10.7.0.1 may not connect: allowSources of 10.1.0.1:80/TCP has 10.8.0.0/16, 10.9.0.0/16 alone",
         ),
         (
             "",
@@ -292,12 +292,12 @@ type Changed = (Obstacle, &'static str, fn(&mut World));
 const CHANGED: &[Changed] = &[
     (
         Obstacle::NotSelected,
-        "node-a is not selected by the service that has 10.1.0.1:80 TCP",
+        "node-a is not selected by the service that has 10.1.0.1:80/TCP",
         |world| world.wanted = None,
     ),
     (
         Obstacle::SourceRefused,
-        "10.9.0.1 may not connect: allowSources of 10.1.0.1:80 TCP has 10.8.0.0/16 alone",
+        "10.9.0.1 may not connect: allowSources of 10.1.0.1:80/TCP has 10.8.0.0/16 alone",
         |world| world.wanted().service.sources = [range("10.8.0.0/16")].into(),
     ),
     (
@@ -361,7 +361,7 @@ const CHANGED: &[Changed] = &[
     ),
     (
         Obstacle::Refused,
-        "node-a refuses backend 10.0.0.1:80 of 10.1.0.1:80 TCP: not permitted",
+        "node-a refuses backend 10.0.0.1:80 of 10.1.0.1:80/TCP: not permitted",
         |world| {
             let backends = world.wanted().backends.clone();
             let keys = backends.iter().map(|it| ItemKey::Backend(it.key));
@@ -395,12 +395,12 @@ const CHANGED: &[Changed] = &[
     ),
     (
         Obstacle::Foreign,
-        "the virtual service 10.1.0.1:80 TCP in the kernel of node-a is somebody else's",
+        "the virtual service 10.1.0.1:80/TCP in the kernel of node-a is somebody else's",
         |world| world.seen("virtual service").foreign = true,
     ),
     (
         Obstacle::NoService,
-        "the virtual service 10.1.0.1:80 TCP is not in the kernel of node-a",
+        "the virtual service 10.1.0.1:80/TCP is not in the kernel of node-a",
         |world| world.seen("virtual service").kernel = None,
     ),
     (
@@ -424,7 +424,7 @@ const CHANGED: &[Changed] = &[
     ),
     (
         Obstacle::Locked,
-        "the lockdown of node-a lacks the opening 10.1.0.1:80 TCP",
+        "the lockdown of node-a lacks the opening 10.1.0.1:80/TCP",
         |world| world.seen("opening").kernel = None,
     ),
     (
@@ -438,7 +438,7 @@ const CHANGED: &[Changed] = &[
     ),
     (
         Obstacle::KernelWeight,
-        "10.1.0.1:80 TCP has no backend in the kernel of node-a",
+        "10.1.0.1:80/TCP has no backend in the kernel of node-a",
         |world| {
             let seen = world.seen.as_mut().expect("seen");
             seen.retain(|it| it.kind != "backend");
@@ -506,7 +506,7 @@ fn what_hinders_others_or_some_alone_is_not_in_the_way() {
 
 #[test]
 fn an_opening_for_others_may_be_missing() {
-    let opening = |range: &str| format!("opening 10.1.0.1:80 TCP from {range}");
+    let opening = |range: &str| format!("opening 10.1.0.1:80/TCP from {range}");
     let missing = |range: &str| Seen {
         kernel: None,
         ..object("guard", &opening(range), "there")

@@ -26,10 +26,10 @@ const REFUSED: [&str; 2] = ["10.100.0.5", "10.100.0.7"];
 const IN_THE_WAY: [&str; 2] = ["10.100.0.6", "10.100.0.8"];
 /// Services that somebody made.
 const THEIRS: [&str; 4] = [
-    "10.100.0.1:80 TCP",
-    "10.100.0.2:81 UDP",
-    "[fd00:100::1]:80 TCP",
-    "mark 7 IPv4",
+    "10.100.0.1:80/TCP",
+    "10.100.0.2:81/UDP",
+    "[fd00:100::1]:80/TCP",
+    "mark:7/IPV4",
 ];
 /// ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL: what should go is not there.
 const ABSENT: [i32; 4] = [2, 3, 19, 99];

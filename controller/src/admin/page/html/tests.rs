@@ -97,7 +97,7 @@ fn everything_that_is_seen_is_said_and_what_people_wrote_is_text() {
         "Services Name, label, VIP or backend Filter Show all",
         "120 of 200 have “&lt;script&gt;alert(1)&lt;/script&gt;”",
         "Name ▲ Frontends Scheduler Active New/s Failed/s In Out",
-        "web 10.1.0.1:80 TCP 10.1.0.1:53 UDP wrr 0 0 0 0 B/s 0 B/s 30 backends",
+        "web 10.1.0.1:80/TCP 10.1.0.1:53/UDP wrr 0 0 0 0 B/s 0 B/s 30 backends",
         "Backends of web Backend Node Weight Active New/s Failed/s In Out 10.0.0.1:80 any 1 0 0 0 0 B/s 0 B/s",
         "The busiest 1 of 30; all with weirctl top backends . node-a: &lt;b&gt; and 2 more",
         "Previous 51–100 of 120 Next",

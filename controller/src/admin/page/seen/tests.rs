@@ -266,7 +266,7 @@ fn nodes_with_trouble_come_first_each_with_what_is_in_its_way() {
     );
     assert_eq!(
         failing.troubles[0],
-        "virtual service 10.1.0.1:80 TCP: no such scheduler"
+        "virtual service 10.1.0.1:80/TCP: no such scheduler"
     );
     assert_eq!(seen.nodes[3].reached, None);
     let heard = [0, 2, 3].map(|place| seen.nodes[place].heard_ms_ago);
@@ -274,7 +274,7 @@ fn nodes_with_trouble_come_first_each_with_what_is_in_its_way() {
     assert_eq!(heard, [Some(1_500), Some(0), None]);
     assert_eq!(
         seen.services[0].troubles,
-        ["failing: virtual service 10.1.0.2:80 TCP: no such scheduler"]
+        ["failing: virtual service 10.1.0.2:80/TCP: no such scheduler"]
     );
     let tally = Tally {
         services: 1,

@@ -62,11 +62,11 @@ fn items_that_are_refused_are_told_once_those_of_a_service_together() {
         [
             is(
                 "node/a",
-                "virtual service 10.1.0.9:80 TCP: no scheduler rr; and 1 more item"
+                "virtual service 10.1.0.9:80/TCP: no scheduler rr; and 1 more item"
             ),
             is(
                 "service/web",
-                "virtual service 10.1.0.1:80 TCP: no scheduler rr; and 2 more items"
+                "virtual service 10.1.0.1:80/TCP: no scheduler rr; and 2 more items"
             ),
             is("vip/10.1.0.1", "vip 10.1.0.1: no room"),
         ]
@@ -93,28 +93,30 @@ fn each_repair_is_told_of_what_it_is_of() {
         at_unix_ms: 1,
     };
     let web = service_name("web");
-    let known = |it: &Frontend| (*it == frontend("10.1.0.1:53/udp")).then_some(&web);
+    let of_web: [Frontend; 2] = ["10.1.0.1:53/UDP", "mark:7/IPV4"].map(|it| it.parse().expect(it));
+    let known = |it: &Frontend| of_web.contains(it).then_some(&web);
     let repairs = [
         repair("vip", "vip 10.1.0.1", "", "bound"),
         repair("link", "link weir0", "down", "up"),
         repair(
             "virtual_service",
-            "virtual service 10.1.0.1:53 UDP",
+            "virtual service 10.1.0.1:53/UDP",
             "wlc",
             "rr",
         ),
         repair(
             "backend",
-            "backend 10.0.0.1:53 of 10.1.0.1:53 UDP",
+            "backend 10.0.0.1:53 of 10.1.0.1:53/UDP",
             "weight 2",
             "",
         ),
         repair(
             "backend",
-            "backend 10.0.0.1:53 of mark 7 IPv4",
+            "backend 10.0.0.1:53 of mark:7/IPV4",
             "",
             "weight 1",
         ),
+        repair("backend", "backend of another version", "", "weight 1"),
     ];
     let counts = [("backend".to_owned(), 8), ("vip".to_owned(), 4)].into();
     let told = super::repairs(&node_name("a"), (&repairs, &counts), known);
@@ -138,23 +140,29 @@ fn each_repair_is_told_of_what_it_is_of() {
             ),
             one(
                 "service/web",
-                "virtual service 10.1.0.1:53 UDP",
-                "virtual service 10.1.0.1:53 UDP: found wlc, expected rr",
+                "virtual service 10.1.0.1:53/UDP",
+                "virtual service 10.1.0.1:53/UDP: found wlc, expected rr",
                 1
             ),
             one(
                 "service/web",
-                "backend 10.0.0.1:53 of 10.1.0.1:53 UDP",
-                "backend 10.0.0.1:53 of 10.1.0.1:53 UDP: found weight 2, expected nothing",
+                "backend 10.0.0.1:53 of 10.1.0.1:53/UDP",
+                "backend 10.0.0.1:53 of 10.1.0.1:53/UDP: found weight 2, expected nothing",
+                1
+            ),
+            one(
+                "service/web",
+                "backend 10.0.0.1:53 of mark:7/IPV4",
+                "backend 10.0.0.1:53 of mark:7/IPV4: found nothing, expected weight 1",
                 1
             ),
             one(
                 "node/a",
-                "backend 10.0.0.1:53 of mark 7 IPv4",
-                "backend 10.0.0.1:53 of mark 7 IPv4: found nothing, expected weight 1",
+                "backend of another version",
+                "backend of another version: found nothing, expected weight 1",
                 1
             ),
-            one("node/a", "", "7 repairs that the node does not name", 7),
+            one("node/a", "", "6 repairs that the node does not name", 6),
         ]
     );
 }

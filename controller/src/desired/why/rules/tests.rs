@@ -12,7 +12,7 @@ fn rules_are_told_as_a_packet_meets_them() {
     };
     let lockdown = (
         RuleKind::Lockdown,
-        "of 10.1.0.1 only frontends are reached: 10.1.0.1:80 TCP is one, and is let in".to_owned(),
+        "of 10.1.0.1 only frontends are reached: 10.1.0.1:80/TCP is one, and is let in".to_owned(),
         false,
     );
     let forwarding = (
