@@ -21,7 +21,7 @@ use super::now;
 use super::outcome::{Trouble, interrupted, plain, print, style, tell};
 use super::render::{Grid, Table, human};
 use seen::{Kind, Node, rows};
-use told::{documents, event_documents, event_header, event_row, is_well, page};
+use told::{documents, event_documents, event_header, event_row, is_well, page, status_document};
 
 /// Enough for a thousand items that failed with many words.
 const LARGEST_ANSWER: usize = 64 << 20;
@@ -182,7 +182,11 @@ async fn status(given: &Given, path: &Path, args: &StatusArgs) -> Result<()> {
     }
     let mut agent = Agent::connect(given, path).await?;
     let state = agent.state(true).await?;
-    print(&page(path, &state, style()))?;
+    let text = match args.output {
+        None => page(path, &state, style()),
+        Some(form) => status_document(path, &state, form)?,
+    };
+    print(&text)?;
     match is_well(&state) {
         true => Ok(()),
         false => Err(Trouble::Shown.into()),

@@ -36,7 +36,7 @@ pub(crate) use get::{DescribeArgs, EventType, GetArgs};
 pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
-pub(crate) use plan::{DiffArgs, PlanArgs, PlanForm};
+pub(crate) use plan::{DiffArgs, DocumentForm, PlanArgs};
 pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
 pub(crate) use top::{TopArgs, TopForm};
 pub(crate) use why::WhyArgs;
@@ -353,7 +353,10 @@ Examples:
   weirctl status --wait --wait-timeout 1m && echo all is well
 
   # Show it again at each change
-  weirctl status --watch")]
+  weirctl status --watch
+
+  # For programs: which nodes are not well?
+  weirctl status -o json | jq -r '.nodes[] | select(.well | not).node'")]
 pub(crate) struct StatusArgs {
     /// Show it again each time a node's state changes
     #[arg(short, long)]
@@ -364,6 +367,15 @@ pub(crate) struct StatusArgs {
     /// How long to wait for the nodes
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_span)]
     pub(crate) wait_timeout: Duration,
+    /// Write it for programs: json or yaml
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "FORM",
+        hide_possible_values = true
+    )]
+    pub(crate) output: Option<DocumentForm>,
 }
 
 /// Takes the steps of a rollout.

@@ -1,5 +1,6 @@
 //! What is shown: tables, file forms and sentences made of what the controller says. PURE.
 
+mod conditions;
 mod derived;
 mod describe;
 mod document;
@@ -18,7 +19,9 @@ mod rows;
 mod span;
 mod style;
 mod why;
+mod written;
 
+pub(crate) use conditions::{Degraded, Failure, Hold};
 pub(crate) use derived::{
     Derived, backends as derived_backends, derived, drain as derived_drain,
     frontends as derived_frontends, repairs as derived_repairs, vip as derived_vip,
@@ -37,7 +40,7 @@ pub(crate) use grid::{Grid, styled, table};
 pub(crate) use history::{history, history_rows};
 pub(crate) use ipvsadm::ipvsadm;
 pub(crate) use listing::{Listing, reference as reference_of, vips};
-pub(crate) use page::{Called, is_well, status_page};
+pub(crate) use page::{Called, is_well, status_document, status_page};
 pub(crate) use plan::{DiffPage, PlanPage};
 pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
 pub(crate) use rows::{
@@ -48,6 +51,7 @@ pub(crate) use rows::{
 pub(crate) use span::{human, parse as parse_span, parse_seconds};
 pub(crate) use style::{DELETED, Style, Tone};
 pub(crate) use why::WhyPage;
+pub(crate) use written::written;
 
 /// A header and rows of the same width.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Response, Status, Streaming};
 use weir_proto::wire;
 
-use super::args::{StatusArgs, To};
+use super::args::{DocumentForm, StatusArgs, To};
 use super::connect::Controller;
 use super::now;
 use super::outcome::{Trouble, interrupted, print, style};
 use super::progress::awaited;
-use super::render::{Called, counted, human, is_well, status_page};
+use super::render::{Called, counted, human, is_well, status_document, status_page};
 use super::wait::passes;
 
 /// How long to leave a controller alone that went away during the wait: it restarts in about a second.
@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(super) async fn run(to: &To, args: &StatusArgs) -> Result<()> {
     if args.wait {
         let goes_on = "the nodes go on: weirctl status shows how far they are";
-        return awaited(until_well(to, args.wait_timeout), goes_on).await;
+        return awaited(until_well(to, args), goes_on).await;
     }
     if !args.watch {
         return show(to, args).await;
@@ -53,8 +53,13 @@ async fn show(to: &To, args: &StatusArgs) -> Result<()> {
             }
             Err(status) => return Err(controller.refusal(&status)),
         };
-        let gap = if first { "" } else { "\n" };
-        print(&format!("{gap}{}", page(to, &controller, &status)))?;
+        let gap = match args.output {
+            None if !first => "\n",
+            Some(DocumentForm::Yaml) if args.watch => "---\n",
+            _ => "",
+        };
+        let text = page(to, &controller, &status, args.output)?;
+        print(&format!("{gap}{text}"))?;
         if !args.watch {
             return match status.nodes.iter().all(is_well) {
                 true => Ok(()),
@@ -67,7 +72,8 @@ async fn show(to: &To, args: &StatusArgs) -> Result<()> {
 }
 
 /// Shows the nodes when all are well, or how they are when the time is over.
-async fn until_well(to: &To, longest: Duration) -> Result<()> {
+async fn until_well(to: &To, args: &StatusArgs) -> Result<()> {
+    let longest = args.wait_timeout;
     let until = Instant::now() + longest;
     let mut last = None;
     let controller = Controller::connect(to).await?;
@@ -90,7 +96,7 @@ async fn until_well(to: &To, longest: Duration) -> Result<()> {
             to.controller
         ));
     };
-    print(&page(to, &controller, &status))?;
+    print(&page(to, &controller, &status, args.output)?)?;
     let unwell = status.nodes.iter().filter(|node| !is_well(node)).count();
     match unwell {
         0 => Ok(()),
@@ -131,10 +137,18 @@ async fn begin(
     controller.attempt(client.node_status(request)).await
 }
 
-fn page(to: &To, controller: &Controller, status: &wire::NodeStatusResponse) -> String {
+fn page(
+    to: &To,
+    controller: &Controller,
+    status: &wire::NodeStatusResponse,
+    form: Option<DocumentForm>,
+) -> Result<String> {
     let who = Called {
         url: &to.controller,
         certificate_expires_unix_ms: controller.certificate_expires_unix_ms,
     };
-    status_page(&who, status, now(), style())
+    match form {
+        None => Ok(status_page(&who, status, now(), style())),
+        Some(form) => status_document(&who, status, now(), form),
+    }
 }

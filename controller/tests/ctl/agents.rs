@@ -331,6 +331,11 @@ fn a_node_says_how_it_is() {
         err: String::new(),
     };
     assert_eq!(fake.run(&["status"]), ran);
+    let ran = Ran {
+        out: include_str!("pages/agent.json").to_owned(),
+        ..ran
+    };
+    assert_eq!(fake.run(&["status", "-o", "json"]), ran);
     let mut well = said();
     let state = &mut well.state[0];
     state.contact = Some(wire::AgentContact {

@@ -258,3 +258,33 @@ node-a   connected   2        2          2           5       0        0        0
         ran.out
     );
 }
+
+#[test]
+fn status_is_written_for_programs() {
+    let fake = start();
+    let unheard = NodeState {
+        connected: false,
+        ..node(2)
+    };
+    for (nodes, status, well) in [(vec![node(2)], 0, true), (vec![node(2), unheard], 1, false)] {
+        let count = nodes.len();
+        fake.state().nodes = nodes;
+        let ran = fake.run(&["status", "-o", "json"]);
+        assert_eq!((ran.status, ran.err.as_str()), (status, ""));
+        let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+        assert_eq!(json["well"], well);
+        assert_eq!(json["nodes"].as_array().map(Vec::len), Some(count));
+        let ran = fake.run(&["status", "-o", "yaml"]);
+        assert_eq!((ran.status, ran.err.as_str()), (status, ""));
+        let yaml: serde_json::Value = serde_saphyr::from_str(&ran.out).expect("YAML");
+        assert_eq!(yaml, json);
+    }
+    fake.state().watches = [vec![vec![node(1)], vec![node(2)]], vec![]].into();
+    let ran = fake.run(&["status", "--watch", "-o", "yaml"]);
+    let documents = ran.out.split("---\n").map(|text| {
+        let document: Option<serde_json::Value> = serde_saphyr::from_str(text).expect("YAML");
+        document.map(|it| it["well"].clone())
+    });
+    let documents: Vec<Option<serde_json::Value>> = documents.collect();
+    assert_eq!(documents, [None, Some(false.into()), Some(true.into())]);
+}

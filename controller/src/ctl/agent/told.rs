@@ -9,8 +9,9 @@ use weir_proto::wire;
 use weir_proto::wire::agent_event::Kind as Happened;
 
 use super::seen::{Kind, NONE, Row};
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::API_VERSION;
-use crate::ctl::render::{Style, Tone, failure_text, human};
+use crate::ctl::render::{Degraded, Failure, Hold, Style, Tone, failure_text, human, written};
 
 /// Sets rows for programs.
 pub(super) fn documents(rows: &[Row], as_yaml: bool) -> Result<String> {
@@ -111,6 +112,86 @@ pub(super) fn is_well(state: &wire::AgentState) -> bool {
         && state.failure_count + state.refused_count == 0
 }
 
+/// Sets how a node is for programs.
+pub(super) fn status_document(
+    path: &Path,
+    state: &wire::AgentState,
+    form: DocumentForm,
+) -> Result<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct AgentStatus<'a> {
+        api_version: &'static str,
+        kind: &'static str,
+        node: &'a str,
+        agent_version: &'a str,
+        socket: String,
+        well: bool,
+        controller: Controller<'a>,
+        accepted_generation: u64,
+        served_generation: u64,
+        converged_generation: u64,
+        item_count: u64,
+        failure_count: u64,
+        refused_count: u64,
+        failures: Vec<Failure<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hold: Option<Hold<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        degraded: Option<Degraded<'a>>,
+        drain_count: usize,
+        missing_capabilities: Vec<&'a str>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Controller<'a> {
+        url: &'a str,
+        connected: bool,
+        heard_unix_ms: Option<u64>,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        disconnection: &'a str,
+    }
+    let contact = state.contact.clone().unwrap_or_default();
+    let failures = state.items.iter().filter_map(|item| item.failure.as_ref());
+    let document = AgentStatus {
+        api_version: API_VERSION,
+        kind: "AgentStatus",
+        node: &state.node,
+        agent_version: &state.agent_version,
+        socket: path.display().to_string(),
+        well: is_well(state),
+        controller: Controller {
+            url: &contact.controller,
+            connected: contact.connected,
+            heard_unix_ms: (contact.heard_unix_ms != 0).then_some(contact.heard_unix_ms),
+            disconnection: &contact.disconnection,
+        },
+        accepted_generation: state.accepted_generation,
+        served_generation: state.served_generation,
+        converged_generation: state.converged_generation,
+        item_count: state.item_count,
+        failure_count: state.failure_count,
+        refused_count: state.refused_count,
+        failures: failures.map(Failure::from).collect(),
+        hold: state.hold.as_ref().map(Hold::from),
+        degraded: state.degraded.as_ref().map(Degraded::from),
+        drain_count: under_way(state),
+        missing_capabilities: missing(state).map(|it| it.name.as_str()).collect(),
+    };
+    written(&document, form)
+}
+
+/// Counts the drains that are under way.
+fn under_way(state: &wire::AgentState) -> usize {
+    state.drains.iter().filter(|drain| !drain.done).count()
+}
+
+/// Gives what the kernel lacks and should not.
+fn missing(state: &wire::AgentState) -> impl Iterator<Item = &wire::Capability> {
+    let all = state.capabilities.iter();
+    all.filter(|it| !it.available && !it.optional)
+}
+
 /// Sets how a node is.
 pub(super) fn page(path: &Path, state: &wire::AgentState, style: Style) -> String {
     let contact = state.contact.clone().unwrap_or_default();
@@ -143,7 +224,7 @@ pub(super) fn page(path: &Path, state: &wire::AgentState, style: Style) -> Strin
         0 => items,
         _ => style.paint(Tone::Bad, &items),
     };
-    let drains = state.drains.iter().filter(|drain| !drain.done).count();
+    let drains = under_way(state);
     let mut text = format!(
         "node {}, weir-agent {}, at {}\n\n\
          controller   {}, {heard}\n\
@@ -177,11 +258,8 @@ pub(super) fn page(path: &Path, state: &wire::AgentState, style: Style) -> Strin
     }
     let failures = state.items.iter().filter_map(|item| item.failure.as_ref());
     troubles.extend(failures.map(failure_text));
-    let missing = state
-        .capabilities
-        .iter()
-        .filter(|it| !it.available && !it.optional);
-    troubles.extend(missing.map(|it| format!("{} is missing: {}", it.name, it.detail)));
+    let missing = missing(state).map(|it| format!("{} is missing: {}", it.name, it.detail));
+    troubles.extend(missing);
     if !troubles.is_empty() {
         text = text + "\n" + &troubles.join("\n") + "\n";
     }

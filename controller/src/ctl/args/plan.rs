@@ -2,9 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-/// How `plan` and `diff` write for programs.
+/// How `plan`, `diff`, `why` and `status` write for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PlanForm {
+pub(crate) enum DocumentForm {
     /// As JSON
     Json,
     /// As YAML
@@ -49,7 +49,7 @@ pub(crate) struct PlanArgs {
         value_name = "FORM",
         hide_possible_values = true
     )]
-    pub(crate) output: Option<PlanForm>,
+    pub(crate) output: Option<DocumentForm>,
 }
 
 #[derive(Debug, Args)]
@@ -86,5 +86,5 @@ pub(crate) struct DiffArgs {
         value_name = "FORM",
         hide_possible_values = true
     )]
-    pub(crate) output: Option<PlanForm>,
+    pub(crate) output: Option<DocumentForm>,
 }

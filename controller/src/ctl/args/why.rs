@@ -7,7 +7,7 @@ use weir_proto::convert::frontend_to_wire;
 use weir_proto::model::{Frontend, UnreadFrontend};
 use weir_proto::wire;
 
-use super::PlanForm;
+use super::DocumentForm;
 
 // The usage is spelled out: clap's own would not name the words in between.
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub(crate) struct WhyArgs {
         value_name = "FORM",
         hide_possible_values = true
     )]
-    pub(crate) output: Option<PlanForm>,
+    pub(crate) output: Option<DocumentForm>,
 }
 
 impl WhyArgs {

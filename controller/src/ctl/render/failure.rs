@@ -53,16 +53,9 @@ pub(crate) fn errno_name(number: i32) -> Option<String> {
     })
 }
 
-/// Says what is not held and why: `backend 10.0.0.11:8080 of 10.100.100.100:8080 TCP: ENOENT: no scheduler`.
+/// Says what is not held and why: `backend 10.0.0.11:8080 of 10.100.100.100:8080/TCP: ENOENT: no scheduler`.
 pub(crate) fn failure_text(failure: &wire::ItemFailure) -> String {
-    let key = failure.key.as_ref().map_or_else(
-        || "an item".to_owned(),
-        |key| match convert::item_key_from_wire(key, "key") {
-            Ok(key) => key.to_string(),
-            Err(_) => "an item this weirctl does not know".to_owned(),
-        },
-    );
-    let mut parts = vec![key];
+    let mut parts = vec![failed_object(failure)];
     if !failure.field.is_empty() {
         parts.push(failure.field.clone());
     }
@@ -71,6 +64,17 @@ pub(crate) fn failure_text(failure: &wire::ItemFailure) -> String {
         parts.push(failure.cause.clone());
     }
     parts.join(": ")
+}
+
+/// Names what is not held.
+pub(super) fn failed_object(failure: &wire::ItemFailure) -> String {
+    failure.key.as_ref().map_or_else(
+        || "an item".to_owned(),
+        |key| match convert::item_key_from_wire(key, "key") {
+            Ok(key) => key.to_string(),
+            Err(_) => "an item this weirctl does not know".to_owned(),
+        },
+    )
 }
 
 /// Names what the node's kernel lacks.

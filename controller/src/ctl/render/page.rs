@@ -1,8 +1,12 @@
 //! The page that `status` shows. PURE.
 
+mod document;
+
 use std::time::Duration;
 
 use weir_proto::wire;
+
+pub(crate) use document::status_document;
 
 use super::failure::degraded;
 use super::{Style, absence, expiry, held, human, lag, node_troubles, status_rows, styled};

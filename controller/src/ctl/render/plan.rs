@@ -11,7 +11,7 @@ use weir_proto::wire::kernel_step::Verb;
 
 use super::rows::NONE;
 use super::{Table, counted, outcome, reference, table};
-use crate::ctl::args::PlanForm;
+use crate::ctl::args::DocumentForm;
 
 /// What applying would do, put together of its parts.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl PlanPage {
     }
 
     /// Writes it.
-    pub(crate) fn text(&self, form: Option<PlanForm>) -> Result<String> {
+    pub(crate) fn text(&self, form: Option<DocumentForm>) -> Result<String> {
         if let Some(form) = form {
             return document::plan(self, form);
         }
@@ -97,7 +97,7 @@ fn node_plan(node: &wire::NodePlan) -> String {
     text
 }
 
-/// Says what a step does: `add backend 10.0.0.1:80 to 10.100.0.1:80 TCP weight 1, masquerade`.
+/// Says what a step does: `add backend 10.0.0.1:80 to 10.100.0.1:80/TCP weight 1, masquerade`.
 fn step(step: &wire::KernelStep) -> String {
     let is_backend = step.kind == "backend";
     let of = |word: &str| match is_backend {
@@ -174,7 +174,7 @@ impl DiffPage {
     }
 
     /// Writes it; nothing where all is the same.
-    pub(crate) fn text(&self, form: Option<PlanForm>) -> Result<String> {
+    pub(crate) fn text(&self, form: Option<DocumentForm>) -> Result<String> {
         if let Some(form) = form {
             return document::diff(self, form);
         }

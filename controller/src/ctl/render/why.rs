@@ -11,7 +11,7 @@ use weir_proto::wire::client_rule::Kind;
 
 use super::drains::age;
 use super::frontend_name;
-use crate::ctl::args::PlanForm;
+use crate::ctl::args::DocumentForm;
 
 /// What is known, put together of its parts.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl WhyPage {
     }
 
     /// Writes it. `now` is in Unix milliseconds.
-    pub(crate) fn text(&self, now: u64, form: Option<PlanForm>) -> Result<String> {
+    pub(crate) fn text(&self, now: u64, form: Option<DocumentForm>) -> Result<String> {
         if let Some(form) = form {
             return document::why(self, form);
         }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use weir_proto::wire;
 
 use super::*;
+use crate::ctl::args::DocumentForm;
 
 fn response(nodes: Vec<wire::NodeState>) -> wire::NodeStatusResponse {
     wire::NodeStatusResponse {
@@ -218,4 +219,81 @@ fn the_controller_says_which_program_it_is_and_since_when() {
     let page = status_page(&URL, &status, 91_000, Style::PLAIN);
     let head = "controller http://127.0.0.1:7420, version 0.1.0, up 1m30s, revision 12\n";
     assert!(page.starts_with(head), "{page}");
+}
+
+#[test]
+fn what_is_shown_is_written_for_programs() {
+    let frontend = wire::Frontend {
+        address: "10.1.0.1".to_owned(),
+        port: 80,
+        protocol: wire::Protocol::Tcp.into(),
+        ..wire::Frontend::default()
+    };
+    let troubled = wire::NodeState {
+        name: "node-a".to_owned(),
+        connected: true,
+        agent_version: "0.1.0".to_owned(),
+        wanted_generation: 8,
+        accepted_generation: 7,
+        converged_generation: 6,
+        wanted_items: 12,
+        last_heard_unix_ms: 998_000,
+        failure_count: 1,
+        failures: vec![wire::ItemFailure {
+            key: Some(wire::ItemKey {
+                kind: Some(wire::item_key::Kind::VirtualService(frontend)),
+            }),
+            errno: 2,
+            cause: "there is no such scheduler".to_owned(),
+            field: "scheduler".to_owned(),
+        }],
+        hold: Some(wire::Hold {
+            generation: 7,
+            dropped: 13,
+            served: 14,
+            since_unix_ms: 995_000,
+            cause: "would take away 13 of 14 virtual services".to_owned(),
+        }),
+        degraded: Some(wire::Degraded {
+            reason: "the disk is full".to_owned(),
+            since_unix_ms: 940_000,
+        }),
+        drain_count: 1,
+        repair_counts: BTreeMap::from([("vip".to_owned(), 2), ("backend".to_owned(), 1)]),
+        certificate_expires_unix_ms: 87_400_000,
+        ..wire::NodeState::default()
+    };
+    let gone = wire::NodeState {
+        name: "node-b".to_owned(),
+        wanted_generation: 8,
+        accepted_generation: 8,
+        converged_generation: 8,
+        last_heard_unix_ms: 808_000,
+        disconnection: "did not read for 30 s".to_owned(),
+        rejection: "generation 9: it cannot be read".to_owned(),
+        ..wire::NodeState::default()
+    };
+    let unheard = wire::NodeState {
+        name: "node-c".to_owned(),
+        wanted_generation: 24,
+        wanted_items: 5,
+        cordoned: true,
+        ..wire::NodeState::default()
+    };
+    let status = wire::NodeStatusResponse {
+        controller_version: "0.1.0".to_owned(),
+        controller_started_unix_ms: 100_000,
+        ..response(vec![troubled, gone, unheard])
+    };
+    let called = Called {
+        certificate_expires_unix_ms: Some(2_000_000_000),
+        ..URL
+    };
+    let written = |form| status_document(&called, &status, 1_000_000, form).expect("written");
+    let json = written(DocumentForm::Json);
+    assert_eq!(json, include_str!("status.json"));
+    let as_json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let as_yaml: serde_json::Value =
+        serde_saphyr::from_str(&written(DocumentForm::Yaml)).expect("YAML");
+    assert_eq!(as_yaml, as_json);
 }

@@ -1,17 +1,17 @@
 //! Plans and comparisons for programs. PURE.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 use weir_proto::wire::kernel_step::Verb;
 
-use super::super::{outcome, reference};
+use super::super::{outcome, reference, written};
 use super::{DiffPage, PlanPage};
-use crate::ctl::args::PlanForm;
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::API_VERSION;
 
 /// Writes what would be done.
-pub(super) fn plan(page: &PlanPage, form: PlanForm) -> Result<String> {
+pub(super) fn plan(page: &PlanPage, form: DocumentForm) -> Result<String> {
     let changes = page.changes.iter().map(|change| Changed {
         resource: change.r#ref.as_ref().map(reference).unwrap_or_default(),
         outcome: outcome(change.outcome()),
@@ -32,11 +32,11 @@ pub(super) fn plan(page: &PlanPage, form: PlanForm) -> Result<String> {
         changes: changes.collect(),
         nodes: nodes.collect(),
     };
-    write(&plan, form)
+    written(&plan, form)
 }
 
 /// Writes what is not the same.
-pub(super) fn diff(page: &DiffPage, form: PlanForm) -> Result<String> {
+pub(super) fn diff(page: &DiffPage, form: DocumentForm) -> Result<String> {
     let nodes = page.nodes.values().map(|node| NodeDiff {
         node: &node.node,
         generation: node.generation,
@@ -63,17 +63,7 @@ pub(super) fn diff(page: &DiffPage, form: PlanForm) -> Result<String> {
         kind: "Diff",
         nodes: nodes.collect(),
     };
-    write(&diff, form)
-}
-
-fn write(document: &impl Serialize, form: PlanForm) -> Result<String> {
-    match form {
-        PlanForm::Yaml => serde_saphyr::to_string(document).context("cannot write it as YAML"),
-        PlanForm::Json => {
-            let text = serde_json::to_string_pretty(document);
-            Ok(text.context("cannot write it as JSON")? + "\n")
-        }
-    }
+    written(&diff, form)
 }
 
 fn text(text: &str) -> Option<&str> {

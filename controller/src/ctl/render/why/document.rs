@@ -1,16 +1,16 @@
 //! The same for programs. PURE.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 
-use super::super::frontend_name;
+use super::super::{frontend_name, written};
 use super::{WhyPage, entry, kind};
-use crate::ctl::args::PlanForm;
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::API_VERSION;
 
 /// Writes it.
-pub(super) fn why(page: &WhyPage, form: PlanForm) -> Result<String> {
+pub(super) fn why(page: &WhyPage, form: DocumentForm) -> Result<String> {
     let subject = &page.subject;
     let why = Why {
         api_version: API_VERSION,
@@ -32,13 +32,7 @@ pub(super) fn why(page: &WhyPage, form: PlanForm) -> Result<String> {
         left_out: subject.left_out,
         nodes: page.nodes.values().map(Node::new).collect(),
     };
-    match form {
-        PlanForm::Yaml => serde_saphyr::to_string(&why).context("cannot write it as YAML"),
-        PlanForm::Json => {
-            let text = serde_json::to_string_pretty(&why);
-            Ok(text.context("cannot write it as JSON")? + "\n")
-        }
-    }
+    written(&why, form)
 }
 
 fn text(text: &str) -> Option<&str> {
