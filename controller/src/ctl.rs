@@ -46,7 +46,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Command as Line, CommandFactory as _, FromArgMatches as _};
 use weir_proto::wire;
 
-use args::{Cli, Command};
+use args::{Cli, Command, DocumentForm};
 pub use complete::COMPLETE;
 use manifest::{File, Manifests};
 use outcome::print;
@@ -66,7 +66,7 @@ pub fn read_manifest(text: &str) -> Result<Vec<wire::Resource>, Vec<String>> {
 
 /// Writes resources as `get -o yaml` does.
 pub fn write_manifest(resources: &[wire::Resource]) -> anyhow::Result<String> {
-    render::yaml(resources, false)
+    render::resources(resources, false, DocumentForm::Yaml)
 }
 
 /// Gives the command line with all of its help.

@@ -59,14 +59,13 @@ async fn get(given: &Given, path: &Path, args: &GetArgs) -> Result<()> {
     if shown.is_empty() && missing.is_empty() {
         tell(&format!("No {} found.", kind.plural()));
     }
-    let text = match args.output {
-        Form::Json => documents(&shown, false)?,
-        Form::Yaml => documents(&shown, true)?,
-        Form::Name => shown
+    let text = match (args.output.document(), args.output) {
+        (Some(form), _) => documents(&shown, form)?,
+        (None, Form::Name) => shown
             .iter()
             .map(|row| format!("{}/{}\n", kind.singular(), row.name()))
             .collect(),
-        Form::Table | Form::Wide | Form::Ipvsadm => {
+        (None, _) => {
             let wide = args.output == Form::Wide;
             let rows = shown.iter().map(|row| row.cells(wide)).collect();
             tabled(
@@ -123,10 +122,9 @@ async fn events(agent: &mut Agent<'_>, args: &GetArgs) -> Result<()> {
         if events.is_empty() {
             tell("No events found.");
         }
-        return print(&match args.output {
-            Form::Json => event_documents(&events, false)?,
-            Form::Yaml => event_documents(&events, true)?,
-            _ => {
+        return print(&match args.output.document() {
+            Some(form) => event_documents(&events, form)?,
+            None => {
                 let rows = events.iter().map(|event| event_row(event, now()));
                 let table = Table {
                     header: event_header(),

@@ -37,7 +37,7 @@ pub(crate) use history::{HistoryArgs, RollbackArgs};
 pub(crate) use import::{ImportArgs, Source};
 pub(crate) use pki::{For, InitArgs, IssueArgs, PkiArgs, PkiCommand, ShowArgs};
 pub(crate) use plan::{DiffArgs, DocumentForm, PlanArgs};
-pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs};
+pub(crate) use rollout::{RolloutArgs, RolloutCommand, RolloutStatusArgs, SteerArgs};
 pub(crate) use top::{TopArgs, TopForm};
 pub(crate) use why::WhyArgs;
 
@@ -295,6 +295,17 @@ pub(crate) enum Form {
     Name,
     /// As `ipvsadm -Sn` would
     Ipvsadm,
+}
+
+impl Form {
+    /// Gives how it is written for programs; none: it is not.
+    pub(crate) fn document(self) -> Option<DocumentForm> {
+        match self {
+            Self::Json => Some(DocumentForm::Json),
+            Self::Yaml => Some(DocumentForm::Yaml),
+            Self::Table | Self::Wide | Self::Name | Self::Ipvsadm => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

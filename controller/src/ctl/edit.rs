@@ -16,12 +16,12 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use weir_proto::wire;
 
-use super::args::{EditArgs, To};
+use super::args::{DocumentForm, EditArgs, To};
 use super::connect::{Controller, Found};
 use super::manifest::{Manifests, in_file_words};
 use super::names;
 use super::outcome::{Trouble, print, tell};
-use super::render::{reference, yaml};
+use super::render::{reference, resources};
 use super::wait::{About, Wait};
 use draft::{Draft, Saved, only};
 
@@ -51,7 +51,10 @@ pub(super) async fn run(to: &To, args: &EditArgs) -> Result<()> {
     let controller = Controller::connect(to).await?;
     let resource = find(&controller, of).await?;
     let mut revision = resource.revision;
-    let mut draft = Draft::new(of.clone(), yaml(&[resource], true)?);
+    let mut draft = Draft::new(
+        of.clone(),
+        resources(&[resource], true, DocumentForm::Yaml)?,
+    );
     let copy = Copy::new(of)?;
     loop {
         let again = !draft.reasons.is_empty();
@@ -84,7 +87,7 @@ pub(super) async fn run(to: &To, args: &EditArgs) -> Result<()> {
                 );
                 revision = now.revision;
                 draft = draft.refused(&body, vec![(None, reason)]);
-                draft.now = Some(yaml(&[*now], true)?);
+                draft.now = Some(resources(&[*now], true, DocumentForm::Yaml)?);
             }
             Err(error) => return Err(copy.kept(error)),
         }

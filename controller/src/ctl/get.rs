@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use weir_proto::wire;
 
-use super::args::{Form, GetArgs, To};
+use super::args::{DocumentForm, Form, GetArgs, To};
 use super::connect::Controller;
 use super::names::{View, view};
 use super::now;
@@ -112,9 +112,10 @@ async fn resources(controller: &Controller, scope: &Scope, args: &GetArgs) -> Re
     let world = gather(controller, scope, args.output).await?;
     let listing = &world.listing;
     let owners = scope.owners(listing);
-    let (text, shown) = match args.output {
-        Form::Json | Form::Yaml => document(scope, listing, &owners, args.output)?,
-        Form::Table | Form::Wide | Form::Name => {
+    let (text, shown) = match (args.output.document(), args.output) {
+        (Some(form), _) => document(scope, listing, &owners, form)?,
+        (None, Form::Ipvsadm) => ipvsadm(controller, scope, listing, &owners).await?,
+        (None, _) => {
             let detail = Detail {
                 wide: args.output == Form::Wide,
                 now: now(),
@@ -126,7 +127,6 @@ async fn resources(controller: &Controller, scope: &Scope, args: &GetArgs) -> Re
             let shown = shown.collect();
             (set(scope, rows, args), shown)
         }
-        Form::Ipvsadm => ipvsadm(controller, scope, listing, &owners).await?,
     };
     finish(scope, listing, (&text, &shown), args)
 }
@@ -205,9 +205,8 @@ fn document(
     scope: &Scope,
     listing: &Listing,
     owners: &[String],
-    form: Form,
+    form: DocumentForm,
 ) -> Result<(String, BTreeSet<String>)> {
-    let as_yaml = form == Form::Yaml;
     let kind = match scope.view {
         View::Frontends => "FrontendList",
         View::Backends => "BackendList",
@@ -220,10 +219,7 @@ fn document(
             let names = resources.iter().filter_map(reference_of).map(|it| it.name);
             let names = names.collect();
             let single = scope.names.len() == 1;
-            let text = match as_yaml {
-                true => render::yaml(&resources, single)?,
-                false => render::json(&resources, single)?,
-            };
+            let text = render::resources(&resources, single, form)?;
             return Ok((text, names));
         }
     };
@@ -231,7 +227,7 @@ fn document(
         .iter()
         .flat_map(|owner| scope.derived(listing, owner));
     let (names, items): (BTreeSet<String>, Vec<Derived>) = all.unzip();
-    Ok((derived(kind, &items, as_yaml)?, names))
+    Ok((derived(kind, &items, form)?, names))
 }
 
 /// Asks for what rows are made of.
@@ -287,13 +283,13 @@ async fn drains(controller: &Controller, scope: &Scope, args: &GetArgs) -> Resul
     let drains = listed_drains(controller, scope).await?;
     let named = drains.iter().map(drain_name);
     let shown: BTreeSet<String> = named.collect();
-    let text = match args.output {
-        Form::Json | Form::Yaml => {
+    let text = match (args.output.document(), args.output) {
+        (Some(form), _) => {
             let items: Vec<Derived> = drains.iter().map(|it| derived_drain(it).1).collect();
-            derived("DrainList", &items, args.output == Form::Yaml)?
+            derived("DrainList", &items, form)?
         }
-        Form::Name => shown.iter().map(|name| format!("drain/{name}\n")).collect(),
-        Form::Table | Form::Wide | Form::Ipvsadm => tabled(drain_rows(&drains, now()), args),
+        (None, Form::Name) => shown.iter().map(|name| format!("drain/{name}\n")).collect(),
+        (None, _) => tabled(drain_rows(&drains, now()), args),
     };
     finish(scope, &Listing::default(), (&text, &shown), args)
 }
@@ -311,12 +307,12 @@ fn drain_name(drain: &wire::DrainState) -> String {
 
 async fn repairs(controller: &Controller, scope: &Scope, args: &GetArgs) -> Result<()> {
     let states = controller.node_states(scope.names.clone()).await?;
-    let text = match args.output {
-        Form::Json | Form::Yaml => {
+    let text = match args.output.document() {
+        Some(form) => {
             let items: Vec<Derived> = states.iter().flat_map(derived_repairs).collect();
-            derived("RepairList", &items, args.output == Form::Yaml)?
+            derived("RepairList", &items, form)?
         }
-        Form::Table | Form::Wide | Form::Name | Form::Ipvsadm => {
+        None => {
             let table = repair_rows(&states, now());
             if table.rows.is_empty() {
                 tell("No repairs found.");

@@ -21,14 +21,13 @@ pub(super) async fn run(to: &To, args: &HistoryArgs) -> Result<()> {
     let mut client = controller.client.clone();
     let request = wire::HistoryRequest { limit: args.limit };
     let entries = controller.answer(client.history(request)).await?.entries;
-    let text = match args.output {
-        Form::Json => render::history(&entries, false)?,
-        Form::Yaml => render::history(&entries, true)?,
-        _ if entries.is_empty() => {
+    let text = match args.output.document() {
+        Some(form) => render::history(&entries, form)?,
+        None if entries.is_empty() => {
             tell("No writes found.");
             String::new()
         }
-        Form::Table | Form::Wide | Form::Name | Form::Ipvsadm => {
+        None => {
             let wide = args.output == Form::Wide;
             render::table(&render::history_rows(&entries, now(), wide))
         }

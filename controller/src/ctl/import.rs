@@ -17,7 +17,7 @@ use anyhow::Result;
 use weir_proto::wire;
 use weir_proto::wire::resource::Kind;
 
-use super::args::{ImportArgs, Source};
+use super::args::{DocumentForm, ImportArgs, Source};
 use super::outcome::{Trouble, print, tell};
 use super::render::{self, counted};
 use draft::Read;
@@ -41,7 +41,11 @@ pub(super) fn run(args: &ImportArgs) -> Result<()> {
         }
     };
     let made = conclude(read)?;
-    print(&render::yaml(&made.resources, made.resources.len() == 1)?)?;
+    print(&render::resources(
+        &made.resources,
+        made.resources.len() == 1,
+        DocumentForm::Yaml,
+    )?)?;
     for line in made.lines {
         tell(&line);
     }

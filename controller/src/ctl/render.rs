@@ -29,7 +29,7 @@ pub(crate) use derived::{
 pub(crate) use describe::{
     Facts, describe_drain, describe_node, describe_service, describe_set, describe_vip, drained,
 };
-pub(crate) use document::{json, word, yaml};
+pub(crate) use document::{resource, resources, word};
 pub(crate) use drains::{drain_rows, drain_target, repair_rows};
 pub(crate) use events::{event_document, event_header, event_list, event_rows};
 pub(crate) use failure::{
@@ -42,7 +42,7 @@ pub(crate) use ipvsadm::ipvsadm;
 pub(crate) use listing::{Listing, reference as reference_of, vips};
 pub(crate) use page::{Called, is_well, status_document, status_page};
 pub(crate) use plan::{DiffPage, PlanPage};
-pub(crate) use rollout::{rollout_json, rollout_line, rollout_page, rollout_yaml};
+pub(crate) use rollout::{rollout_document, rollout_line, rollout_page};
 pub(crate) use rows::{
     Detail, backend_header, backend_rows, frontend as frontend_name, frontend_header,
     frontend_rows, node_header, node_row, service_header, service_row, set_header, set_row,
@@ -51,7 +51,7 @@ pub(crate) use rows::{
 pub(crate) use span::{human, parse as parse_span, parse_seconds};
 pub(crate) use style::{DELETED, Style, Tone};
 pub(crate) use why::WhyPage;
-pub(crate) use written::written;
+pub(crate) use written::{streamed, written};
 
 /// A header and rows of the same width.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,12 @@ use weir_proto::wire;
 use weir_proto::wire::rollout::Phase;
 use weir_proto::wire::steer_rollout_request::Action;
 
-use super::args::{RolloutArgs, RolloutCommand, RolloutForm, RolloutStatusArgs, SteerArgs, To};
+use super::args::{RolloutArgs, RolloutCommand, RolloutStatusArgs, SteerArgs, To};
 use super::connect::Controller;
 use super::now;
 use super::outcome::{Trouble, print};
 use super::progress::{ProgressLine, awaited};
-use super::render::{counted, human, rollout_json, rollout_line, rollout_page, rollout_yaml};
+use super::render::{counted, human, rollout_document, rollout_line, rollout_page};
 use super::wait;
 
 /// How long to leave a controller alone that went away during the wait: it restarts in about a second.
@@ -53,15 +53,11 @@ async fn status(to: &To, args: &RolloutStatusArgs) -> Result<()> {
     let mut first = true;
     loop {
         let rollout = answer.rollout.as_ref();
-        let gap = if first || args.output != RolloutForm::Table {
-            ""
-        } else {
-            "\n"
-        };
-        let text = match args.output {
-            RolloutForm::Table => rollout_page(rollout, now()),
-            RolloutForm::Json => rollout_json(rollout)?,
-            RolloutForm::Yaml => rollout_yaml(rollout)?,
+        let form = args.output.document();
+        let gap = if first || form.is_some() { "" } else { "\n" };
+        let text = match form {
+            None => rollout_page(rollout, now()),
+            Some(form) => rollout_document(rollout, (form, args.watch))?,
         };
         print(&format!("{gap}{text}"))?;
         let phase = rollout.map(wire::Rollout::phase);

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Response, Status, Streaming};
 use weir_proto::wire;
 
-use super::args::{DocumentForm, StatusArgs, To};
+use super::args::{StatusArgs, To};
 use super::connect::Controller;
 use super::now;
 use super::outcome::{Trouble, interrupted, print, style};
@@ -53,12 +53,12 @@ async fn show(to: &To, args: &StatusArgs) -> Result<()> {
             }
             Err(status) => return Err(controller.refusal(&status)),
         };
-        let gap = match args.output {
-            None if !first => "\n",
-            Some(DocumentForm::Yaml) if args.watch => "---\n",
-            _ => "",
+        let gap = if first || args.output.is_some() {
+            ""
+        } else {
+            "\n"
         };
-        let text = page(to, &controller, &status, args.output)?;
+        let text = page(to, &controller, &status, args)?;
         print(&format!("{gap}{text}"))?;
         if !args.watch {
             return match status.nodes.iter().all(is_well) {
@@ -96,7 +96,7 @@ async fn until_well(to: &To, args: &StatusArgs) -> Result<()> {
             to.controller
         ));
     };
-    print(&page(to, &controller, &status, args.output)?)?;
+    print(&page(to, &controller, &status, args)?)?;
     let unwell = status.nodes.iter().filter(|node| !is_well(node)).count();
     match unwell {
         0 => Ok(()),
@@ -141,14 +141,14 @@ fn page(
     to: &To,
     controller: &Controller,
     status: &wire::NodeStatusResponse,
-    form: Option<DocumentForm>,
+    args: &StatusArgs,
 ) -> Result<String> {
     let who = Called {
         url: &to.controller,
         certificate_expires_unix_ms: controller.certificate_expires_unix_ms,
     };
-    match form {
+    match args.output {
         None => Ok(status_page(&who, status, now(), style())),
-        Some(form) => status_document(&who, status, now(), form),
+        Some(form) => status_document(&who, status, now(), (form, args.watch)),
     }
 }

@@ -211,6 +211,14 @@ fn a_rollout_is_watched_until_it_is_over() {
             ]
         )
     );
+    let fake = with(vec![vec![rollout(Phase::Running), rollout(Phase::Done)]]);
+    let ran = fake.run(&["rollout", "status", "--watch", "-o", "yaml"]);
+    let documents = ran.out.split("---\n").skip(1).map(|text| {
+        let document: serde_json::Value = serde_saphyr::from_str(text).expect("YAML");
+        document["phase"].clone()
+    });
+    let phases: Vec<serde_json::Value> = documents.collect();
+    assert_eq!(phases, ["RUNNING", "DONE"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 use weir_proto::wire::agent_event::Kind as Happened;
@@ -14,17 +14,17 @@ use crate::ctl::manifest::API_VERSION;
 use crate::ctl::render::{Degraded, Failure, Hold, Style, Tone, failure_text, human, written};
 
 /// Sets rows for programs.
-pub(super) fn documents(rows: &[Row], as_yaml: bool) -> Result<String> {
+pub(super) fn documents(rows: &[Row], form: DocumentForm) -> Result<String> {
     let kind = match rows.first() {
         Some(Row::Backend(_)) => "NodeBackendList",
         Some(Row::Vip(_)) => "NodeVipList",
         Some(Row::Service(_)) | None => "NodeServiceList",
     };
-    listed(kind, rows, as_yaml)
+    listed(kind, rows, form)
 }
 
 /// Sets events for programs.
-pub(super) fn event_documents(events: &[wire::AgentEvent], as_yaml: bool) -> Result<String> {
+pub(super) fn event_documents(events: &[wire::AgentEvent], form: DocumentForm) -> Result<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Event<'a> {
@@ -44,10 +44,10 @@ pub(super) fn event_documents(events: &[wire::AgentEvent], as_yaml: bool) -> Res
             detail: &event.detail,
         })
         .collect();
-    listed("NodeEventList", &events, as_yaml)
+    listed("NodeEventList", &events, form)
 }
 
-fn listed<T: Serialize>(kind: &'static str, items: &[T], as_yaml: bool) -> Result<String> {
+fn listed<T: Serialize>(kind: &'static str, items: &[T], form: DocumentForm) -> Result<String> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct List<'a, T> {
@@ -60,11 +60,7 @@ fn listed<T: Serialize>(kind: &'static str, items: &[T], as_yaml: bool) -> Resul
         kind,
         items,
     };
-    if as_yaml {
-        return serde_saphyr::to_string(&list).context("cannot write the list as YAML");
-    }
-    let text = serde_json::to_string_pretty(&list).context("cannot write the list as JSON")?;
-    Ok(text + "\n")
+    written(&list, form)
 }
 
 pub(super) fn event_header() -> Vec<&'static str> {

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-/// How `plan`, `diff`, `why` and `status` write for programs.
+/// How anything is written for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DocumentForm {
     /// As JSON

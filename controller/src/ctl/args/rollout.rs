@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::DocumentForm;
+
 #[derive(Debug, Args)]
 pub(crate) struct RolloutArgs {
     #[command(subcommand)]
@@ -61,6 +63,17 @@ pub(crate) enum RolloutForm {
     Json,
     /// As YAML
     Yaml,
+}
+
+impl RolloutForm {
+    /// Gives how it is written for programs; none: it is not.
+    pub(crate) fn document(self) -> Option<DocumentForm> {
+        match self {
+            Self::Table => None,
+            Self::Json => Some(DocumentForm::Json),
+            Self::Yaml => Some(DocumentForm::Yaml),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

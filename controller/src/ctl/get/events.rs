@@ -63,12 +63,10 @@ fn show(scope: &Scope, events: &[wire::Event], args: &GetArgs) -> Result<()> {
     let events: Vec<wire::Event> = events.iter().filter(chosen).cloned().collect();
     let names = events.iter().map(|event| event.number.to_string());
     let shown: BTreeSet<String> = names.collect();
-    let text = match args.output {
-        Form::Json | Form::Yaml => event_list(&events, args.output == Form::Yaml)?,
-        Form::Name => named(&events),
-        Form::Table | Form::Wide | Form::Ipvsadm => {
-            tabled(event_rows(&events, now(), args.output == Form::Wide), args)
-        }
+    let text = match (args.output.document(), args.output) {
+        (Some(form), _) => event_list(&events, form)?,
+        (None, Form::Name) => named(&events),
+        (None, _) => tabled(event_rows(&events, now(), args.output == Form::Wide), args),
     };
     finish(scope, &Listing::default(), (&text, &shown), args)
 }
@@ -89,15 +87,14 @@ async fn watch(
     }
     while let Some(wire::EventsResponse { mut events }) = next {
         events.retain(|event| is_named(scope, event));
-        let text = match args.output {
+        let text = match (args.output.document(), args.output) {
             _ if events.is_empty() => String::new(),
-            Form::Name => named(&events),
-            Form::Json | Form::Yaml => {
-                let as_yaml = args.output == Form::Yaml;
-                let all = events.iter().map(|event| event_document(event, as_yaml));
+            (Some(form), _) => {
+                let all = events.iter().map(|event| event_document(event, form));
                 all.collect::<Result<String>>()?
             }
-            Form::Table | Form::Wide | Form::Ipvsadm => {
+            (None, Form::Name) => named(&events),
+            (None, _) => {
                 let Table { rows, .. } = event_rows(&events, now(), wide);
                 match std::mem::take(&mut header) {
                     true => grid.with_header(&rows),

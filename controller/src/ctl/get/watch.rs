@@ -14,13 +14,13 @@ use weir_proto::wire;
 use super::diff::{Columns, Shown};
 use super::scope::{Scope, World, by_name};
 use super::{drain_name, listed_drains};
-use crate::ctl::args::{Form, GetArgs};
+use crate::ctl::args::{DocumentForm, Form, GetArgs};
 use crate::ctl::connect::Controller;
 use crate::ctl::names::View;
 use crate::ctl::now;
 use crate::ctl::outcome::{Trouble, interrupted, print, style};
 use crate::ctl::render::{
-    self, Detail, Grid, Listing, Table, drain_rows, reference_of, repair_rows,
+    Detail, Grid, Listing, Table, drain_rows, reference_of, repair_rows, resource,
 };
 
 /// How often drains are asked for, of which nobody tells: nodes tell the controller once a second.
@@ -175,7 +175,7 @@ impl Watched<'_> {
     /// Takes up everything anew, and tells what is other than before.
     fn replace(&mut self, listing: Listing, silent: bool) -> Result<()> {
         let before = std::mem::replace(&mut self.world.listing, listing);
-        if self.as_documents() {
+        if let Some(form) = self.sheet.args.output.document() {
             let changed = self.scope.owners(&self.world.listing).into_iter();
             let kind = self.scope.kind();
             let changed = changed.filter_map(|name| {
@@ -184,7 +184,11 @@ impl Watched<'_> {
                 (self.scope.has(&now) && !same).then_some(now)
             });
             let changed: Vec<_> = changed.collect();
-            return if silent { Ok(()) } else { self.write(&changed) };
+            return if silent {
+                Ok(())
+            } else {
+                write(&changed, form)
+            };
         }
         let mut owners = self.scope.owners(&self.world.listing);
         let known: BTreeSet<&String> = owners.iter().collect();
@@ -264,12 +268,12 @@ impl Watched<'_> {
             touched.extend(self.scope.touched(listing, &named));
             written.extend(shown.filter(|it| self.scope.has(it)));
         }
-        if self.as_documents() {
+        if let Some(form) = self.sheet.args.output.document() {
             written.retain(|it| {
                 let kind = reference_of(it).map(|named| named.kind());
                 kind == Some(self.scope.kind())
             });
-            return self.write(&written);
+            return write(&written, form);
         }
         let rows = self.renewed(touched.iter());
         self.sheet.print(&rows)
@@ -299,23 +303,14 @@ impl Watched<'_> {
             now: now(),
         }
     }
+}
 
-    fn as_documents(&self) -> bool {
-        matches!(self.sheet.args.output, Form::Json | Form::Yaml)
-    }
-
-    /// Prints resources one by one.
-    fn write(&self, resources: &[wire::Resource]) -> Result<()> {
-        for resource in resources {
-            let one = std::slice::from_ref(resource);
-            let text = match self.sheet.args.output {
-                Form::Yaml => format!("---\n{}", render::yaml(one, true)?),
-                _ => render::json(one, true)?,
-            };
-            print(&text)?;
-        }
-        Ok(())
-    }
+/// Prints resources one by one.
+fn write(resources: &[wire::Resource], form: DocumentForm) -> Result<()> {
+    let all = resources.iter().map(|it| resource(it, form));
+    all.collect::<Result<Vec<String>>>()?
+        .iter()
+        .try_for_each(|text| print(text))
 }
 
 async fn drains(controller: &Controller, scope: &Scope, args: &GetArgs) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 
@@ -10,6 +10,8 @@ use super::document::{Backend, Frontend, List, backend, frontend, word};
 use super::drains::drain_target;
 use super::listing::{Known, Listing};
 use super::rows::{backend_name, binding, frontend as frontend_name, lockdown};
+use super::written;
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::ON_DEADLINES;
 
 /// One of them.
@@ -182,15 +184,11 @@ pub(crate) fn repairs(state: &wire::NodeState) -> impl Iterator<Item = Derived> 
     })
 }
 
-/// Writes them as YAML or JSON.
-pub(crate) fn derived(kind: &'static str, items: &[Derived], as_yaml: bool) -> Result<String> {
+/// Writes them.
+pub(crate) fn derived(kind: &'static str, items: &[Derived], form: DocumentForm) -> Result<String> {
     let list = List {
         kind,
         ..List::new(items)
     };
-    if as_yaml {
-        return serde_saphyr::to_string(&list).context("cannot write the list as YAML");
-    }
-    let text = serde_json::to_string_pretty(&list).context("cannot write the list as JSON")?;
-    Ok(text + "\n")
+    written(&list, form)
 }

@@ -4,32 +4,33 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 
+use super::{streamed, written};
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::{
     API_VERSION, BINDINGS, CHECKSUMS, FAMILIES, FORWARDINGS, KINDS, ON_DEADLINES, PROTOCOLS, ROLES,
     TUNNELS,
 };
 
-/// Writes one resource as YAML; several, or none, as a `List`.
-pub(crate) fn yaml(resources: &[wire::Resource], single: bool) -> Result<String> {
-    let doing = "cannot write the resources as YAML";
-    match (single, documents(resources).as_slice()) {
-        (true, [document]) => serde_saphyr::to_string(document).context(doing),
-        (_, documents) => serde_saphyr::to_string(&List::new(documents)).context(doing),
-    }
+/// Writes a resource, as one of several.
+pub(crate) fn resource(resource: &wire::Resource, form: DocumentForm) -> Result<String> {
+    let one = documents(std::slice::from_ref(resource));
+    one.iter().map(|it| streamed(it, form)).collect()
 }
 
-/// Writes one resource as JSON; several, or none, as a `List`.
-pub(crate) fn json(resources: &[wire::Resource], single: bool) -> Result<String> {
-    let doing = "cannot write the resources as JSON";
-    let text = match (single, documents(resources).as_slice()) {
-        (true, [document]) => serde_json::to_string_pretty(document).context(doing)?,
-        (_, documents) => serde_json::to_string_pretty(&List::new(documents)).context(doing)?,
-    };
-    Ok(text + "\n")
+/// Writes one resource by itself; several, or none, as a `List`.
+pub(crate) fn resources(
+    resources: &[wire::Resource],
+    single: bool,
+    form: DocumentForm,
+) -> Result<String> {
+    match (single, documents(resources).as_slice()) {
+        (true, [document]) => written(document, form),
+        (_, documents) => written(&List::new(documents), form),
+    }
 }
 
 #[derive(Serialize)]

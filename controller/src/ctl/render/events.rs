@@ -1,6 +1,6 @@
 //! Events as a table and as a file. PURE
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 use weir_proto::wire::event::{Object, Reason, Type};
@@ -9,6 +9,9 @@ use super::Table;
 use super::document::List;
 use super::drains::age;
 use super::rows::NONE;
+use super::streamed;
+use super::written;
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::API_VERSION;
 
 /// Gives the columns, which are kubectl's as far as it has them.
@@ -67,35 +70,24 @@ pub(crate) fn is_event_of(event: &wire::Event, object: &Object) -> bool {
         || (object.kind == "service" && of.kind == "backend" && service == Some(&object.name))
 }
 
-/// Writes events as a list in YAML or JSON, to be read.
-pub(crate) fn event_list(events: &[wire::Event], as_yaml: bool) -> Result<String> {
+/// Writes events as a list, to be read.
+pub(crate) fn event_list(events: &[wire::Event], form: DocumentForm) -> Result<String> {
     let items: Vec<Shown> = events.iter().map(Shown::new).collect();
     let list = List {
         kind: "EventList",
         ..List::new(&items)
     };
-    write(&list, as_yaml)
+    written(&list, form)
 }
 
-/// Writes one event in YAML or JSON.
-pub(crate) fn event_document(event: &wire::Event, as_yaml: bool) -> Result<String> {
+/// Writes one event of several.
+pub(crate) fn event_document(event: &wire::Event, form: DocumentForm) -> Result<String> {
     let one = One {
         api_version: API_VERSION,
         kind: "Event",
         event: Shown::new(event),
     };
-    match as_yaml {
-        true => Ok(format!("---\n{}", write(&one, as_yaml)?)),
-        false => write(&one, as_yaml),
-    }
-}
-
-fn write(what: &impl Serialize, as_yaml: bool) -> Result<String> {
-    if as_yaml {
-        return serde_saphyr::to_string(what).context("cannot write the events as YAML");
-    }
-    let text = serde_json::to_string_pretty(what).context("cannot write the events as JSON")?;
-    Ok(text + "\n")
+    streamed(&one, form)
 }
 
 #[derive(Serialize)]

@@ -1,13 +1,14 @@
 //! The history as a table and as a file. PURE.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 
 use super::document::List;
 use super::drains::{age, drain_target};
 use super::rows::{NONE, SHOWN};
-use super::{Table, outcome, reference};
+use super::{Table, outcome, reference, written};
+use crate::ctl::args::DocumentForm;
 
 /// Gives one row a write. `now` is in Unix milliseconds.
 pub(crate) fn history_rows(entries: &[wire::HistoryEntry], now: u64, wide: bool) -> Table {
@@ -26,18 +27,14 @@ pub(crate) fn history_rows(entries: &[wire::HistoryEntry], now: u64, wide: bool)
     }
 }
 
-/// Writes the history as YAML or JSON, to be read.
-pub(crate) fn history(entries: &[wire::HistoryEntry], as_yaml: bool) -> Result<String> {
+/// Writes the history for programs, to be read.
+pub(crate) fn history(entries: &[wire::HistoryEntry], form: DocumentForm) -> Result<String> {
     let items: Vec<Entry> = entries.iter().map(Entry::new).collect();
     let list = List {
         kind: "HistoryList",
         ..List::new(&items)
     };
-    if as_yaml {
-        return serde_saphyr::to_string(&list).context("cannot write the history as YAML");
-    }
-    let text = serde_json::to_string_pretty(&list).context("cannot write the history as JSON")?;
-    Ok(text + "\n")
+    written(&list, form)
 }
 
 /// Says what a write changed: all of it, or the first and how many more.

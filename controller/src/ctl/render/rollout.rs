@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::model::Canary;
 use weir_proto::wire::rollout::{Node, Phase};
 use weir_proto::{convert, wire};
 
 use super::rows::UNKNOWN;
-use super::{Table, counted, human, reference, table};
+use super::{Table, counted, human, reference, streamed, table, written};
+use crate::ctl::args::DocumentForm;
 
 /// Sets the whole of a rollout. `now` is in Unix milliseconds.
 pub(crate) fn rollout_page(rollout: Option<&wire::Rollout>, now: u64) -> String {
@@ -114,20 +115,16 @@ fn canary(rollout: &wire::Rollout) -> String {
     }
 }
 
-/// Writes a rollout as JSON; null where there is none.
-pub(crate) fn rollout_json(rollout: Option<&wire::Rollout>) -> Result<String> {
-    let text = serde_json::to_string_pretty(&rollout.map(document));
-    Ok(text.context("cannot write the rollout as JSON")? + "\n")
-}
-
-/// Writes a rollout as YAML; null where there is none.
-pub(crate) fn rollout_yaml(rollout: Option<&wire::Rollout>) -> Result<String> {
-    let text = serde_saphyr::to_string(&rollout.map(document));
-    let mut text = text.context("cannot write the rollout as YAML")?;
-    if !text.ends_with('\n') {
-        text.push('\n');
+/// Writes a rollout for programs, null where there is none; with `more`, as one of several.
+pub(crate) fn rollout_document(
+    rollout: Option<&wire::Rollout>,
+    (form, more): (DocumentForm, bool),
+) -> Result<String> {
+    let document = rollout.map(document);
+    match more {
+        true => streamed(&document, form),
+        false => written(&document, form),
     }
-    Ok(text)
 }
 
 /// As the API has it: steps count from 0.

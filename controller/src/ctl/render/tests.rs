@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use weir_proto::wire;
 
 use super::*;
+use crate::ctl::args::DocumentForm;
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -407,7 +408,7 @@ fn yaml_is_what_people_write() {
         ..wire::Resource::default()
     };
     assert_eq!(
-        yaml(&[resource], true).expect("it can be written"),
+        resources(&[resource], true, DocumentForm::Yaml).expect("it can be written"),
         r#"apiVersion: weir/v1
 kind: Service
 metadata:
@@ -450,7 +451,7 @@ fn json_of_several_is_a_list() {
         ..wire::Resource::default()
     };
     assert_eq!(
-        json(&[resource], false).expect("it can be written"),
+        resources(&[resource], false, DocumentForm::Json).expect("it can be written"),
         r#"{
   "apiVersion": "weir/v1",
   "kind": "List",

@@ -5,6 +5,15 @@ use serde::Serialize;
 
 use crate::ctl::args::DocumentForm;
 
+/// Writes a document that others follow.
+pub(crate) fn streamed(document: &impl Serialize, form: DocumentForm) -> Result<String> {
+    let text = written(document, form)?;
+    Ok(match form {
+        DocumentForm::Yaml => format!("---\n{text}"),
+        DocumentForm::Json => text,
+    })
+}
+
 /// Writes a document.
 pub(crate) fn written(document: &impl Serialize, form: DocumentForm) -> Result<String> {
     match form {

@@ -1,14 +1,15 @@
 //! Tables and JSON, for where nobody looks at a screen. PURE.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 
 use super::columns::{Column, Sort};
 use super::order::{matching, window};
 use super::rows::{Detail, Row, Subject};
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::API_VERSION;
-use crate::ctl::render::Table;
+use crate::ctl::render::{Table, written};
 
 /// Gives the rows that pass a filter, in order.
 pub(crate) fn sorted<'a>(rows: &'a [Row], filter: &str, sort: Sort) -> Vec<&'a Row> {
@@ -39,8 +40,7 @@ pub(crate) fn json(subject: Subject, rows: &[&Row], at_unix_ms: u64) -> Result<S
         at_unix_ms,
         items: rows.iter().map(|row| item(row)).collect(),
     };
-    let text = serde_json::to_string_pretty(&list).context("cannot write the list as JSON")?;
-    Ok(text + "\n")
+    written(&list, DocumentForm::Json)
 }
 
 /// Finds the column of `--sort-by`.

@@ -4,17 +4,17 @@ use anyhow::Result;
 use serde::Serialize;
 use weir_proto::wire;
 
-use super::super::{Degraded, Failure, Hold, is_unheard, written};
+use super::super::{Degraded, Failure, Hold, is_unheard, streamed, written};
 use super::{Called, is_well, troubles};
 use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::API_VERSION;
 
-/// Writes it. `now` is in Unix milliseconds.
+/// Writes it; with `more`, as one of several. `now` is in Unix milliseconds.
 pub(crate) fn status_document(
     called: &Called<'_>,
     status: &wire::NodeStatusResponse,
     now: u64,
-    form: DocumentForm,
+    (form, more): (DocumentForm, bool),
 ) -> Result<String> {
     let document = Status {
         api_version: API_VERSION,
@@ -29,7 +29,10 @@ pub(crate) fn status_document(
         well: status.nodes.iter().all(is_well),
         nodes: status.nodes.iter().map(|it| Node::new(it, now)).collect(),
     };
-    written(&document, form)
+    match more {
+        true => streamed(&document, form),
+        false => written(&document, form),
+    }
 }
 
 /// Gives a time; none: there is none.

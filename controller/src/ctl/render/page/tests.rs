@@ -289,7 +289,8 @@ fn what_is_shown_is_written_for_programs() {
         certificate_expires_unix_ms: Some(2_000_000_000),
         ..URL
     };
-    let written = |form| status_document(&called, &status, 1_000_000, form).expect("written");
+    let written =
+        |form| status_document(&called, &status, 1_000_000, (form, false)).expect("written");
     let json = written(DocumentForm::Json);
     assert_eq!(json, include_str!("status.json"));
     let as_json: serde_json::Value = serde_json::from_str(&json).expect("JSON");

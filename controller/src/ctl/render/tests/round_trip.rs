@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use weir_proto::wire;
 
+use crate::ctl::args::DocumentForm;
 use crate::ctl::manifest::{File, Manifests};
-use crate::ctl::render::{json, yaml};
+use crate::ctl::render::resources;
 
 /// Label values that YAML would take for something else are among them.
 fn a_label() -> impl Strategy<Value = String> {
@@ -268,15 +269,13 @@ proptest! {
     #[test]
     fn what_get_writes_apply_reads_as_the_same_resource(resource in a_resource(), revision in 0..9u64) {
         let shown = [wire::Resource { revision, ..resource.clone() }];
-        for single in [true, false] {
-            prop_assert_eq!(
-                &read_back(yaml(&shown, single).expect("it can be written")),
-                std::slice::from_ref(&resource)
-            );
-            prop_assert_eq!(
-                &read_back(json(&shown, single).expect("it can be written")),
-                std::slice::from_ref(&resource)
-            );
+        for form in [DocumentForm::Yaml, DocumentForm::Json] {
+            for single in [true, false] {
+                prop_assert_eq!(
+                    &read_back(resources(&shown, single, form).expect("it can be written")),
+                    std::slice::from_ref(&resource)
+                );
+            }
         }
     }
 }
